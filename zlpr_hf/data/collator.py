@@ -1,0 +1,40 @@
+"""Rows to batches: padding to the longest row of the batch, and dense float32 targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from zlpr_hf.data.dataset import dense_targets
+
+
+@dataclass(frozen=True)
+class MultiLabelCollator:
+    """Pad a batch and spread its labels into targets.
+
+    Args:
+        tokenizer: The model's tokenizer; it knows how to pad its inputs.
+        num_labels: ``L``.
+
+    Shape:
+        Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    num_labels: int
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        names = self.tokenizer.model_input_names
+        inputs = [{name: row[name] for name in names if name in row} for row in features]
+        batch = dict(self.tokenizer.pad(inputs, return_tensors="pt"))
+        if "label_ids" in features[0]:
+            targets = dense_targets(
+                [row["label_ids"] for row in features],
+                [row["label_values"] for row in features],
+                self.num_labels,
+            )
+            batch["labels"] = torch.from_numpy(targets)
+        return batch

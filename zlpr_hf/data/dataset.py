@@ -1,0 +1,225 @@
+"""LabelledData: splits in one form, and the labels they share."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from datasets import Dataset, DatasetDict, Features, List, Value
+from numpy.typing import NDArray
+
+from zlpr_hf.data.label_columns import LabelColumns, RowLabels
+from zlpr_hf.data.sources import Source
+from zlpr_hf.data.splits import split_rows
+from zlpr_hf.errors import InputError
+from zlpr_hf.label_space import LabelSpace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Train, validation and test rows in one form.
+
+    Args:
+        splits: Columns ``text``, ``text_pair`` where there are pairs, ``label_ids`` (ids of the
+            labels that are not 0) and ``label_values`` (their values; NaN means not known).
+        label_space: The labels, fitted on the training rows or declared by the data.
+        label_descriptions: A few words on labels whose names say little.
+        dropped: Labels that only validation or test rows had, and how often, where dropping them
+            was asked for.
+    """
+
+    splits: DatasetDict
+    label_space: LabelSpace
+    label_descriptions: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def targets(self, split: str) -> NDArray[np.float32]:
+        """Dense targets ``(N, L)`` of a split; NaN where a label is not known."""
+        rows = self.splits[split]
+        return dense_targets(rows["label_ids"], rows["label_values"], self.label_space.num_labels)
+
+
+def dense_targets(
+    label_ids: Sequence[Sequence[int]], label_values: Sequence[Sequence[float]], num_labels: int
+) -> NDArray[np.float32]:
+    """Spread ids and values into rows of ``num_labels`` targets.
+
+    Args:
+        label_ids: Ids of the labels that are not 0, a row.
+        label_values: Their values.
+        num_labels: ``L``.
+
+    Shape:
+        Result: ``(N, L)``.
+
+    Returns:
+        Targets in float32.
+
+    Example:
+        >>> dense_targets([[2], []], [[1.0], []], 3)
+        array([[0., 0., 1.],
+               [0., 0., 0.]], dtype=float32)
+    """
+    targets = np.zeros((len(label_ids), num_labels), dtype=np.float32)
+    for row, ids, values in zip(targets, label_ids, label_values, strict=True):
+        row[list(ids)] = values
+    return targets
+
+
+def build_labelled_data(
+    source: Source,
+    labels: LabelColumns,
+    *,
+    text_column: str = "text",
+    text_pair_column: str | None = None,
+    group_column: str | None = None,
+    validation_size: float = 0.1,
+    test_size: float = 0.1,
+    split_seed: int = 0,
+    unseen_labels: str = "error",
+) -> LabelledData:
+    """Check the texts, read the labels, split off what is missing, and fit the label space.
+
+    Args:
+        source: Raw splits.
+        labels: Where and how they keep their labels.
+        text_column: Column of the text.
+        text_pair_column: Column of a second text, for pairs.
+        group_column: Rows with equal values never end up in different splits.
+        validation_size: Share of the training rows for a missing validation split.
+        test_size: Share of the training rows for a missing test split.
+        split_seed: Same seed, same splits.
+        unseen_labels: ``error`` or ``drop``: what to do with labels outside the training rows.
+
+    Returns:
+        The three splits in one form.
+
+    Raises:
+        InputError: If a column is missing, a row is wrong, or a label is unseen in training.
+    """
+    if unseen_labels not in ("error", "drop"):
+        raise InputError(f"unseen_labels: expected error or drop, got {unseen_labels!r}")
+    texts: dict[str, dict[str, list[str]]] = {}
+    rows: dict[str, list[RowLabels]] = {}
+    groups: dict[str, list[object]] = {}
+    declared: tuple[str, ...] | None = None
+    for split, dataset in source.splits.items():
+        origin = source.origins[split]
+        texts[split] = {"text": _texts(dataset, text_column, origin)}
+        if text_pair_column:
+            texts[split]["text_pair"] = _texts(dataset, text_pair_column, origin)
+        names, rows[split] = labels.read(dataset, origin)
+        if split == "train":
+            declared = names
+        elif names != declared:
+            raise InputError(f"{origin}: its labels are not those of {source.origins['train']}")
+        if group_column:
+            if group_column not in dataset.column_names:
+                raise InputError(f"{origin}: no column {group_column!r} (group_column)")
+            groups[split] = list(dataset[group_column])
+    if group_column:
+        _check_groups(groups, source.origins)
+    for split, size in (("test", test_size), ("validation", validation_size)):
+        if split not in rows:
+            _split_off(split, size, texts, rows, groups, split_seed)
+    if declared is None:
+        space = LabelSpace.fit(rows["train"])
+    else:
+        space = LabelSpace(declared)
+    dropped = _handle_unseen(rows, space, unseen_labels, source.origins)
+    order = [split for split in ("train", "validation", "test") if split in rows]
+    return LabelledData(
+        DatasetDict({split: _to_dataset(texts[split], rows[split], space) for split in order}),
+        space,
+        source.label_descriptions,
+        dropped,
+    )
+
+
+def _texts(dataset: Dataset, column: str, origin: str) -> list[str]:
+    if column not in dataset.column_names:
+        raise InputError(
+            f"{origin}: no column {column!r} for the text; there are "
+            f"{', '.join(dataset.column_names)} (see text_column)"
+        )
+    values = list(dataset[column])
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, str):
+            raise InputError(
+                f"{origin}, row {number}, column {column!r}: expected a text, got {value!r}"
+            )
+    return values
+
+
+def _check_groups(groups: dict[str, list[object]], origins: dict[str, str]) -> None:
+    seen: dict[object, str] = {}
+    for split, values in groups.items():
+        for value in dict.fromkeys(values):
+            if value in seen:
+                raise InputError(
+                    f"group {value!r} is in {origins[seen[value]]} and in {origins[split]}; "
+                    "a group must not cross splits"
+                )
+            seen[value] = split
+
+
+def _split_off(
+    split: str,
+    size: float,
+    texts: dict[str, dict[str, list[str]]],
+    rows: dict[str, list[RowLabels]],
+    groups: dict[str, list[object]],
+    seed: int,
+) -> None:
+    """Move a share of the training rows into a split of their own."""
+    names = sorted({name for row in rows["train"] for name in row})
+    matrix = np.array([[row.get(name, 0.0) >= 0.5 for name in names] for row in rows["train"]], dtype=bool)
+    train_groups = groups.get("train")
+    kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)  # type: ignore[arg-type]
+    for column in list(texts["train"]):
+        values = texts["train"][column]
+        texts.setdefault(split, {})[column] = [values[index] for index in moved]
+        texts["train"][column] = [values[index] for index in kept]
+    rows[split] = [rows["train"][index] for index in moved]
+    rows["train"] = [rows["train"][index] for index in kept]
+    if train_groups is not None:
+        groups[split] = [train_groups[index] for index in moved]
+        groups["train"] = [train_groups[index] for index in kept]
+
+
+def _handle_unseen(
+    rows: dict[str, list[RowLabels]], space: LabelSpace, action: str, origins: dict[str, str]
+) -> dict[str, int]:
+    unseen: Counter[str] = Counter()
+    for split, labels in rows.items():
+        for number, row in enumerate(labels, start=1):
+            outside = [name for name in row if name not in space.label2id]
+            if outside and action == "error":
+                raise InputError(
+                    f"{origins.get(split, split)}, row {number}: label {outside[0]!r} does not occur "
+                    "in the training rows; correct it, add training rows, or set unseen_labels drop"
+                )
+            for name in outside:
+                del row[name]
+            unseen.update(outside)
+    for name, count in unseen.items():
+        logger.warning("label %r is not in the training rows: dropped from %d rows", name, count)
+    return dict(unseen)
+
+
+def _to_dataset(texts: dict[str, list[str]], rows: list[RowLabels], space: LabelSpace) -> Dataset:
+    features = Features(
+        {name: Value("string") for name in texts}
+        | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
+    )
+    columns = {
+        **texts,
+        "label_ids": [[space.label2id[name] for name in row] for row in rows],
+        "label_values": [list(row.values()) for row in rows],
+    }
+    return Dataset.from_dict(columns, features=features)

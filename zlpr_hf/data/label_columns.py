@@ -1,0 +1,223 @@
+"""Every form in which people store labels, turned into one: a mapping of name to value a row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from zlpr_hf.errors import InputError
+
+LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
+RowLabels = dict[str, float]
+"""Label name to its value in (0, 1], or NaN for "not known"; labels that are 0 are left out."""
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Where a data set keeps its labels and in which form.
+
+    Args:
+        column: The column that holds them (all forms but ``columns``).
+        columns: One column a label, of 0/1 or probabilities.
+        form: How to read ``column``; ``auto`` takes it from the column's type, never from its rows.
+        delimiter: What separates the names in a string.
+        names: All label names in the order of their ids, where the data does not carry them.
+    """
+
+    column: str = "labels"
+    columns: tuple[str, ...] = ()
+    form: LabelForm = "auto"
+    delimiter: str | None = None
+    names: tuple[str, ...] | None = None
+
+    def read(self, rows: Dataset, origin: str) -> tuple[tuple[str, ...] | None, list[RowLabels]]:
+        """Read the labels of one split.
+
+        Args:
+            rows: The split as it was stored.
+            origin: What to call the split in a message.
+
+        Returns:
+            All label names, where the data or ``names`` declares them (else None), and the labels
+            of each row.
+
+        Raises:
+            InputError: If a column is missing or of another type, or a row holds a label that does
+                not fit; with the row.
+        """
+        form = self._form(rows.features, origin)
+        if form == "columns":
+            names: tuple[str, ...] | None = self.columns
+            cells: Sequence[Any] = list(zip(*(rows[name] for name in self.columns), strict=True))
+            read: Callable[[Any], RowLabels] = lambda row: _from_numbers(row, self.columns)
+        else:
+            cells = rows[self.column]
+            names = self.names or _declared_names(rows.features[self.column])
+            if form == "multi_hot" and names is None:
+                names = tuple(f"LABEL_{index}" for index in range(len(cells[0] or ())))
+            read = _reader(form, names, self.delimiter)
+        labels: list[RowLabels] = []
+        for number, cell in enumerate(cells, start=1):
+            try:
+                labels.append(read(cell))
+            except _CellError as error:
+                where = "" if form == "columns" else f", column {self.column!r}"
+                raise InputError(f"{origin}, row {number}{where}: {error}") from error
+        return names, labels
+
+    def _form(self, features: Features, origin: str) -> LabelForm:
+        if self.form not in get_args(LabelForm):
+            raise InputError(f"label_form: expected one of {', '.join(get_args(LabelForm))}, got {self.form}")
+        wanted = self.columns or (self.column,)
+        for name in wanted:
+            if name not in features:
+                raise InputError(
+                    f"{origin}: no column {name!r} for the labels; there are {', '.join(features)} "
+                    f"(see label_column and label_columns)"
+                )
+        form: LabelForm = self.form
+        if self.columns or form == "columns":
+            if not self.columns or form not in ("auto", "columns"):
+                raise InputError("label_form columns and label_columns go together")
+            return "columns"
+        feature = features[self.column]
+        if form == "auto":
+            form = _form_of(feature, f"{origin}, column {self.column!r}", self.delimiter)
+        if form == "delimited" and self.delimiter is None:
+            raise InputError("label_form delimited needs label_delimiter, such as ';'")
+        if form == "ids" and self.names is None and _declared_names(feature) is None:
+            raise InputError(
+                f"{origin}, column {self.column!r}: integer label ids need label_names_file, "
+                "a text file with one label name a line"
+            )
+        return form
+
+
+def _form_of(feature: Any, where: str, delimiter: str | None) -> LabelForm:
+    """Tell the form from the type of the column; a type that fits two forms is an error."""
+    if isinstance(feature, ClassLabel):
+        return "ids"
+    if isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+        if delimiter is None:
+            raise InputError(
+                f"{where}: the labels are a string; say label_delimiter (such as ';'), or "
+                "label_columns where each label has a column of its own"
+            )
+        return "delimited"
+    inner = feature.feature if isinstance(feature, List) else None
+    if isinstance(inner, ClassLabel):
+        return "ids"
+    if isinstance(inner, Value):
+        if inner.dtype in ("string", "large_string", "null"):
+            return "names"
+        if inner.dtype.startswith(("float", "bool")):
+            return "multi_hot"
+        raise InputError(
+            f"{where}: a list of integers may be ids or 0/1 flags; say label_form ids or multi_hot"
+        )
+    raise InputError(
+        f"{where}: expected a list of names or ids, a multi-hot list or a delimited string, got {feature}"
+    )
+
+
+def _declared_names(feature: Any) -> tuple[str, ...] | None:
+    inner = feature.feature if isinstance(feature, List) else feature
+    return tuple(inner.names) if isinstance(inner, ClassLabel) else None
+
+
+class _CellError(Exception):
+    """What is wrong with one cell; the caller adds where it stands."""
+
+
+def _reader(
+    form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None
+) -> Callable[[Any], RowLabels]:
+    if form == "delimited":
+        return lambda cell: _from_names(_split(cell, delimiter or ";"), names)
+    if form == "ids":
+        return lambda cell: _from_ids(cell, names or ())
+    if form == "multi_hot":
+        return lambda cell: _from_numbers(cell, names or ())
+    return lambda cell: _from_names(cell, names)
+
+
+def _split(cell: object, delimiter: str) -> list[str]:
+    if cell is None:
+        return []
+    if not isinstance(cell, str):
+        raise _CellError(f"expected a string, got {cell!r}")
+    return [part.strip() for part in cell.split(delimiter) if part.strip()]
+
+
+def _from_names(cell: object, names: tuple[str, ...] | None) -> RowLabels:
+    if not isinstance(cell, list):
+        raise _CellError(f"expected a list of label names, got {cell!r}")
+    for name in cell:
+        if not isinstance(name, str) or not name.strip():
+            raise _CellError(f"expected a label name, got {name!r}")
+        if names is not None and name not in names:
+            raise _CellError(f"unknown label {name!r}; it is not in label_names_file")
+    return dict.fromkeys(cell, 1.0)
+
+
+def _from_ids(cell: object, names: tuple[str, ...]) -> RowLabels:
+    ids = cell if isinstance(cell, list) else [cell]
+    for index in ids:
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise _CellError(f"expected integer label ids, got {index!r}")
+        if not 0 <= index < len(names):
+            raise _CellError(f"label id {index} is out of range; expected 0 to {len(names) - 1}")
+    return {names[index]: 1.0 for index in ids}
+
+
+def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
+    if not isinstance(cell, (list, tuple)) or len(cell) != len(names):
+        got = f"{len(cell)}" if isinstance(cell, (list, tuple)) else repr(cell)
+        raise _CellError(f"expected {len(names)} numbers, one a label, got {got}")
+    labels: RowLabels = {}
+    for name, raw in zip(names, cell, strict=True):
+        value = _number(raw, name)
+        if value != 0:
+            labels[name] = value
+    return labels
+
+
+def _number(raw: object, name: str) -> float:
+    expected = "expected 0, 1, a probability between them, or -100 for unknown"
+    try:
+        value = float(raw)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise _CellError(f"label {name!r}: {expected}, got {raw!r}") from None
+    if value == -100 or math.isnan(value):
+        return math.nan
+    if not 0 <= value <= 1:
+        raise _CellError(f"label {name!r}: {expected}, got {value:g}")
+    return value
+
+
+def read_label_names(path: Path) -> tuple[str, ...]:
+    """Read label names in the order of their ids.
+
+    Args:
+        path: A text file with one name a line, or a ``.json`` file with a list of names.
+
+    Returns:
+        The names.
+
+    Raises:
+        InputError: If the file is missing or is not such a list.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected label names, one a line: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: expected a JSON list of label names")
+    return tuple(name.strip() for name in names if name.strip())

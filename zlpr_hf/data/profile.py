@@ -1,0 +1,108 @@
+"""DataProfile: what a data set looks like before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from zlpr_hf.data.dataset import LabelledData
+
+RAREST = 5
+
+
+@dataclass(frozen=True)
+class SplitProfile:
+    """Counts of one split; soft labels count from 0.5 on."""
+
+    rows: int
+    cardinality: float
+    density: float
+    empty_rows: int
+    unknown_cells: int
+    truncated: float
+    repeated_texts: int
+    label_counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DataProfile:
+    """Profiles of all splits, and the texts that occur in more than one.
+
+    Args:
+        splits: Split name to its counts.
+        shared_texts: ``validation in train`` and so on: rows whose text is also there.
+        dropped_labels: Labels left out since training has none, with their count.
+    """
+
+    splits: dict[str, SplitProfile]
+    shared_texts: dict[str, int]
+    dropped_labels: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """A few lines for people."""
+        lines = [
+            f"{'split':<12}{'rows':>9}{'labels/row':>12}{'density':>9}{'no label':>10}{'truncated':>11}"
+        ]
+        for name, split in self.splits.items():
+            lines.append(
+                f"{name:<12}{split.rows:>9,}{split.cardinality:>12.2f}{split.density:>9.3f}"
+                f"{split.empty_rows:>10,}{split.truncated:>11.1%}"
+            )
+        counts = self.splits["train"].label_counts
+        rarest = sorted(counts, key=lambda name: counts[name])[:RAREST]
+        lines.append(
+            f"{len(counts)} labels; rarest in train: "
+            + ", ".join(f"{name} ({counts[name]})" for name in rarest)
+        )
+        for name, split in self.splits.items():
+            missing = [label for label, count in split.label_counts.items() if count == 0]
+            if missing:
+                lines.append(f"labels without a row in {name}: {len(missing)} ({', '.join(missing[:RAREST])})")
+        lines += [f"same text {where}: {count} rows" for where, count in self.shared_texts.items() if count]
+        lines += [f"label {name!r} dropped from {count} rows" for name, count in self.dropped_labels.items()]
+        return "\n".join(lines)
+
+
+def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataProfile:
+    """Profile the splits of a data set.
+
+    Args:
+        data: Texts and labels.
+        encoded: The same splits after :func:`zlpr_hf.data.encoding.encode`.
+
+    Returns:
+        The profile.
+    """
+    splits: dict[str, SplitProfile] = {}
+    texts: dict[str, list[tuple[str, ...]]] = {}
+    for name, rows in data.splits.items():
+        columns = [rows[column] for column in ("text", "text_pair") if column in rows.column_names]
+        texts[name] = list(zip(*columns, strict=True))
+        targets = data.targets(name)
+        counts = (targets >= 0.5).sum(0)
+        cardinality = float(counts.sum() / len(targets))
+        splits[name] = SplitProfile(
+            rows=len(targets),
+            cardinality=cardinality,
+            density=cardinality / targets.shape[1],
+            empty_rows=int((~(targets >= 0.5).any(1)).sum()),
+            unknown_cells=int(np.isnan(targets).sum()),
+            truncated=float(np.mean(encoded[name]["truncated"])),
+            repeated_texts=len(texts[name]) - len(set(texts[name])),
+            label_counts=dict(zip(data.label_space.names, counts.tolist(), strict=True)),
+        )
+    shared: dict[str, int] = {}
+    names = list(splits)
+    for position, name in enumerate(names):
+        for earlier in names[:position]:
+            known = set(texts[earlier])
+            shared[f"in {name} and {earlier}"] = sum(text in known for text in texts[name])
+    return DataProfile(splits, shared, data.dropped)

@@ -1,0 +1,201 @@
+"""Where rows come from: a Hub data set, a local folder, files or a built-in corpus."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+from datasets import Dataset, DatasetDict, load_dataset
+from datasets.exceptions import DatasetNotFoundError
+from pyarrow import ArrowInvalid
+
+from zlpr_hf.data.corpora import CORPORA
+from zlpr_hf.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+READERS = ".csv, .tsv, .jsonl, .json (one object a line) or .parquet"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw splits with their own columns, and what to call each in a message.
+
+    Args:
+        splits: Split name to rows as they were stored.
+        origins: Split name to file or data set, for messages.
+        label_descriptions: A few words on labels whose names say little, where the source has them.
+    """
+
+    splits: DatasetDict
+    origins: dict[str, str]
+    label_descriptions: dict[str, str] = field(default_factory=dict)
+
+
+def load_source(
+    *,
+    dataset_name: str | None = None,
+    dataset_config_name: str | None = None,
+    data_dir: str | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Source:
+    """Read the splits of a data set, unchanged.
+
+    Args:
+        dataset_name: A built-in corpus (``cwe``, ``reuters21578``), a local data set folder, or the
+            id of a data set on the Hub.
+        dataset_config_name: Configuration of a Hub data set.
+        data_dir: For a built-in corpus: folder, archive or URL of its original files.
+        files: Split name to a CSV, TSV, JSON Lines or Parquet file; instead of ``dataset_name``.
+
+    Returns:
+        The splits that the source has.
+
+    Raises:
+        InputError: If the source is missing, empty or broken; with file and line.
+    """
+    if (dataset_name is None) == (not files):
+        raise InputError("say where the data is: either dataset_name or train_file, not both")
+    if files:
+        return _from_files(files)
+    assert dataset_name is not None
+    if dataset_name in CORPORA:
+        corpus = CORPORA[dataset_name](data_dir)
+        return Source(
+            DatasetDict({name: Dataset.from_dict(columns) for name, columns in corpus.splits.items()}),
+            {name: f"{dataset_name}/{name}" for name in corpus.splits},
+            corpus.label_descriptions,
+        )
+    return _from_library(dataset_name, dataset_config_name)
+
+
+def _from_library(name: str, config: str | None) -> Source:
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local and not Path(name).expanduser().exists():
+        raise InputError(f"{name}: no such folder (dataset_name)")
+    try:
+        loaded = load_dataset(str(Path(name).expanduser()) if looks_local else name, config)
+    except (DatasetNotFoundError, ConnectionError, FileNotFoundError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"data set {name!r} could not be loaded: {reason} "
+            f"(built-in corpora: {', '.join(sorted(CORPORA))})"
+        ) from error
+    if not isinstance(loaded, DatasetDict) or "train" not in loaded:
+        raise InputError(f"data set {name!r} has no train split")
+    splits = DatasetDict({key: loaded[key] for key in SPLITS if key in loaded})
+    return Source(splits, {key: f"{name}/{key}" for key in splits})
+
+
+def _from_files(files: Mapping[str, str]) -> Source:
+    if "train" not in files:
+        raise InputError("train_file is missing; validation_file and test_file are optional")
+    splits = DatasetDict({name: read_file(Path(path)) for name, path in files.items()})
+    return Source(splits, dict(files))
+
+
+def read_file(path: Path) -> Dataset:
+    """Read one CSV, TSV, JSON Lines or Parquet file into a data set.
+
+    Args:
+        path: The file; its ending tells the format.
+
+    Returns:
+        Its rows. Cells of CSV and TSV files are strings.
+
+    Raises:
+        InputError: If the file is missing, of another format, empty, or broken; with the line.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if suffix in (".csv", ".tsv"):
+            dataset = _read_delimited(path, delimiter="," if suffix == ".csv" else "\t")
+        elif suffix in (".jsonl", ".json"):
+            dataset = _read_json_lines(path)
+        elif suffix == ".parquet":
+            dataset = Dataset(pyarrow.parquet.read_table(path))
+        else:
+            raise InputError(f"{path}: expected a {READERS} file")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from error
+    except ArrowInvalid as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason}") from error
+    if dataset.num_rows == 0:
+        raise InputError(f"{path}: the file holds no rows")
+    return dataset
+
+
+def _read_delimited(path: Path, *, delimiter: str) -> Dataset:
+    csv.field_size_limit(sys.maxsize)  # the default of 128 KiB a cell is too small for documents
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            twice = {name for name in header if header.count(name) > 1}
+            if twice:
+                raise InputError(f"{path}, line 1: column {sorted(twice)[0]!r} stands twice")
+            columns: list[list[str]] = [[] for _ in header]
+            for row in reader:
+                if len(row) != len(header):
+                    if not row:  # an empty line
+                        continue
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: expected {len(header)} columns as in the "
+                        f"header, got {len(row)} (a text with a comma in it needs quotes)"
+                    )
+                for cells, cell in zip(columns, row, strict=True):
+                    cells.append(cell)
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+    return Dataset.from_dict(dict(zip(header, columns, strict=True)))
+
+
+def _read_json_lines(path: Path) -> Dataset:
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"{path}, line {number}: not JSON: {error.msg} at column {error.colno}"
+                ) from error
+            if not isinstance(row, dict):
+                raise InputError(
+                    f"{path}, line {number}: expected one JSON object a line, got {line.strip()[:40]}"
+                )
+            rows.append(row)
+    return _to_columns(path, rows)
+
+
+def _to_columns(path: Path, rows: list[dict[str, Any]]) -> Dataset:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = Dataset.from_dict({name: values}).data.column(name).combine_chunks()
+        except (ArrowInvalid, TypeError, OverflowError) as error:
+            kinds: dict[str, int] = {}
+            for number, value in enumerate(values, start=1):
+                kinds.setdefault(_kind(value), number)
+            where = ", ".join(f"{kind} in row {number}" for kind, number in kinds.items())
+            raise InputError(f"{path}, column {name!r}: expected one type, got {where}") from error
+    return Dataset(pyarrow.table(columns)) if columns else Dataset.from_dict({})
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return f"a list of {', '.join(sorted({_kind(item) for item in value})) or 'nothing'}"
+    kinds = {str: "text", bool: "true/false", int: "a whole number", float: "a number"}
+    return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,265 @@
+"""The whole flow of a fine-tuning run, once, in order."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import set_seed
+
+from zlpr_hf.arguments import DataArguments, ModelArguments, save_config
+from zlpr_hf.checkpoints import CONFIG_FILE, RESULTS_FILE, find_resume_checkpoint
+from zlpr_hf.data.collator import MultiLabelCollator
+from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.profile import compute_profile
+from zlpr_hf.data.sources import load_source
+from zlpr_hf.errors import InputError
+from zlpr_hf.head_init import init_head_from_label_names
+from zlpr_hf.metrics import compute_decision_metrics, compute_label_scores, compute_multi_label_metrics
+from zlpr_hf.modeling import classification_head, load_model, load_tokenizer
+from zlpr_hf.report import MODEL_ROW, Report
+from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS, Thresholds, fit_thresholds
+from zlpr_hf.trainer import ZLPRTrainer, ZLPRTrainingArguments
+from zlpr_hf.yardsticks import predict_most_frequent_set, predict_tfidf_svm
+
+HEAD_INIT_TEXTS = 512
+
+
+def finetune(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: ZLPRTrainingArguments,
+    *,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Read data, fine-tune, tune thresholds if asked, evaluate, save.
+
+    Everything that can be wrong with the input is found before the first file is written.
+
+    Args:
+        model_args: The encoder and its head.
+        data_args: The data set.
+        training_args: Everything for the trainer, ``output_dir`` and ``seed`` among it.
+        say: Receives the data profile and notes, on the main process.
+
+    Returns:
+        All numbers of the run; the same are in ``output_dir/results.json``.
+
+    Raises:
+        InputError: If an argument, a file or a row is not what was expected.
+    """
+    _check_choices(model_args)
+    output_dir = Path(training_args.output_dir)
+    checkpoint = find_resume_checkpoint(
+        output_dir, training_args.resume_from_checkpoint, overwrite=data_args.overwrite_output_dir
+    )
+    data = load_data(data_args)
+    tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
+    encoded = {
+        name: encode(rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}")
+        for name, rows in data.splits.items()
+    }
+    # So that whoever loads the checkpoint cuts texts where training cut them.
+    tokenizer.model_max_length = model_args.max_length
+    profile = compute_profile(data, encoded)
+    descriptions = data.label_descriptions | _read_descriptions(model_args.label_descriptions_file)
+
+    set_seed(training_args.seed)
+    model = load_model(
+        model_args.model_name_or_path,
+        data.label_space,
+        loss=training_args.loss,
+        pooling=model_args.pooling,  # type: ignore[arg-type]
+        revision=model_args.model_revision,
+    )
+    if checkpoint is None and _starts_from_names(model_args):
+        texts = data.splits["train"]["text"]
+        sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
+        init_head_from_label_names(
+            model, tokenizer, data.label_space, sample,
+            descriptions=descriptions, max_length=model_args.max_length,
+        )
+    trainer = ZLPRTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"],
+        data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
+        processing_class=tokenizer,
+    )
+    main_process = trainer.is_world_process_zero()
+    if main_process:
+        say(profile.render())
+        save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
+        if training_args.resume_from_checkpoint and checkpoint is not None:
+            say(f"going on from {checkpoint}")
+    started = time.monotonic()
+    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    seconds = time.monotonic() - started
+
+    logits = {name: predict_logits(trainer, encoded[name]) for name in ("validation", "test")}
+    targets = {name: data.targets(name) for name in ("train", "validation", "test")}
+    thresholds = Thresholds()
+    if model_args.tune_thresholds != "none":
+        thresholds = fit_thresholds(
+            logits["validation"],
+            targets["validation"],
+            metric=model_args.threshold_metric,
+            scope=model_args.tune_thresholds,  # type: ignore[arg-type]
+        )
+    untuned = compute_multi_label_metrics(logits["test"], targets["test"])
+    if thresholds.offsets:
+        thresholds.fold_into(classification_head(model), model.config)
+        logits = {name: values - np.float32(thresholds.offsets) for name, values in logits.items()}
+    trainer.save_model(str(output_dir))
+    test = _yardstick_metrics(data, targets) if main_process else {}
+    if thresholds.offsets:
+        test["before tuning thresholds"] = untuned
+    test[MODEL_ROW] = compute_multi_label_metrics(logits["test"], targets["test"])
+    report = Report(
+        output_dir=str(output_dir),
+        test=test,
+        validation=compute_multi_label_metrics(logits["validation"], targets["validation"]),
+        label_scores=compute_label_scores(logits["test"], targets["test"], data.label_space.names),
+        thresholds=thresholds,
+        profile=profile,
+        training={
+            "steps": trainer.state.global_step,
+            "seconds": seconds,
+            "loss": outcome.training_loss,
+            "seed": training_args.seed,
+            "bf16": training_args.bf16,
+            "processes": training_args.world_size,
+            "resumed_from": None if checkpoint is None else checkpoint.name,
+        },
+    )
+    if main_process:
+        report.save(output_dir / RESULTS_FILE)
+    return report
+
+
+def load_data(arguments: DataArguments) -> LabelledData:
+    """Read a data set as the arguments describe it.
+
+    Args:
+        arguments: The data set.
+
+    Returns:
+        Its splits, all of them.
+
+    Raises:
+        InputError: If an argument, a file or a row is not what was expected.
+    """
+    files = {
+        split: path
+        for split, path in (
+            ("train", arguments.train_file),
+            ("validation", arguments.validation_file),
+            ("test", arguments.test_file),
+        )
+        if path is not None
+    }
+    names_file = arguments.label_names_file
+    labels = LabelColumns(
+        column=arguments.label_column,
+        columns=tuple(arguments.label_columns or ()),
+        form=arguments.label_form,  # type: ignore[arg-type]
+        delimiter=arguments.label_delimiter,
+        names=None if names_file is None else read_label_names(Path(names_file)),
+    )
+    data = build_labelled_data(
+        load_source(
+            dataset_name=arguments.dataset_name,
+            dataset_config_name=arguments.dataset_config_name,
+            data_dir=arguments.data_dir,
+            files=files,
+        ),
+        labels,
+        text_column=arguments.text_column,
+        text_pair_column=arguments.text_pair_column,
+        group_column=arguments.group_column,
+        validation_size=arguments.validation_size,
+        test_size=arguments.test_size,
+        split_seed=arguments.split_seed,
+        unseen_labels=arguments.unseen_labels,
+    )
+    if arguments.max_train_samples is not None:
+        rows = data.splits["train"]
+        data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
+    return data
+
+
+def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
+    """Logits in the order of the rows; computed longest first, so that batches pad little.
+
+    Args:
+        trainer: A trainer with its collator.
+        rows: Encoded rows with ``length``.
+
+    Shape:
+        Result: ``(N, L)``.
+
+    Returns:
+        Logits in float32.
+    """
+    order = np.argsort(-np.asarray(rows["length"]), kind="stable")
+    predicted = trainer.predict(rows.select(order)).predictions
+    logits = np.empty_like(predicted, dtype=np.float32)
+    logits[order] = predicted
+    return logits
+
+
+def _check_choices(arguments: ModelArguments) -> None:
+    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("pooling", arguments.pooling, ("first", "mean")),
+        ("head_init", arguments.head_init, ("auto", "random", "label_names")),
+        ("tune_thresholds", arguments.tune_thresholds, ("none", "global", "per_label")),
+        (
+            "threshold_metric",
+            arguments.threshold_metric,
+            LABEL_METRICS if arguments.tune_thresholds == "per_label" else DECISION_METRICS,
+        ),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _starts_from_names(arguments: ModelArguments) -> bool:
+    if arguments.head_init == "auto":
+        return arguments.pooling == "mean"
+    return arguments.head_init == "label_names"
+
+
+def _read_descriptions(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected 'label: description' lines")
+    return {str(name): str(words) for name, words in content.items()}
+
+
+def _yardstick_metrics(
+    data: LabelledData, targets: Mapping[str, NDArray[Any]]
+) -> dict[str, dict[str, float]]:
+    frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
+    machine = predict_tfidf_svm(
+        data.splits["train"]["text"], targets["train"], data.splits["test"]["text"]
+    )
+    return {
+        "most frequent label set": compute_decision_metrics(frequent, targets["test"]),
+        "TF-IDF + linear SVM": compute_decision_metrics(machine, targets["test"]),
+    }

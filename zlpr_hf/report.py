@@ -1,0 +1,98 @@
+"""Report: all numbers of a run as one value."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from zlpr_hf.data.profile import DataProfile
+from zlpr_hf.metrics import LabelScore
+from zlpr_hf.thresholds import Thresholds
+
+COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap", "predicted_cardinality")
+MODEL_ROW = "this model (logit > 0)"
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "scikit-learn", "zlpr_hf")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a fine-tuning run found.
+
+    Args:
+        output_dir: Folder of the saved model.
+        test: Predictor to its test metrics: the two yardsticks and the saved model.
+        validation: Metrics of the saved model on the validation split.
+        label_scores: The saved model's test scores, label by label.
+        thresholds: The offsets that were tuned on validation and folded into the bias; empty if none.
+        profile: The data.
+        training: Steps, seconds, final loss, seed and the like.
+        versions: Python and the packages that decide the numbers.
+    """
+
+    output_dir: str
+    test: dict[str, dict[str, float]]
+    validation: dict[str, float]
+    label_scores: list[LabelScore]
+    thresholds: Thresholds
+    profile: DataProfile
+    training: dict[str, Any]
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Test metrics of the saved model."""
+        return self.test[MODEL_ROW]
+
+    def save(self, path: Path) -> None:
+        """Write everything as JSON, whole or not at all.
+
+        Args:
+            path: The file.
+        """
+        content = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=False)
+        part = path.with_name(path.name + ".part")
+        part.write_text(content + "\n", encoding="utf-8")
+        os.replace(part, path)
+
+    def render(self, *, labels: int = 30) -> str:
+        """Tables for the terminal.
+
+        Args:
+            labels: Longest table of labels; of more, the most frequent ones are shown.
+
+        Returns:
+            Test metrics beside the yardsticks, the labels, and how long it took.
+        """
+        width = max(map(len, self.test)) + 2
+        lines = ["test".ljust(width) + "".join(f"{name:>17}" for name in _short(COLUMNS))]
+        for name, metrics in self.test.items():
+            cells = "".join(f"{metrics[c]:>17.4f}" if c in metrics else f"{'-':>17}" for c in COLUMNS)
+            lines.append(name.ljust(width) + cells)
+        shown = sorted(self.label_scores, key=lambda score: -score.support)[:labels]
+        width = max(len(score.label) for score in shown) + 2
+        lines += ["", "label".ljust(width) + "".join(f"{name:>11}" for name in ("precision", "recall", "F1", "AP", "support"))]
+        for score in shown:
+            ap = "-" if score.average_precision is None else f"{score.average_precision:.3f}"
+            lines.append(
+                score.label.ljust(width)
+                + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}{ap:>11}{score.support:>11,}"
+            )
+        if len(shown) < len(self.label_scores):
+            lines.append(f"... and {len(self.label_scores) - len(shown)} rarer labels in results.json")
+        never = [score.label for score in self.label_scores if score.support and not score.predicted]
+        if never:
+            lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
+        lines.append(f"\ntrained {self.training['steps']:,} steps in {self.training['seconds'] / 60:.1f} minutes")
+        return "\n".join(lines)
+
+
+def _short(names: tuple[str, ...]) -> list[str]:
+    shorter = {"subset_accuracy": "subset accuracy", "predicted_cardinality": "labels/row"}
+    return [shorter.get(name, name.replace("_", " ").replace("f1", "F1")) for name in names]
