@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Name to module. Importing torch takes seconds and transformers more, so each is loaded on first use.
+# Name to module, loaded on first use: importing torch takes seconds and transformers more.
 _HOME = {
     "BCELoss": "losses",
     "DataArguments": "arguments",

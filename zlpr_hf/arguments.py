@@ -41,7 +41,8 @@ class ModelArguments:
     )
     max_length: int = _option(128, "Longest sequence in tokens; longer texts are cut.")
     tune_thresholds: str = _option(
-        "none", "none (logit > 0), global or per_label: tune on validation, fold into the head's bias."
+        "none",
+        "none (logit > 0), global or per_label: tune on validation, fold into the head's bias.",
     )
     threshold_metric: str = _option("f1_macro", "What tune_thresholds maximises.")
 
@@ -70,18 +71,22 @@ class DataArguments:
         "auto", "names, ids, multi_hot, columns, delimited, or auto: from the column's type."
     )
     label_delimiter: str | None = _option(None, "What separates labels in a string, such as ';'.")
-    label_names_file: str | None = _option(None, "Label names in the order of their ids, one a line.")
+    label_names_file: str | None = _option(
+        None, "Label names in the order of their ids, one a line."
+    )
     unseen_labels: str = _option("error", "error or drop: labels outside the training rows.")
     group_column: str | None = _option(None, "Rows of equal value never end up in two splits.")
     validation_size: float = _option(0.1, "Share split off where there is no validation split.")
     test_size: float = _option(0.1, "Share split off where there is no test split.")
     split_seed: int = _option(0, "Seed of the splits; independent of the training seed.")
-    max_train_samples: int | None = _option(None, "Train on the first so many rows only (trying out).")
+    max_train_samples: int | None = _option(
+        None, "Train on the first so many rows only (trying out)."
+    )
     overwrite_output_dir: bool = _option(False, "Replace a model that output_dir holds.")
 
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
-ARGUMENTS = (ModelArguments, DataArguments, ZLPRTrainingArguments)
+ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
 Arguments = tuple[ModelArguments, DataArguments, ZLPRTrainingArguments]
 
 
@@ -105,7 +110,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         InputError: If an option is unknown (with the nearest right name) or a value does not fit.
     """
     parser = _Parser(
-        ARGUMENTS,
+        list(ARGUMENTS),
         prog="train.py",
         usage="python train.py [CONFIG.yaml] [--name value ...]",
         description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
@@ -121,7 +126,13 @@ def parse_arguments(argv: list[str]) -> Arguments:
         _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
     try:
         return tuple(  # type: ignore[return-value]
-            kind(**{spec.name: getattr(values, spec.name) for spec in dataclasses.fields(kind) if spec.init})
+            kind(
+                **{
+                    spec.name: getattr(values, spec.name)
+                    for spec in dataclasses.fields(kind)
+                    if spec.init
+                }
+            )
             for kind in ARGUMENTS
         )
     except (ValueError, ImportError) as error:
@@ -158,11 +169,13 @@ def _read_config(path: Path, known: set[str]) -> list[str]:
 
 
 DERIVED = ("use_cpu", "report_to", "resume_from_checkpoint", "overwrite_output_dir")
-"""Arguments that TrainingArguments fills in from the machine, or that say how to start, not what to do."""
+"""Filled in by TrainingArguments from the machine, or about how to start rather than what to do."""
 
 
 def _default(spec: dataclasses.Field[Any]) -> Any:
-    default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+    default = (
+        spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+    )
     return getattr(default, "value", default)
 
 

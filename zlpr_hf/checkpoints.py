@@ -32,8 +32,9 @@ def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: b
         taken += [path for path in (output_dir / "config.json",) if path.exists()]
         if taken and not overwrite:
             raise InputError(
-                f"{output_dir} already holds a run ({taken[0].name}): add --resume_from_checkpoint true "
-                "to go on, --overwrite_output_dir true to replace it, or choose another --output_dir"
+                f"{output_dir} already holds a run ({taken[0].name}): add --resume_from_checkpoint "
+                "true to go on, --overwrite_output_dir true to replace it, or choose another "
+                "--output_dir"
             )
         return None
     if wanted.lower() != "true":

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import set_seed
+from transformers import ProgressCallback, set_seed
 
 from zlpr_hf.arguments import DataArguments, ModelArguments, save_config
 from zlpr_hf.checkpoints import CONFIG_FILE, RESULTS_FILE, find_resume_checkpoint
@@ -24,8 +24,13 @@ from zlpr_hf.data.profile import compute_profile
 from zlpr_hf.data.sources import load_source
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import init_head_from_label_names
-from zlpr_hf.metrics import compute_decision_metrics, compute_label_scores, compute_multi_label_metrics
+from zlpr_hf.metrics import (
+    compute_decision_metrics,
+    compute_label_scores,
+    compute_multi_label_metrics,
+)
 from zlpr_hf.modeling import classification_head, load_model, load_tokenizer
+from zlpr_hf.progress import BriefProgress
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS, Thresholds, fit_thresholds
 from zlpr_hf.trainer import ZLPRTrainer, ZLPRTrainingArguments
@@ -58,14 +63,16 @@ def finetune(
         InputError: If an argument, a file or a row is not what was expected.
     """
     _check_choices(model_args)
-    output_dir = Path(training_args.output_dir)
+    output_dir = Path(str(training_args.output_dir))
     checkpoint = find_resume_checkpoint(
         output_dir, training_args.resume_from_checkpoint, overwrite=data_args.overwrite_output_dir
     )
     data = load_data(data_args)
     tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
     encoded = {
-        name: encode(rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}")
+        name: encode(
+            rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}"
+        )
         for name, rows in data.splits.items()
     }
     # So that whoever loads the checkpoint cuts texts where training cut them.
@@ -85,8 +92,12 @@ def finetune(
         texts = data.splits["train"]["text"]
         sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
         init_head_from_label_names(
-            model, tokenizer, data.label_space, sample,
-            descriptions=descriptions, max_length=model_args.max_length,
+            model,
+            tokenizer,
+            data.label_space,
+            sample,
+            descriptions=descriptions,
+            max_length=model_args.max_length,
         )
     trainer = ZLPRTrainer(
         model=model,
@@ -96,6 +107,8 @@ def finetune(
         data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
         processing_class=tokenizer,
     )
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(BriefProgress)
     main_process = trainer.is_world_process_zero()
     if main_process:
         say(profile.render())
@@ -119,7 +132,10 @@ def finetune(
     untuned = compute_multi_label_metrics(logits["test"], targets["test"])
     if thresholds.offsets:
         thresholds.fold_into(classification_head(model), model.config)
-        logits = {name: values - np.float32(thresholds.offsets) for name, values in logits.items()}
+        logits = {
+            name: values - np.asarray(thresholds.offsets, np.float32)
+            for name, values in logits.items()
+        }
     trainer.save_model(str(output_dir))
     test = _yardstick_metrics(data, targets) if main_process else {}
     if thresholds.offsets:
@@ -246,7 +262,9 @@ def _read_descriptions(path: str | None) -> dict[str, str]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'label: description' lines")
     return {str(name): str(words) for name, words in content.items()}

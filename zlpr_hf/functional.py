@@ -111,7 +111,7 @@ def bce_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") 
         ValueError: As in :func:`zlpr_loss`.
 
     References:
-        Boutell, Luo, Shen, Brown: Learning multi-label scene classification, 2004 (binary relevance).
+        Boutell, Luo, Shen, Brown: Learning multi-label scene classification, 2004.
 
     Example:
         >>> bce_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -142,8 +142,14 @@ def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _log1p_sum_exp(values: Tensor) -> Tensor:
-    """``log(1 + sum(exp(values)))`` over the last axis, for values of any size including -inf."""
-    return torch.logsumexp(F.pad(values, (0, 1)), dim=-1)
+    """``log(1 + sum(exp(values)))`` over the last axis, for values of any size including -inf.
+
+    The largest value is a constant here, so that autograd forms ``exp(v - max) / sum``. The
+    gradient of ``torch.logsumexp``, ``exp(v - result)``, loses a digit for each of the result.
+    """
+    largest = values.detach().amax(-1, keepdim=True).clamp(min=0, max=torch.finfo(values.dtype).max)
+    total = (-largest).exp() + (values - largest).exp().sum(-1, keepdim=True)
+    return (largest + total.log()).squeeze(-1)
 
 
 def _reduce(per_example: Tensor, reduction: Reduction) -> Tensor:

@@ -79,7 +79,7 @@ def _features(
     head = classification_head(model)
     hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float()))
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         for start in range(0, len(texts), batch_size):
             batch = tokenizer(

@@ -35,7 +35,9 @@ class LabelSpace:
         object.__setattr__(self, "names", tuple(self.names))
         for position, name in enumerate(self.names):
             if not isinstance(name, str) or not name.strip():
-                raise InputError(f"label {position}: expected a name that is not empty, got {name!r}")
+                raise InputError(
+                    f"label {position}: expected a name that is not empty, got {name!r}"
+                )
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise InputError(f"label names must differ, got {twice[0]!r} more than once")

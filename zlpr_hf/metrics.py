@@ -31,8 +31,8 @@ def compute_multi_label_metrics(
 
     Args:
         logits: Raw scores; rankings use their order, ``brier`` and ``ece`` use ``sigmoid(2 s)``.
-        targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN is not known: such
-            cells do not count, and rankings leave out their rows.
+        targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN is not known:
+            such cells do not count, and rankings leave out their rows.
         predictions: Decisions; without them ``logits > 0``.
         k: Depth of ``precision_at_k`` and ``ndcg_at_k``; at most ``L``.
 
@@ -95,7 +95,8 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
     scores, truth = np.asarray(logits), np.asarray(targets, dtype=np.float32)
     if scores.shape != truth.shape or scores.ndim != 2:
         raise ValueError(
-            f"predictions and targets must both be (N, num_labels), got {scores.shape} and {truth.shape}"
+            "predictions and targets must both be (N, num_labels), "
+            f"got {scores.shape} and {truth.shape}"
         )
     known = ~(np.isnan(truth) | (truth == -100))
     return scores, truth, known
@@ -159,12 +160,15 @@ def _ranking_metrics(scores: Floats, present: Bools, known: Bools, k: int) -> di
 
 def _calibration_metrics(scores: Floats, truth: Floats, known: Bools) -> dict[str, float]:
     with np.errstate(over="ignore"):
-        probability = (1 / (1 + np.exp(-2 * scores[known].astype(np.float64))))
+        probability = 1 / (1 + np.exp(-2 * scores[known].astype(np.float64)))
     target = truth[known].astype(np.float64)
     if not len(target):
         return {}
     bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (probability, target)]
+    gaps = [
+        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)
+        for values in (probability, target)
+    ]
     return {
         "brier": float(np.mean((probability - target) ** 2)),
         "ece": float(np.abs(gaps[0] - gaps[1]).sum() / len(target)),
@@ -212,7 +216,11 @@ def compute_label_scores(
     table = []
     for label, name in enumerate(names):
         rows = known[:, label]
-        ap = average_precision_score(present[rows, label], scores[rows, label]) if true[label] else None
+        ap = (
+            average_precision_score(present[rows, label], scores[rows, label])
+            if true[label]
+            else None
+        )
         table.append(
             LabelScore(
                 name,
@@ -227,11 +235,11 @@ def compute_label_scores(
     return table
 
 
-class MultiLabelMetrics(evaluate.Metric):
+class MultiLabelMetrics(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
     """The metrics as an ``evaluate.Metric`` that needs no network.
 
-    ``evaluate.load`` fetches a script from the Hub; this class is the metric itself. ``predictions``
-    are logits, cut at zero for decisions.
+    ``evaluate.load`` fetches a script from the Hub; this class is the metric itself. Its
+    ``predictions`` are logits, cut at zero for decisions.
 
     Example:
         >>> metric = MultiLabelMetrics()

@@ -1,4 +1,4 @@
-"""A stock sequence classifier that carries its labels, its loss and its thresholds in config.json."""
+"""A stock sequence classifier that carries labels, loss and thresholds in its config.json."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Mean pooling for stock BERT-like classifiers: one more encoder layer that starts out as a mean."""
+"""Mean pooling for stock BERT-like classifiers: an encoder layer that starts out as a mean."""
 
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 POOLED_BY_LAYER = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -27,15 +26,15 @@ def append_pooling_layer(model: PreTrainedModel) -> None:
     zero the attention is uniform over the tokens that are not padding; with identity as value and a
     multiple of it as output, the mean goes into the residual sum; a feed-forward block with output
     zero adds nothing. The layer costs one layer's time, and training may turn it into something
-    better. The dense layer of the head becomes half the identity, so that its tanh is nearly linear.
+    better. The dense layer of the head becomes half the identity, so that its tanh is
+    nearly linear.
 
     Args:
         model: A ``*ForSequenceClassification`` of a type in :data:`POOLED_BY_LAYER`; changed in
             place, ``num_hidden_layers`` grows by one.
     """
-    base = model.base_model
-    layers = cast(nn.ModuleList, base.encoder.layer)
-    layer = copy.deepcopy(layers[-1])
+    base: Any = model.base_model
+    layer = copy.deepcopy(base.encoder.layer[-1])
     attention = layer.attention
     identity = torch.eye(model.config.hidden_size)
     for linear, weight in (
@@ -50,8 +49,8 @@ def append_pooling_layer(model: PreTrainedModel) -> None:
     for norm in (attention.output.LayerNorm, layer.output.LayerNorm):
         norm.weight.fill_(1.0)
         norm.bias.zero_()
-    layers.append(layer)
+    base.encoder.layer.append(layer)
     model.config.num_hidden_layers += 1
-    dense = base.pooler.dense if getattr(base, "pooler", None) is not None else model.classifier.dense
-    dense.weight.copy_(identity / 2)
-    dense.bias.zero_()
+    head: Any = model.classifier if getattr(base, "pooler", None) is None else base.pooler
+    head.dense.weight.copy_(identity / 2)
+    head.dense.bias.zero_()

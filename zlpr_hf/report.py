@@ -14,9 +14,25 @@ from zlpr_hf.data.profile import DataProfile
 from zlpr_hf.metrics import LabelScore
 from zlpr_hf.thresholds import Thresholds
 
-COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap", "predicted_cardinality")
+COLUMNS = (
+    "f1_micro",
+    "f1_macro",
+    "f1_samples",
+    "subset_accuracy",
+    "hamming_loss",
+    "lrap",
+    "predicted_cardinality",
+)
 MODEL_ROW = "this model (logit > 0)"
-PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "scikit-learn", "zlpr_hf")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "evaluate",
+    "scikit-learn",
+    "zlpr_hf",
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Report:
         test: Predictor to its test metrics: the two yardsticks and the saved model.
         validation: Metrics of the saved model on the validation split.
         label_scores: The saved model's test scores, label by label.
-        thresholds: The offsets that were tuned on validation and folded into the bias; empty if none.
+        thresholds: Offsets tuned on validation and folded into the bias; empty if none.
         profile: The data.
         training: Steps, seconds, final loss, seed and the like.
         versions: Python and the packages that decide the numbers.
@@ -42,7 +58,9 @@ class Report:
     profile: DataProfile
     training: dict[str, Any]
     versions: dict[str, str] = field(
-        default_factory=lambda: {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+        default_factory=lambda: (
+            {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+        )
     )
 
     @property
@@ -73,23 +91,35 @@ class Report:
         width = max(map(len, self.test)) + 2
         lines = ["test".ljust(width) + "".join(f"{name:>17}" for name in _short(COLUMNS))]
         for name, metrics in self.test.items():
-            cells = "".join(f"{metrics[c]:>17.4f}" if c in metrics else f"{'-':>17}" for c in COLUMNS)
+            cells = "".join(
+                f"{metrics[c]:>17.4f}" if c in metrics else f"{'-':>17}" for c in COLUMNS
+            )
             lines.append(name.ljust(width) + cells)
         shown = sorted(self.label_scores, key=lambda score: -score.support)[:labels]
         width = max(len(score.label) for score in shown) + 2
-        lines += ["", "label".ljust(width) + "".join(f"{name:>11}" for name in ("precision", "recall", "F1", "AP", "support"))]
+        lines += [
+            "",
+            "label".ljust(width)
+            + "".join(f"{name:>11}" for name in ("precision", "recall", "F1", "AP", "support")),
+        ]
         for score in shown:
             ap = "-" if score.average_precision is None else f"{score.average_precision:.3f}"
             lines.append(
                 score.label.ljust(width)
-                + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}{ap:>11}{score.support:>11,}"
+                + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}"
+                + f"{ap:>11}{score.support:>11,}"
             )
         if len(shown) < len(self.label_scores):
-            lines.append(f"... and {len(self.label_scores) - len(shown)} rarer labels in results.json")
-        never = [score.label for score in self.label_scores if score.support and not score.predicted]
+            lines.append(
+                f"... and {len(self.label_scores) - len(shown)} rarer labels in results.json"
+            )
+        never = [
+            score.label for score in self.label_scores if score.support and not score.predicted
+        ]
         if never:
             lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
-        lines.append(f"\ntrained {self.training['steps']:,} steps in {self.training['seconds'] / 60:.1f} minutes")
+        minutes = self.training["seconds"] / 60
+        lines.append(f"\ntrained {self.training['steps']:,} steps in {minutes:.1f} minutes")
         return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The postprocessor: a label is predicted when its logit is greater than its offset, zero unless tuned."""
+"""The postprocessor: a label is predicted when its logit exceeds zero, or its offset."""
 
 from __future__ import annotations
 
@@ -44,9 +44,12 @@ class Thresholds:
     max_labels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.min_labels < 0 or (self.max_labels is not None and self.max_labels < max(1, self.min_labels)):
+        if self.min_labels < 0 or (
+            self.max_labels is not None and self.max_labels < max(1, self.min_labels)
+        ):
             raise ValueError(
-                f"expected 0 <= min_labels <= max_labels, max_labels >= 1; got {self.min_labels} and {self.max_labels}"
+                "expected 0 <= min_labels <= max_labels and max_labels >= 1, "
+                f"got {self.min_labels} and {self.max_labels}"
             )
 
     def apply(self, logits: Any) -> NDArray[np.bool_]:
@@ -107,7 +110,9 @@ class Thresholds:
             What stays: no offsets, the same limits.
         """
         if self.offsets:
-            head.bias.sub_(torch.tensor(self.offsets, dtype=head.bias.dtype, device=head.bias.device))
+            head.bias.sub_(
+                torch.tensor(self.offsets, dtype=head.bias.dtype, device=head.bias.device)
+            )
         rest = Thresholds((), self.min_labels, self.max_labels)
         config.zlpr = (getattr(config, "zlpr", None) or {}) | {"thresholds": rest.to_config()}
         return rest
@@ -157,7 +162,9 @@ def fit_thresholds(
         raise ValueError(f"scope must be global or per_label, got {scope!r}")
     allowed = DECISION_METRICS if scope == "global" else LABEL_METRICS
     if metric not in allowed:
-        raise ValueError(f"metric for scope {scope} must be one of {', '.join(allowed)}, got {metric!r}")
+        raise ValueError(
+            f"metric for scope {scope} must be one of {', '.join(allowed)}, got {metric!r}"
+        )
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(targets, dtype=np.float32)
     if scope == "global":
@@ -174,16 +181,24 @@ def fit_thresholds(
         better = 2 * hits / max(said + sum(curve.positives for curve in tuned), 1)
         if better <= ratio + 1e-12:
             return Thresholds(
-                tuple(float(curve.offsets[index]) for curve, index in zip(tuned, chosen, strict=True))
+                tuple(
+                    float(curve.offsets[index]) for curve, index in zip(tuned, chosen, strict=True)
+                )
             )
         ratio = float(better)
 
 
 def _best_offset(scores: Floats, truth: Floats, metric: str) -> float:
     finite = scores[np.isfinite(scores)]
-    candidates = np.unique(np.quantile(finite, np.linspace(0, 1, CANDIDATES))) if finite.size else np.zeros(1)
-    # Between the quantiles where decisions are dense, and finely around zero, where logits rarely are.
-    candidates = np.concatenate([[0.0], (candidates[1:] + candidates[:-1]) / 2, np.linspace(-3, 3, 61)])
+    candidates = (
+        np.unique(np.quantile(finite, np.linspace(0, 1, CANDIDATES)))
+        if finite.size
+        else np.zeros(1)
+    )
+    # Between the quantiles, where decisions are dense, and around zero, where logits are not.
+    candidates = np.concatenate(
+        [[0.0], (candidates[1:] + candidates[:-1]) / 2, np.linspace(-3, 3, 61)]
+    )
     candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]
     values = [compute_decision_metrics(scores > offset, truth)[metric] for offset in candidates]
     return float(candidates[int(np.argmax(values))])
@@ -214,7 +229,8 @@ class _Curve:
 
     def at_zero(self) -> _Curve:
         index = int(np.flatnonzero(self.offsets == 0)[0])
-        return _Curve(*(part[index : index + 1] for part in (self.offsets, self.hits, self.said)), self.positives)
+        only = slice(index, index + 1)
+        return _Curve(self.offsets[only], self.hits[only], self.said[only], self.positives)
 
     def f1(self) -> Floats:
         return 2 * self.hits / np.maximum(self.said + self.positives, 1)

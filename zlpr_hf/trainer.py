@@ -53,7 +53,7 @@ class ZLPRTrainingArguments(TrainingArguments):
             self.bf16 = not self.fp16 and _has_bfloat16(self.use_cpu)
         if self.head_learning_rate is None:
             self.head_learning_rate = 10 * self.learning_rate
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
 
 
 def _has_bfloat16(use_cpu: bool) -> bool:
@@ -82,14 +82,15 @@ class ZLPRTrainer(Trainer):
         kwargs.setdefault("compute_metrics", compute_trainer_metrics)
         super().__init__(*args, **kwargs)
         self.label_names = ["labels"]
-        # We divide by the number of examples of the whole step ourselves (`_get_num_items_in_batch`).
+        # The loss is divided by the examples of the whole step (see `_get_num_items_in_batch`).
         self.loss_is_scaled_for_ga = True
         name = getattr(self.args, "loss", "zlpr")
         self.loss = loss if loss is not None else build_loss(name, reduction="none")
-        if isinstance(self.model, nn.Module) and hasattr(self.model, "config"):
-            self.model.config.problem_type = "multi_label_classification"
-            if not hasattr(self.model.config, "zlpr"):
-                self.model.config.zlpr = {"loss": name if loss is None else type(loss).__name__}
+        config: Any = getattr(self.model, "config", None)
+        if config is not None:
+            config.problem_type = "multi_label_classification"
+            if not hasattr(config, "zlpr"):
+                config.zlpr = {"loss": name if loss is None else type(loss).__name__}
 
     def compute_loss(
         self,
@@ -112,7 +113,9 @@ class ZLPRTrainer(Trainer):
         Raises:
             ValueError: If the batch has no ``labels``.
         """
-        inputs = dict(inputs)  # the model must not see the labels, the caller's batch must keep them
+        inputs = dict(
+            inputs
+        )  # the model must not see the labels, the caller's batch must keep them
         targets = inputs.pop("labels", None)
         if targets is None:
             raise ValueError(
@@ -139,11 +142,12 @@ class ZLPRTrainer(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if "label_values" not in self._signature_columns:
-            self._signature_columns.append("label_values")
+        columns: Any = self._signature_columns
+        if "label_values" not in columns:
+            columns.append("label_values")
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         column = self.args.length_column_name
         grouped = self.args.train_sampling_strategy == "group_by_length"
         if not grouped or column not in (getattr(dataset, "column_names", None) or ()):
@@ -176,7 +180,9 @@ class ZLPRTrainer(Trainer):
         encoder = {id(parameter) for parameter in module.base_model.parameters()}
         for group in list(optimizer.param_groups):
             head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-            group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
+            group["params"] = [
+                parameter for parameter in group["params"] if id(parameter) in encoder
+            ]
             if head:
                 optimizer.add_param_group({**group, "params": head, "lr": rate})
         return optimizer

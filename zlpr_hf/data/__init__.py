@@ -1,1 +1,1 @@
-"""From files, the Hub or a built-in corpus to batches: read, take labels, split, encode, collate."""
+"""From files, the Hub or a built-in corpus to batches: read, split, encode, collate."""

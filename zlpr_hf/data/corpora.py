@@ -29,7 +29,7 @@ def read_cwe(data_dir: str | None = None) -> Corpus:
     """MITRE's Common Weakness Enumeration: which security properties does a weakness put at risk?
 
     The text is a weakness' name and descriptions, its labels the "scopes" of its common
-    consequences. Deprecated entries are left out; entries without a consequence stay, with no label.
+    consequences. Deprecated entries are left out; those without a consequence stay, unlabelled.
 
     Args:
         data_dir: Path of a ``cwec_*.xml`` file; without it the one that PyPI's ``cwe2`` carries.
@@ -57,7 +57,9 @@ def read_cwe(data_dir: str | None = None) -> Corpus:
         parts = [weakness.get("Name", "")]
         for tag in ("Description", "Extended_Description"):
             element = weakness.find(f"cwe:{tag}", spaces)
-            parts.append(" ".join("".join(element.itertext()).split()) if element is not None else "")
+            parts.append(
+                " ".join("".join(element.itertext()).split()) if element is not None else ""
+            )
         scopes = weakness.iterfind("cwe:Common_Consequences/cwe:Consequence/cwe:Scope", spaces)
         texts.append(". ".join(part.rstrip(".") for part in parts if part) + ".")
         labels.append(sorted({scope.text for scope in scopes if scope.text}))
@@ -103,7 +105,7 @@ def read_reuters21578(data_dir: str | None = None) -> Corpus:
     for document in _reuters_documents(data_dir):
         for attributes, story in STORY.findall(document):
             split = re.search(r'LEWISSPLIT="(TRAIN|TEST)"', attributes)
-            # ModApte is not the split attribute alone: only stories that an indexer looked at count.
+            # ModApte is more than the split attribute: only stories that were indexed count.
             if split is None or 'TOPICS="YES"' not in attributes:
                 continue
             topics = re.search(r"<TOPICS>(.*?)</TOPICS>", story, re.DOTALL)
@@ -113,7 +115,9 @@ def read_reuters21578(data_dir: str | None = None) -> Corpus:
         raise InputError(f"{data_dir}: no Reuters stories in it; expected {ARCHIVE}")
     seen = [{name for _, names in split for name in names} for split in rows.values()]
     kept = seen[0] & seen[1]
-    return Corpus({name: _reuters_columns(split, kept) for name, split in rows.items()}, REUTERS_TOPICS)
+    return Corpus(
+        {name: _reuters_columns(split, kept) for name, split in rows.items()}, REUTERS_TOPICS
+    )
 
 
 def _reuters_columns(rows: list[tuple[str, set[str]]], kept: set[str]) -> Columns:

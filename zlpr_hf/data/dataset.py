@@ -127,10 +127,7 @@ def build_labelled_data(
     for split, size in (("test", test_size), ("validation", validation_size)):
         if split not in rows:
             _split_off(split, size, texts, rows, groups, split_seed)
-    if declared is None:
-        space = LabelSpace.fit(rows["train"])
-    else:
-        space = LabelSpace(declared)
+    space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
     dropped = _handle_unseen(rows, space, unseen_labels, source.origins)
     order = [split for split in ("train", "validation", "test") if split in rows]
     return LabelledData(
@@ -178,9 +175,11 @@ def _split_off(
 ) -> None:
     """Move a share of the training rows into a split of their own."""
     names = sorted({name for row in rows["train"] for name in row})
-    matrix = np.array([[row.get(name, 0.0) >= 0.5 for name in names] for row in rows["train"]], dtype=bool)
+    matrix = np.array(
+        [[row.get(name, 0.0) >= 0.5 for name in names] for row in rows["train"]], dtype=bool
+    )
     train_groups = groups.get("train")
-    kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)  # type: ignore[arg-type]
+    kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)
     for column in list(texts["train"]):
         values = texts["train"][column]
         texts.setdefault(split, {})[column] = [values[index] for index in moved]
@@ -201,8 +200,9 @@ def _handle_unseen(
             outside = [name for name in row if name not in space.label2id]
             if outside and action == "error":
                 raise InputError(
-                    f"{origins.get(split, split)}, row {number}: label {outside[0]!r} does not occur "
-                    "in the training rows; correct it, add training rows, or set unseen_labels drop"
+                    f"{origins.get(split, split)}, row {number}: label {outside[0]!r} does not "
+                    "occur in the training rows; correct it, add training rows, or set "
+                    "unseen_labels drop"
                 )
             for name in outside:
                 del row[name]

@@ -32,12 +32,20 @@ def encode(
     def tokenise(batch: dict[str, list[Any]]) -> dict[str, Any]:
         pairs = batch.get("text_pair")
         encoded = tokenizer(
-            batch["text"], pairs, truncation=True, max_length=max_length, return_overflowing_tokens=True,
+            batch["text"],
+            pairs,
+            truncation=True,
+            max_length=max_length,
+            return_overflowing_tokens=True,
             return_special_tokens_mask=False,
         )
         sample_of = encoded.pop("overflow_to_sample_mapping")
         # A cut text comes back in several pieces, the first of them is what the model reads.
-        first = [index for index, sample in enumerate(sample_of) if index == 0 or sample != sample_of[index - 1]]
+        first = [
+            index
+            for index, sample in enumerate(sample_of)
+            if index == 0 or sample != sample_of[index - 1]
+        ]
         pieces = [0] * len(batch["text"])
         for sample in sample_of:
             pieces[sample] += 1

@@ -55,7 +55,7 @@ class LabelColumns:
         if form == "columns":
             names: tuple[str, ...] | None = self.columns
             cells: Sequence[Any] = list(zip(*(rows[name] for name in self.columns), strict=True))
-            read: Callable[[Any], RowLabels] = lambda row: _from_numbers(row, self.columns)
+            read = _reader("multi_hot", names, None)
         else:
             cells = rows[self.column]
             names = self.names or _declared_names(rows.features[self.column])
@@ -73,7 +73,9 @@ class LabelColumns:
 
     def _form(self, features: Features, origin: str) -> LabelForm:
         if self.form not in get_args(LabelForm):
-            raise InputError(f"label_form: expected one of {', '.join(get_args(LabelForm))}, got {self.form}")
+            raise InputError(
+                f"label_form: expected one of {', '.join(get_args(LabelForm))}, got {self.form}"
+            )
         wanted = self.columns or (self.column,)
         for name in wanted:
             if name not in features:
@@ -122,7 +124,8 @@ def _form_of(feature: Any, where: str, delimiter: str | None) -> LabelForm:
             f"{where}: a list of integers may be ids or 0/1 flags; say label_form ids or multi_hot"
         )
     raise InputError(
-        f"{where}: expected a list of names or ids, a multi-hot list or a delimited string, got {feature}"
+        f"{where}: expected a list of names or ids, a multi-hot list or a delimited string, "
+        f"got {feature}"
     )
 
 
@@ -167,13 +170,13 @@ def _from_names(cell: object, names: tuple[str, ...] | None) -> RowLabels:
 
 
 def _from_ids(cell: object, names: tuple[str, ...]) -> RowLabels:
-    ids = cell if isinstance(cell, list) else [cell]
+    ids: list[Any] = cell if isinstance(cell, list) else [cell]
     for index in ids:
         if not isinstance(index, int) or isinstance(index, bool):
             raise _CellError(f"expected integer label ids, got {index!r}")
         if not 0 <= index < len(names):
             raise _CellError(f"label id {index} is out of range; expected 0 to {len(names) - 1}")
-    return {names[index]: 1.0 for index in ids}
+    return dict.fromkeys((names[index] for index in ids), 1.0)
 
 
 def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:

@@ -49,7 +49,8 @@ class DataProfile:
     def render(self) -> str:
         """A few lines for people."""
         lines = [
-            f"{'split':<12}{'rows':>9}{'labels/row':>12}{'density':>9}{'no label':>10}{'truncated':>11}"
+            f"{'split':<12}{'rows':>9}{'labels/row':>12}{'density':>9}{'no label':>10}"
+            f"{'truncated':>11}"
         ]
         for name, split in self.splits.items():
             lines.append(
@@ -65,9 +66,19 @@ class DataProfile:
         for name, split in self.splits.items():
             missing = [label for label, count in split.label_counts.items() if count == 0]
             if missing:
-                lines.append(f"labels without a row in {name}: {len(missing)} ({', '.join(missing[:RAREST])})")
-        lines += [f"same text {where}: {count} rows" for where, count in self.shared_texts.items() if count]
-        lines += [f"label {name!r} dropped from {count} rows" for name, count in self.dropped_labels.items()]
+                lines.append(
+                    f"labels without a row in {name}: {len(missing)} "
+                    f"({', '.join(missing[:RAREST])})"
+                )
+        lines += [
+            f"same text {where}: {count} rows"
+            for where, count in self.shared_texts.items()
+            if count
+        ]
+        lines += [
+            f"label {name!r} dropped from {count} rows"
+            for name, count in self.dropped_labels.items()
+        ]
         return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
 from zlpr_hf.data.corpora import CORPORA
@@ -67,7 +67,9 @@ def load_source(
     if dataset_name in CORPORA:
         corpus = CORPORA[dataset_name](data_dir)
         return Source(
-            DatasetDict({name: Dataset.from_dict(columns) for name, columns in corpus.splits.items()}),
+            DatasetDict(
+                {name: Dataset.from_dict(columns) for name, columns in corpus.splits.items()}
+            ),
             {name: f"{dataset_name}/{name}" for name in corpus.splits},
             corpus.label_descriptions,
         )
@@ -75,12 +77,13 @@ def load_source(
 
 
 def _from_library(name: str, config: str | None) -> Source:
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local and not Path(name).expanduser().exists():
+    folder = Path(name).expanduser()
+    if name.startswith((".", "/", "~")) and not folder.is_dir():
         raise InputError(f"{name}: no such folder (dataset_name)")
     try:
-        loaded = load_dataset(str(Path(name).expanduser()) if looks_local else name, config)
-    except (DatasetNotFoundError, ConnectionError, FileNotFoundError, ValueError) as error:
+        # A copy on disk holds one configuration, whatever its name on the Hub.
+        loaded = load_dataset(str(folder)) if folder.is_dir() else load_dataset(name, config)
+    except (DatasetGenerationError, ConnectionError, FileNotFoundError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"data set {name!r} could not be loaded: {reason} "
@@ -172,7 +175,8 @@ def _read_json_lines(path: Path) -> Dataset:
                 ) from error
             if not isinstance(row, dict):
                 raise InputError(
-                    f"{path}, line {number}: expected one JSON object a line, got {line.strip()[:40]}"
+                    f"{path}, line {number}: expected one JSON object a line, "
+                    f"got {line.strip()[:40]}"
                 )
             rows.append(row)
     return _to_columns(path, rows)

@@ -55,11 +55,13 @@ def split_rows(
         np.logical_or.at(units, unit_of_row, label_matrix)
     if not 0 < round(size * len(units)) < len(units):
         kind = "rows" if groups is None else "groups"
-        raise InputError(f"cannot split a share of {size:g} off {len(units)} {kind}; one side is empty")
+        raise InputError(
+            f"cannot split a share of {size:g} off {len(units)} {kind}; one side is empty"
+        )
     # An extra column for "no label at all" keeps the share of such rows as well.
     strata = np.column_stack([units, ~units.any(axis=1)])
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
-    first, second = next(splitter.split(np.zeros(len(units)), strata.astype(int)))
+    _, second = next(splitter.split(np.zeros(len(units)), strata.astype(int)))
     chosen = np.zeros(len(units), dtype=bool)
     chosen[second] = True
     on_second_side = chosen[unit_of_row]

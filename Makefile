@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test quick check clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# The pinned torch goes first: whatever depends on torch would otherwise choose a build of its own.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
+	@touch $@
+
+quickstart: $(VENV)/installed ## train on real text (cwe, MiniLM) and print the numbers: minutes on two cores
+	$(BIN)/python train.py configs/quickstart.yaml --overwrite_output_dir true
+
+test: $(VENV)/installed ## everything that must hold, doctests and notebooks too
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/installed ## the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(VENV)/installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove the environment and all runs
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache

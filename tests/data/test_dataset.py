@@ -1,0 +1,136 @@
+"""Splits in one form: texts checked, labels encoded, groups kept together, profile counted."""
+
+import logging
+
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict
+
+from zlpr_hf import InputError
+from zlpr_hf.data.dataset import build_labelled_data
+from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.profile import compute_profile
+from zlpr_hf.data.sources import Source
+from zlpr_hf.data.splits import split_rows
+
+
+def source(**splits: list[dict[str, object]]) -> Source:
+    data = DatasetDict({name: Dataset.from_list(rows) for name, rows in splits.items()})
+    return Source(data, {name: f"{name}.jsonl" for name in splits})
+
+
+def test_missing_splits_are_stratified(colour_rows: list[dict[str, object]]) -> None:
+    data = build_labelled_data(source(train=colour_rows), LabelColumns(), test_size=0.25)
+    again = build_labelled_data(source(train=colour_rows), LabelColumns(), test_size=0.25)
+    other = build_labelled_data(
+        source(train=colour_rows), LabelColumns(), test_size=0.25, split_seed=1
+    )
+    assert data.splits["test"].to_list() == again.splits["test"].to_list()
+    assert data.splits["test"].to_list() != other.splits["test"].to_list()
+    assert data.splits["test"].num_rows == pytest.approx(30, abs=2)
+    assert sum(rows.num_rows for rows in data.splits.values()) == 120
+    shares = [data.targets(name).mean(0) for name in ("train", "test")]
+    np.testing.assert_allclose(shares[0], shares[1], atol=0.05)
+
+
+def test_groups_stay_together() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 40, 300).tolist()
+    first, second = split_rows(rng.random((300, 4)) < 0.3, size=0.2, seed=0, groups=groups)
+    assert not {groups[i] for i in first} & {groups[i] for i in second}
+    assert sorted([*first, *second]) == list(range(300))
+    with pytest.raises(InputError, match="off 1 groups; one side is empty"):
+        split_rows(np.eye(3, dtype=bool), size=0.3, seed=0, groups=["x"] * 3)
+    with pytest.raises(InputError, match="between 0 and 1, got 1"):
+        split_rows(np.eye(3, dtype=bool), size=1.0, seed=0)
+
+
+def test_given_group_must_not_cross() -> None:
+    row = {"text": "red", "labels": ["a", "b"], "author": 7}
+    with pytest.raises(InputError, match=r"group 7 is in train\.jsonl and in test\.jsonl"):
+        build_labelled_data(source(train=[row], test=[row]), LabelColumns(), group_column="author")
+
+
+def test_unseen_labels(caplog: pytest.LogCaptureFixture) -> None:
+    train = [{"text": "x", "labels": ["a", "b"]}]
+    test = [{"text": "y", "labels": ["a"]}, {"text": "z", "labels": ["a", "new"]}]
+    splits = source(train=train, validation=train, test=test)
+    with pytest.raises(
+        InputError, match=r"test\.jsonl, row 2: label 'new' does not occur in the training"
+    ):
+        build_labelled_data(splits, LabelColumns())
+    with caplog.at_level(logging.WARNING):
+        data = build_labelled_data(splits, LabelColumns(), unseen_labels="drop")
+    assert data.dropped == {"new": 1}
+    assert "dropped from 1 rows" in caplog.text
+    assert data.targets("test").tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (
+            [{"text": 5, "labels": ["a", "b"]}],
+            {},
+            r"train\.jsonl, row 1, column 'text': expected a text, got 5",
+        ),
+        (
+            [{"text": "x", "labels": ["a"]}, {"text": None, "labels": ["b"]}],
+            {},
+            "row 2, column 'text': expected a text, got None",
+        ),
+        (
+            [{"body": "x", "labels": ["a"]}],
+            {},
+            "no column 'text' for the text; there are body, labels",
+        ),
+        ([{"text": "x", "labels": ["a"]}] * 9, {}, r"at least two labels, got 1 \('a'\)"),
+        ([{"text": "x", "labels": ["a"]}], {"group_column": "who"}, "no column 'who'"),
+        ([{"text": "x", "labels": ["a"]}], {"unseen_labels": "ignore"}, "expected error or drop"),
+    ],
+)
+def test_wrong_rows_are_named(
+    rows: list[dict[str, object]], options: dict[str, str], message: str
+) -> None:
+    splits = source(train=rows, validation=rows, test=rows)
+    with pytest.raises(InputError, match=message):
+        build_labelled_data(splits, LabelColumns(), **options)
+
+
+def test_profile_counts(tokenizer: object) -> None:
+    train = [
+        {"text": "red sky", "labels": ["a"]},
+        {"text": "red sky", "labels": ["a", "b"]},
+        {"text": "the dog runs and the cat sleeps", "labels": []},
+    ]
+    test = [{"text": "red sky", "labels": ["b"]}, {"text": "", "labels": ["b"]}]
+    data = build_labelled_data(source(train=train, validation=test, test=test), LabelColumns())
+    encoded = {
+        name: encode(rows, tokenizer, max_length=6, description=name)
+        for name, rows in data.splits.items()
+    }
+    assert encoded["train"]["length"][:] == [4, 4, 6]
+    assert encoded["train"]["truncated"][:] == [False, False, True]
+    profile = compute_profile(data, encoded)
+    assert profile.splits["train"].label_counts == {"a": 2, "b": 1}
+    assert profile.splits["train"].cardinality == 1
+    assert profile.splits["train"].empty_rows == 1
+    assert profile.splits["train"].repeated_texts == 1
+    assert profile.splits["train"].truncated == pytest.approx(1 / 3)
+    assert profile.shared_texts["in test and train"] == 1
+    text = profile.render()
+    assert "labels without a row in test: 1 (a)" in text
+    assert "same text in test and train: 1 rows" in text
+
+
+def test_text_pairs_and_max_length(tokenizer: object) -> None:
+    rows = [{"text": "red sky", "other": "blue sea", "labels": ["a", "b"]}]
+    data = build_labelled_data(
+        source(train=rows, validation=rows, test=rows), LabelColumns(), text_pair_column="other"
+    )
+    encoded = encode(data.splits["train"], tokenizer, max_length=20, description="train")
+    assert encoded["length"][:] == [7]
+    assert encoded["token_type_ids"][0][-3:] == [1, 1, 1]
+    with pytest.raises(InputError, match="max_length: expected 3 to 64 for this model, got 100"):
+        encode(data.splits["train"], tokenizer, max_length=100, description="train")

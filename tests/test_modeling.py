@@ -1,0 +1,147 @@
+"""Loading: labels in the configuration, mean pooling in a stock class, a head from names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    ElectraConfig,
+    ElectraModel,
+    ModernBertConfig,
+    ModernBertModel,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
+from zlpr_hf.head_init import init_head_from_label_names
+from zlpr_hf.modeling import classification_head, resolve_model_path
+
+SMALL = {
+    "vocab_size": 22,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
+
+
+def test_configuration_carries_what_a_consumer_needs(
+    encoder_dir: Path, colours: LabelSpace
+) -> None:
+    model = load_model(str(encoder_dir), colours, loss="bce")
+    assert model.config.problem_type == "multi_label_classification"
+    assert LabelSpace.from_config(model.config) == colours
+    assert model.config.label2id == colours.label2id
+    assert model.config.zlpr == {"loss": "bce", "pooling": "first"}
+    assert classification_head(model).out_features == 3
+
+
+def test_half_precision_checkpoint_is_trained_in_float32(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    load_model(str(encoder_dir), colours).half().save_pretrained(tmp_path)
+    assert load_model(str(tmp_path), colours).dtype == torch.float32
+
+
+def padded_inputs() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    ids = torch.randint(4, 22, (3, 10))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    mask[2, 2:] = 0
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_pooling_layer_is_the_mean(
+    kind: str, encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    """The output is LayerNorm(first token + 4 x mean of the tokens that are not padding)."""
+    folder = encoder_dir
+    if kind == "roberta":
+        RobertaModel(RobertaConfig(**SMALL)).save_pretrained(tmp_path / "encoder")
+        folder = tmp_path / "encoder"
+    torch.manual_seed(0)
+    model = load_model(str(folder), colours, pooling="mean").eval()
+    plain = load_model(str(folder), colours).eval()
+    assert model.config.num_hidden_layers == plain.config.num_hidden_layers + 1
+    inputs = padded_inputs()
+    tokens = plain.base_model(**inputs).last_hidden_state
+    weights = inputs["attention_mask"][..., None].float()
+    mean = (tokens * weights).sum(1) / weights.sum(1)
+    expected = torch.nn.functional.layer_norm(tokens[:, 0] + 4 * mean, (32,))
+    found = model.base_model(**inputs).last_hidden_state[:, 0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Loads as a stock class, and is not deepened twice when it is fine-tuned again.
+    model.save_pretrained(tmp_path / "saved")
+    stock = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    torch.testing.assert_close(stock(**inputs).logits, model(**inputs).logits)
+    again = load_model(str(tmp_path / "saved"), colours, pooling="mean")
+    assert again.config.num_hidden_layers == model.config.num_hidden_layers
+
+
+def test_pooling_switch_of_modernbert_and_refusal(colours: LabelSpace, tmp_path: Path) -> None:
+    modern = ModernBertConfig(
+        **SMALL, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3
+    )
+    ModernBertModel(modern).save_pretrained(tmp_path / "modern")
+    model = load_model(str(tmp_path / "modern"), colours, pooling="mean")
+    assert model.config.classifier_pooling == "mean"
+    assert model.config.num_hidden_layers == 2
+    ElectraModel(ElectraConfig(**SMALL, embedding_size=32)).save_pretrained(tmp_path / "electra")
+    load_model(str(tmp_path / "electra"), colours)
+    with pytest.raises(InputError, match=r"pooling mean: supported for bert, .* not for electra"):
+        load_model(str(tmp_path / "electra"), colours, pooling="mean")
+
+
+def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: LabelSpace) -> None:
+    model = load_model(str(encoder_dir), colours, pooling="mean")
+    texts = [
+        "red sky",
+        "green grass",
+        "the dog runs",
+        "blue sea",
+        "big fish",
+        "red cat",
+        "a bird is small",
+    ]
+    model.train()
+    init_head_from_label_names(model, tokenizer, colours, texts, descriptions={"blue": "blue sea"})
+    assert model.training
+    model.eval()
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        names = model(
+            **tokenizer(["red", "green", "blue sea"], padding=True, return_tensors="pt")
+        ).logits
+    torch.testing.assert_close(logits.mean(0), torch.full((3,), -1.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits.std(0), torch.ones(3), atol=1e-3, rtol=0)
+    # Each label scores its own name higher than the mean text does.
+    assert (names.diagonal() > logits.mean(0)).all()
+
+
+def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
+    with pytest.raises(
+        InputError, match="the package is not installed; pip install no-such-package"
+    ):
+        resolve_model_path("package:no_such_package/model")
+    with pytest.raises(InputError, match="holds no model"):
+        resolve_model_path("package:zlpr_hf/data")
+    with pytest.raises(InputError, match="no such folder"):
+        load_model(str(tmp_path / "none"), colours)
+    with pytest.raises(InputError, match="model 'nobody/nothing' could not be loaded") as caught:
+        load_model("nobody/nothing", colours)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="expected first or mean, got 'max'"):
+        load_model("x", colours, pooling="max")
+
+
+def test_tokenizer_knows_its_limit(encoder_dir: Path, tokenizer: object, tmp_path: Path) -> None:
+    assert load_tokenizer(str(encoder_dir)).model_max_length == 64
+    RobertaConfig(**SMALL | {"pad_token_id": 1}).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path)).model_max_length == 64
