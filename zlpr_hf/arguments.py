@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -94,7 +95,7 @@ class _Parser(HfArgumentParser):
     """Errors as one line, and no guessing of abbreviated options."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see --help)")
+        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message) + " (see --help)")
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
@@ -121,22 +122,18 @@ def parse_arguments(argv: list[str]) -> Arguments:
     known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
     config = [argv[0]] if argv and not argv[0].startswith("-") else []
     from_file = _read_config(Path(config[0]), known) if config else []
-    values, rest = parser.parse_known_args([*from_file, *argv[len(config) :]])
-    if rest:
-        _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
     try:
-        return tuple(  # type: ignore[return-value]
-            kind(
-                **{
-                    spec.name: getattr(values, spec.name)
-                    for spec in dataclasses.fields(kind)
-                    if spec.init
-                }
-            )
-            for kind in ARGUMENTS
+        *parts, rest = parser.parse_args_into_dataclasses(
+            [*from_file, *argv[len(config) :]], return_remaining_strings=True
         )
+    except InputError:
+        raise
     except (ValueError, ImportError) as error:
         raise InputError(str(error).strip().splitlines()[0]) from error
+    if rest:
+        _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
+    model, data, training = parts
+    return model, data, training
 
 
 def _refuse(name: str, known: set[str], where: str) -> NoReturn:
@@ -160,9 +157,9 @@ def _read_config(path: Path, known: set[str]) -> list[str]:
     for name, value in values.items():
         if name not in known:
             _refuse(str(name), known, str(path))
-        if isinstance(value, list):
+        if isinstance(value, list) and value:
             arguments += [f"--{name}", *map(str, value)]
-        elif value is not None:
+        elif value not in (None, []):
             text = json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
             arguments.append(f"--{name}={text}")
     return arguments
@@ -191,7 +188,7 @@ def save_config(path: Path, arguments: Arguments) -> None:
         for spec in dataclasses.fields(part):
             value = getattr(part, spec.name)
             value = getattr(value, "value", value)  # enumerations by their value
-            plain = isinstance(value, (str, int, float, list, dict))
+            plain = isinstance(value, (str, int, float, list, dict)) and value != []
             if plain and spec.init and spec.name not in DERIVED and value != _default(spec):
                 values[spec.name] = value
     # Said always, since their defaults depend on the machine or on one another.

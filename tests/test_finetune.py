@@ -1,0 +1,179 @@
+"""The whole flow on a tiny encoder: what it writes, what it refuses, and going on after a kill."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from train import main
+from zlpr_hf import InputError, Thresholds, finetune
+from zlpr_hf.arguments import parse_arguments
+from zlpr_hf.finetune import load_data
+from zlpr_hf.report import MODEL_ROW
+
+REPOSITORY = Path(__file__).parents[1]
+FAST = [
+    "--num_train_epochs=3", "--per_device_train_batch_size=8", "--learning_rate=3e-3",
+    "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
+    "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def command(
+    encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+    return [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *FAST]
+
+
+def run(argv: list[str], folder: Path, *more: str) -> Any:
+    return finetune(
+        *parse_arguments([*argv, f"--output_dir={folder}", *more]), say=lambda text: None
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, run(command, folder)
+
+
+def test_report_and_files(finished: tuple[Path, Any]) -> None:
+    folder, report = finished
+    stored = json.loads((folder / "results.json").read_text())
+    assert stored["test"][MODEL_ROW] == report.metrics
+    assert set(report.test) == {"most frequent label set", "TF-IDF + linear SVM", MODEL_ROW}
+    assert report.metrics["f1_micro"] > report.test["most frequent label set"]["f1_micro"]
+    assert [score.label for score in report.label_scores] == ["blue", "green", "red"]
+    assert stored["profile"]["splits"]["train"]["rows"] == report.profile.splits["train"].rows
+    assert stored["versions"]["torch"] == torch.__version__
+    text = report.render()
+    assert "TF-IDF + linear SVM" in text
+    assert "trained" in text
+
+
+def test_saved_configuration_runs_again(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    folder, report = finished
+    again = run([str(folder / "train_config.yaml")], tmp_path / "again")
+    assert again.metrics == report.metrics
+
+
+def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None:
+    """The rule is in the weights: no code of ours, scores cut at 0.5, the reported label sets."""
+    folder, report = finished
+    data = load_data(parse_arguments([str(folder / "train_config.yaml")])[1])
+    stock = pipeline("text-classification", str(folder), top_k=None, truncation=True)
+    texts = data.splits["test"]["text"][:]
+    decided = [{item["label"] for item in row if item["score"] > 0.5} for row in stock(texts)]
+    names = data.label_space.names
+    truth = [{names[index] for index in ids} for ids in data.splits["test"]["label_ids"]]
+    hits = sum(len(a & b) for a, b in zip(decided, truth, strict=True))
+    f1 = 2 * hits / (sum(map(len, decided)) + sum(map(len, truth)))
+    assert f1 == pytest.approx(report.metrics["f1_micro"], abs=1e-12)
+    exact = sum(a == b for a, b in zip(decided, truth, strict=True)) / len(truth)
+    assert exact == pytest.approx(report.metrics["subset_accuracy"], abs=1e-12)
+
+
+def test_tuned_thresholds_are_folded(command: list[str], tmp_path: Path) -> None:
+    report = run(
+        command, tmp_path / "tuned", "--tune_thresholds=global", "--threshold_metric=f1_micro"
+    )
+    assert report.thresholds.offsets
+    assert "before tuning thresholds" in report.test
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned")
+    assert Thresholds.from_config(model.config) == Thresholds()
+    plain = run(command, tmp_path / "plain")
+    untuned = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain")
+    torch.testing.assert_close(
+        untuned.classifier.bias - model.classifier.bias, torch.tensor(report.thresholds.offsets)
+    )
+    assert report.test["before tuning thresholds"] == plain.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_run_ends_as_the_whole_one(
+    how: signal.Signals, command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut"
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *command, f"--output_dir={folder}"],
+        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    state = folder / "checkpoint-5" / "trainer_state.json"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert not (folder / "results.json").exists(), "the run ended before it was cut"
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert "--resume_from_checkpoint true" in errors.splitlines()[-1]
+    report = run(command, folder, "--resume_from_checkpoint=true")
+    whole = finished[1]
+    assert report.training["resumed_from"].startswith("checkpoint-")
+    assert report.metrics == whole.metrics
+    weights = [load_file(place / "model.safetensors") for place in (folder, finished[0])]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+def test_half_written_checkpoint_is_passed_over(
+    command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut"
+    (folder / "checkpoint-999").mkdir(parents=True)
+    (folder / "checkpoint-999" / "trainer_state.json").write_text('{"global_st')
+    report = run(command, folder, "--resume_from_checkpoint=true")
+    assert report.training["resumed_from"] is None
+    assert report.metrics == finished[1].metrics
+
+
+def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any]) -> None:
+    with pytest.raises(InputError, match="already holds a run .*--resume_from_checkpoint true"):
+        run(command, finished[0])
+    with pytest.raises(InputError, match=r"none: not a whole checkpoint"):
+        run(command, finished[0], "--resume_from_checkpoint=none")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset_nam", "cwe"], "unknown option 'dataset_nam'; did you mean dataset_name?"),
+        (["--learning_rate", "fast"], "--learning_rate: invalid float value: 'fast'"),
+        (["--loss", "zplr"], "loss must be one of bce, zlpr, got 'zplr'"),
+        (["--pooling", "max"], "pooling: expected one of first, mean, got 'max'"),
+        (["--tune_thresholds", "per_label", "--threshold_metric", "f1_samples"],
+         "threshold_metric: expected one of f1_micro, f1_macro, got 'f1_samples'"),
+        (["--text_column", "body"], "no column 'body' for the text; there are text, labels"),
+        (["--label_column", "tags"], "no column 'tags' for the labels; there are text, labels"),
+        (["--label_descriptions_file", "none.yaml"], "none.yaml: expected 'label: description'"),
+        (["--max_length", "1000"], "max_length: expected 3 to 64"),
+        (["--test_size", "2"], "the share of a split must lie between 0 and 1, got 2"),
+        (["--model_name_or_path", "./none"], "./none: no such folder"),
+        (["--dataset_name", "cwe"], "either dataset_name or train_file"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_line_and_write_nothing(
+    options: list[str],
+    message: str,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "out"
+    assert main([*command, f"--output_dir={folder}", *options]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not folder.exists()

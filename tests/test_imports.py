@@ -1,0 +1,101 @@
+"""What importing costs, and who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zlpr_hf
+
+PACKAGE = Path(zlpr_hf.__file__).parent
+
+# Data flows one way, and so do imports: a module may import from those named here, and no other.
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "arguments": {"errors", "trainer"},
+    "checkpoints": {"errors"},
+    "data.__init__": set(),
+    "data.collator": {"data.dataset"},
+    "data.corpora": {"data.reuters_topics", "errors"},
+    "data.dataset": {"data.label_columns", "data.sources", "data.splits", "errors", "label_space"},
+    "data.encoding": {"errors"},
+    "data.label_columns": {"errors"},
+    "data.profile": {"data.dataset"},
+    "data.reuters_topics": set(),
+    "data.sampler": set(),
+    "data.sources": {"data.corpora", "errors"},
+    "data.splits": {"errors"},
+    "errors": set(),
+    "functional": set(),
+    "head_init": {"label_space", "modeling"},
+    "label_space": {"errors"},
+    "losses": {"functional"},
+    "metrics": set(),
+    "modeling": {"errors", "label_space", "pooling"},
+    "pooling": set(),
+    "progress": set(),
+    "report": {"data.profile", "metrics", "thresholds"},
+    "thresholds": {"metrics"},
+    "trainer": {"data.sampler", "losses", "metrics"},
+    "yardsticks": set(),
+}
+KNOWS_EVERYTHING = {"finetune"}
+
+
+def imports_of(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    guarded = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    return {
+        node.module.removeprefix("zlpr_hf.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and id(node) not in guarded
+        and (node.module or "").startswith("zlpr_hf.")
+    }
+
+
+def test_imports_flow_one_way() -> None:
+    found = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): imports_of(path)
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert set(found) == set(MAY_IMPORT) | KNOWS_EVERYTHING
+    for name, modules in found.items():
+        if name not in KNOWS_EVERYTHING:
+            assert modules <= MAY_IMPORT[name], name
+
+
+def test_the_table_has_no_cycle() -> None:
+    done: set[str] = set()
+    while len(done) < len(MAY_IMPORT):
+        ready = {
+            name for name, modules in MAY_IMPORT.items() if name not in done and modules <= done
+        }
+        assert ready, set(MAY_IMPORT) - done
+        done |= ready
+
+
+def test_importing_the_package_is_light() -> None:
+    code = (
+        "import sys, zlpr_hf; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", zlpr_hf.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(zlpr_hf, name)
+    assert name in dir(zlpr_hf)
+    assert name == "LOSSES" or value.__doc__
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'zlpr'"):
+        _ = zlpr_hf.zlpr
