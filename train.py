@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 def main(argv: list[str]) -> int:
     from zlpr_hf.arguments import parse_arguments
-    from zlpr_hf.checkpoints import CONFIG_FILE, RESULTS_FILE
+    from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
     from zlpr_hf.errors import InputError
     from zlpr_hf.finetune import finetune
 
@@ -26,12 +26,12 @@ def main(argv: list[str]) -> int:
     if training_args.process_index == 0:
         folder = report.output_dir
         print(f"\n{report.render()}\n")
-        print(f"written to {folder}: model and tokenizer, {RESULTS_FILE}, {CONFIG_FILE}")
+        print(f"written to {folder}: the model, {RESULTS_FILE}, {PROFILE_FILE}, {CONFIG_FILE}")
         print("use it with stock transformers (a label is predicted when its score is above 0.5):")
         use = (
             "from transformers import pipeline; "
             f"p = pipeline('text-classification', {folder!r}, top_k=None, truncation=True); "
-            "print([s for s in p('type a text here') if s['score'] > 0.5])"
+            "print([s for s in p(['type a text here'])[0] if s['score'] > 0.5])"
         )
         print(f"  {shlex.join([sys.executable, '-c', use])}")
     return 0

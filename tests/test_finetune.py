@@ -21,7 +21,8 @@ from zlpr_hf.report import MODEL_ROW
 
 REPOSITORY = Path(__file__).parents[1]
 FAST = [
-    "--num_train_epochs=3", "--per_device_train_batch_size=8", "--learning_rate=3e-3",
+    "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
+    "--head_learning_rate=1e-2", "--pooling=mean",
     "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
     "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
 ]  # fmt: skip
@@ -55,7 +56,7 @@ def test_report_and_files(finished: tuple[Path, Any]) -> None:
     assert set(report.test) == {"most frequent label set", "TF-IDF + linear SVM", MODEL_ROW}
     assert report.metrics["f1_micro"] > report.test["most frequent label set"]["f1_micro"]
     assert [score.label for score in report.label_scores] == ["blue", "green", "red"]
-    assert stored["profile"]["splits"]["train"]["rows"] == report.profile.splits["train"].rows
+    assert stored["profile"] == json.loads((folder / "data_profile.json").read_text())
     assert stored["versions"]["torch"] == torch.__version__
     text = report.render()
     assert "TF-IDF + linear SVM" in text
@@ -82,6 +83,16 @@ def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None
     assert f1 == pytest.approx(report.metrics["f1_micro"], abs=1e-12)
     exact = sum(a == b for a, b in zip(decided, truth, strict=True)) / len(truth)
     assert exact == pytest.approx(report.metrics["subset_accuracy"], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_the_printed_command_works(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, f"--output_dir={tmp_path / 'run'}", "--num_train_epochs=1"]) == 0
+    printed = capsys.readouterr().out.splitlines()[-1].replace("type a text here", "red sky")
+    answer = subprocess.run(printed, shell=True, capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("[")
 
 
 def test_tuned_thresholds_are_folded(command: list[str], tmp_path: Path) -> None:
@@ -118,7 +129,8 @@ def test_interrupted_run_ends_as_the_whole_one(
     assert not (folder / "results.json").exists(), "the run ended before it was cut"
     if how is signal.SIGINT:
         assert process.returncode == 130
-        assert "--resume_from_checkpoint true" in errors.splitlines()[-1]
+        assert "interrupted; to go on: python train.py" in errors, errors
+        assert "--resume_from_checkpoint true" in errors
     report = run(command, folder, "--resume_from_checkpoint=true")
     whole = finished[1]
     assert report.training["resumed_from"].startswith("checkpoint-")

@@ -10,6 +10,7 @@ from zlpr_hf.errors import InputError
 
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
+PROFILE_FILE = "data_profile.json"
 
 
 def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: bool) -> Path | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import ProgressCallback, set_seed
 
 from zlpr_hf.arguments import DataArguments, ModelArguments, save_config
-from zlpr_hf.checkpoints import CONFIG_FILE, RESULTS_FILE, find_resume_checkpoint
+from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE, find_resume_checkpoint
 from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.encoding import encode
@@ -113,6 +113,7 @@ def finetune(
     if main_process:
         say(profile.render())
         save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
+        profile.save(output_dir / PROFILE_FILE)
         if training_args.resume_from_checkpoint and checkpoint is not None:
             say(f"going on from {checkpoint}")
     started = time.monotonic()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +18,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer
-
-logger = logging.getLogger(__name__)
 
 PACKAGE_PREFIX = "package:"
 Pooling = Literal["first", "mean"]
@@ -128,9 +129,10 @@ def load_model(
         if hasattr(config, "classifier_pooling"):
             config.classifier_pooling = "mean" if pooling == "mean" else "cls"
         # A half-precision checkpoint would otherwise be trained in half precision.
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
-        )
+        with _without_load_report():
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
+            )
     except (OSError, ValueError) as error:
         raise _not_loaded(name, error) from error
     if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
@@ -161,6 +163,17 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
     if not found:
         raise ValueError(f"{type(model).__name__} has no linear head for its labels")
     return found[-1]
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Silence the table of missing weights: a fresh head is what was asked for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _not_loaded(name: str, error: Exception) -> InputError:

@@ -51,9 +51,9 @@ def predict_tfidf_svm(
 
     Returns:
         Decisions of scikit-learn's ``LinearSVC(class_weight="balanced")`` on
-        ``TfidfVectorizer(sublinear_tf=True)``.
+        ``TfidfVectorizer()``.
     """
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
+    vectorizer = TfidfVectorizer()
     train_features = vectorizer.fit_transform(train_texts)
     features = vectorizer.transform(texts)
     present = train_targets >= 0.5
@@ -63,6 +63,6 @@ def predict_tfidf_svm(
         if column.all() or not column.any():
             predictions[:, label] = column.all()
             continue
-        machine = LinearSVC(class_weight="balanced", random_state=0)
+        machine = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
         predictions[:, label] = machine.fit(train_features, column).predict(features)
     return predictions

@@ -141,13 +141,14 @@ class _CellError(Exception):
 def _reader(
     form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None
 ) -> Callable[[Any], RowLabels]:
+    known = None if names is None else frozenset(names)
     if form == "delimited":
-        return lambda cell: _from_names(_split(cell, delimiter or ";"), names)
+        return lambda cell: _from_names(_split(cell, delimiter or ""), known)
     if form == "ids":
         return lambda cell: _from_ids(cell, names or ())
     if form == "multi_hot":
         return lambda cell: _from_numbers(cell, names or ())
-    return lambda cell: _from_names(cell, names)
+    return lambda cell: _from_names(cell, known)
 
 
 def _split(cell: object, delimiter: str) -> list[str]:
@@ -158,13 +159,13 @@ def _split(cell: object, delimiter: str) -> list[str]:
     return [part.strip() for part in cell.split(delimiter) if part.strip()]
 
 
-def _from_names(cell: object, names: tuple[str, ...] | None) -> RowLabels:
+def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:
     if not isinstance(cell, list):
         raise _CellError(f"expected a list of label names, got {cell!r}")
     for name in cell:
         if not isinstance(name, str) or not name.strip():
             raise _CellError(f"expected a label name, got {name!r}")
-        if names is not None and name not in names:
+        if known is not None and name not in known:
             raise _CellError(f"unknown label {name!r}; it is not in label_names_file")
     return dict.fromkeys(cell, 1.0)
 

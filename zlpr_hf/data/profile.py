@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -42,9 +43,13 @@ class DataProfile:
     shared_texts: dict[str, int]
     dropped_labels: dict[str, int]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON.
+
+        Args:
+            path: The file.
+        """
+        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
     def render(self) -> str:
         """A few lines for people."""
