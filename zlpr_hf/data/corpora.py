@@ -143,7 +143,10 @@ def _reuters_documents(data_dir: str | None) -> Iterator[str]:
     if "://" in data_dir:
         from datasets import DownloadManager
 
-        data_dir = str(DownloadManager().download(data_dir))
+        try:
+            data_dir = str(DownloadManager().download(data_dir))
+        except OSError as error:
+            raise InputError(f"{data_dir}: could not be downloaded: {error}") from error
     path = Path(data_dir).expanduser()
     stories = sorted(path.glob("*.sgm")) if path.is_dir() else []
     if stories:
