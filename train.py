@@ -11,7 +11,7 @@ def main(argv: list[str]) -> int:
     from zlpr_hf.arguments import parse_arguments
     from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
     from zlpr_hf.errors import InputError
-    from zlpr_hf.finetune import finetune
+    from zlpr_hf.finetuning import finetune
 
     try:
         model_args, data_args, training_args = parse_arguments(argv)
@@ -20,7 +20,9 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = shlex.join(["python", "train.py", *argv, "--resume_from_checkpoint", "true"])
+        again = shlex.join(
+            [sys.executable, *sys.argv[:1], *argv, "--resume_from_checkpoint", "true"]
+        )
         print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
         return 130
     if training_args.process_index == 0:

@@ -17,6 +17,8 @@ from zlpr_hf import LabelSpace
 
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()
+torch.set_num_threads(1)  # tiny models: a second thread only waits for the first
+
 WORDS = [*COLOURS, *OTHERS]
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(zlpr_hf.__file__).parent
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "arguments": {"errors", "trainer"},
-    "checkpoints": {"errors"},
+    "checkpoints": {"errors", "label_space"},
     "data.__init__": set(),
     "data.collator": {"data.dataset"},
     "data.corpora": {"data.reuters_topics", "errors"},
@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trainer": {"data.sampler", "losses", "metrics"},
     "yardsticks": set(),
 }
-KNOWS_EVERYTHING = {"finetune"}
+KNOWS_EVERYTHING = {"finetuning"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -23,6 +23,3 @@ def test_notebook_runs(path: Path, tmp_path: Path) -> None:
         NotebookClient(
             notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
         ).execute()
-    assert all(
-        "error" not in {o.output_type for o in cell.get("outputs", [])} for cell in notebook.cells
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zlpr_hf.arguments import DataArguments, ModelArguments
     from zlpr_hf.errors import InputError
-    from zlpr_hf.finetune import finetune
+    from zlpr_hf.finetuning import finetune
     from zlpr_hf.functional import bce_loss, zlpr_loss, zlpr_probabilities
     from zlpr_hf.label_space import LabelSpace
     from zlpr_hf.losses import LOSSES, BCELoss, ZLPRLoss, build_loss
@@ -39,7 +39,7 @@ _HOME = {
     "build_loss": "losses",
     "compute_label_scores": "metrics",
     "compute_multi_label_metrics": "metrics",
-    "finetune": "finetune",
+    "finetune": "finetuning",
     "fit_thresholds": "thresholds",
     "load_model": "modeling",
     "load_tokenizer": "modeling",

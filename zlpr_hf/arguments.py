@@ -75,7 +75,10 @@ class DataArguments:
     label_names_file: str | None = _option(
         None, "Label names in the order of their ids, one a line."
     )
-    unseen_labels: str = _option("error", "error or drop: labels outside the training rows.")
+    unseen_labels: str = _option(
+        "error",
+        "error or drop: names outside the training rows, unless the data declares its labels.",
+    )
     group_column: str | None = _option(None, "Rows of equal value never end up in two splits.")
     validation_size: float = _option(0.1, "Share split off where there is no validation split.")
     test_size: float = _option(0.1, "Share split off where there is no test split.")
@@ -139,6 +142,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
 def _refuse(name: str, known: set[str], where: str) -> NoReturn:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else " (see --help)"
+    if Path(name).suffix in (".yaml", ".yml"):
+        hint = "; the configuration file goes first"
     raise InputError(f"{where}: unknown option {name!r}{hint}")
 
 
@@ -189,7 +194,14 @@ def save_config(path: Path, arguments: Arguments) -> None:
             value = getattr(part, spec.name)
             value = getattr(value, "value", value)  # enumerations by their value
             plain = isinstance(value, (str, int, float, list, dict)) and value != []
-            if plain and spec.init and spec.name not in DERIVED and value != _default(spec):
+            secret = spec.name.endswith("_token")
+            if (
+                plain
+                and not secret
+                and spec.init
+                and spec.name not in DERIVED
+                and value != _default(spec)
+            ):
                 values[spec.name] = value
     # Said always, since their defaults depend on the machine or on one another.
     values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}

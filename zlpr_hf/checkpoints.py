@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.label_space import LabelSpace
 
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
@@ -28,26 +30,73 @@ def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: b
     Raises:
         InputError: If the wanted folder is no checkpoint, or ``output_dir`` is taken.
     """
-    if wanted is None or wanted.lower() == "false":
-        taken = [path for path in output_dir.glob("checkpoint-*") if path.is_dir()]
-        taken += [path for path in (output_dir / "config.json",) if path.exists()]
-        if taken and not overwrite:
-            raise InputError(
-                f"{output_dir} already holds a run ({taken[0].name}): add --resume_from_checkpoint "
-                "true to go on, --overwrite_output_dir true to replace it, or choose another "
-                "--output_dir"
-            )
-        return None
-    if wanted.lower() != "true":
-        if not is_whole_checkpoint(Path(wanted)):
+    wanted = "false" if wanted is None else str(wanted)
+    runs = [path for path in output_dir.glob("checkpoint-*") if path.is_dir()]
+    taken = [path for path in (output_dir / "config.json",) if path.exists()]
+    found: Path | None = None
+    if wanted.lower() == "true":
+        whole = [(_step(path), path) for path in runs if is_whole_checkpoint(path)]
+        found = max(whole)[1] if whole else None
+    elif wanted.lower() == "false":
+        taken += runs
+    else:
+        found = Path(wanted)
+        if not is_whole_checkpoint(found):
             raise InputError(f"{wanted}: not a whole checkpoint (resume_from_checkpoint)")
-        return Path(wanted)
-    found = [
-        (int(match.group(1)), path)
-        for path in output_dir.glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and is_whole_checkpoint(path)
-    ]
-    return max(found)[1] if found else None
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"{output_dir} is a file; expected a folder (output_dir)")
+    goes_on_here = found is not None and found.resolve().parent == output_dir.resolve()
+    if taken and not overwrite and not goes_on_here:
+        raise InputError(
+            f"{output_dir} already holds a run ({taken[0].name}): add --resume_from_checkpoint "
+            "true to go on from its last checkpoint, --overwrite_output_dir true to replace it, "
+            "or choose another --output_dir"
+        )
+    return found
+
+
+def _step(folder: Path) -> int:
+    match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+    return int(match.group(1)) if match else -1
+
+
+def check_same_task(checkpoint: Path, label_space: LabelSpace, num_hidden_layers: int) -> None:
+    """Refuse to go on from a checkpoint of other labels or another encoder.
+
+    Args:
+        checkpoint: A whole checkpoint.
+        label_space: The labels of the data.
+        num_hidden_layers: Depth of the model that is to go on.
+
+    Raises:
+        InputError: If they differ.
+    """
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    stored = config.get("id2label", {})
+    names = tuple(stored[key] for key in sorted(stored, key=int))
+    if names != label_space.names:
+        raise InputError(
+            f"{checkpoint}: trained for other labels ({len(names)}) than those of the data "
+            f"({label_space.num_labels}: {label_space.summary()})"
+        )
+    depth = config.get("num_hidden_layers", num_hidden_layers)
+    if depth != num_hidden_layers:
+        raise InputError(
+            f"{checkpoint}: its encoder has {depth} layers, this one {num_hidden_layers} "
+            "(model_name_or_path, pooling)"
+        )
+
+
+def clear_run(output_dir: Path) -> None:
+    """Remove an earlier run, so that nobody goes on from it or takes its numbers for the new ones.
+
+    Args:
+        output_dir: Folder of the run; files that no run writes stay.
+    """
+    for folder in output_dir.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+    for name in (RESULTS_FILE, CONFIG_FILE, PROFILE_FILE, "config.json", "model.safetensors"):
+        (output_dir / name).unlink(missing_ok=True)
 
 
 def is_whole_checkpoint(folder: Path) -> bool:

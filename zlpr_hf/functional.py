@@ -50,7 +50,7 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
     Example:
         >>> logits = torch.tensor([[2.0, -1.0, -3.0]])
         >>> zlpr_loss(logits, torch.tensor([[1, 0, 0]]))
-        tensor(0.4755)
+        tensor(0.4759)
     """
     logits, targets, known = _prepare(logits, targets)
     never = logits.new_tensor(-torch.inf)
@@ -74,7 +74,7 @@ def zlpr_probabilities(logits: Tensor) -> Tensor:
         Any; the result has the same.
 
     Returns:
-        Values in [0, 1]; above 0.5 exactly where the logit is above 0.
+        Values in [0, 1]; above 0.5 where the logit is above 0, up to rounding.
 
     References:
         Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.

@@ -20,7 +20,7 @@ class ZLPRLoss(nn.Module):
     Example:
         >>> import torch
         >>> ZLPRLoss()(torch.tensor([[2.0, -1.0, -3.0]]), torch.tensor([[1, 0, 0]]))
-        tensor(0.4755)
+        tensor(0.4759)
     """
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:

@@ -22,6 +22,7 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 CALIBRATION_BINS = 15
+LIMITS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def compute_multi_label_metrics(
@@ -43,7 +44,8 @@ def compute_multi_label_metrics(
         ``f1_micro``, ``f1_macro``, ``f1_samples`` and the same for precision and recall,
         ``jaccard_samples``, ``subset_accuracy``, ``hamming_loss`` (decisions); ``lrap``,
         ``ranking_loss``, ``coverage_error``, ``one_error``, ``average_precision_micro`` and
-        ``_macro``, ``precision_at_5``, ``ndcg_at_5`` (rankings); ``predicted_cardinality``,
+        ``_macro``, ``precision_at_K``, ``ndcg_at_K`` with ``K = min(k, L)`` (rankings);
+        ``predicted_cardinality``,
         ``empty_predictions`` (sanity); ``brier``, ``ece`` (calibration). A ratio of 0 to 0 is 0;
         rankings without a single row to rank are left out.
 
@@ -128,6 +130,8 @@ def _decision_metrics(decided: Bools, present: Bools, known: Bools) -> dict[str,
 
 
 def _ranking_metrics(scores: Floats, present: Bools, known: Bools, k: int) -> dict[str, float]:
+    # A masked logit ranks last; scikit-learn refuses infinities.
+    scores = np.clip(scores, *LIMITS)
     complete = known.all(1)
     ranked = complete & present.any(1)
     metrics: dict[str, float] = {}

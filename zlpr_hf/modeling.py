@@ -121,10 +121,12 @@ def load_model(
     options = {} if revision is None else {"revision": revision}
     try:
         config = AutoConfig.from_pretrained(path, **options)
+        same_task = tuple(config.id2label.values()) == label_space.names
         config.id2label = label_space.id2label
         config.label2id = dict(label_space.label2id)
         config.problem_type = "multi_label_classification"
         already_pooled = getattr(config, "zlpr", {}).get("pooling") == "mean"
+        pooling = "mean" if already_pooled else pooling  # a layer that was added is not taken away
         config.zlpr = {"loss": loss, "pooling": pooling}
         if hasattr(config, "classifier_pooling"):
             config.classifier_pooling = "mean" if pooling == "mean" else "cls"
@@ -135,6 +137,10 @@ def load_model(
             )
     except (OSError, ValueError) as error:
         raise _not_loaded(name, error) from error
+    if not same_task:  # a head of as many labels of another task is loaded too
+        head = classification_head(model)
+        nn.init.normal_(head.weight, std=getattr(config, "initializer_range", 0.02))
+        nn.init.zeros_(head.bias)
     if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
         if config.model_type not in POOLED_BY_LAYER:
             known = ", ".join((*POOLED_BY_LAYER, "modernbert"))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zlpr_hf import __version__
 from zlpr_hf.data.profile import DataProfile
 from zlpr_hf.metrics import LabelScore
 from zlpr_hf.thresholds import Thresholds
@@ -31,7 +32,6 @@ PACKAGES = (
     "accelerate",
     "evaluate",
     "scikit-learn",
-    "zlpr_hf",
 )
 
 
@@ -46,7 +46,7 @@ class Report:
         label_scores: The saved model's test scores, label by label.
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
         profile: The data.
-        training: Steps, seconds, final loss, seed and the like.
+        training: Steps, seed and the like; seconds and loss of what was trained after resuming.
         versions: Python and the packages that decide the numbers.
     """
 
@@ -58,9 +58,11 @@ class Report:
     profile: DataProfile
     training: dict[str, Any]
     versions: dict[str, str] = field(
-        default_factory=lambda: (
-            {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-        )
+        default_factory=lambda: {
+            "python": platform.python_version(),
+            "zlpr_hf": __version__,
+            **{name: version(name) for name in PACKAGES},
+        }
     )
 
     @property

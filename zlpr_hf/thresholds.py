@@ -139,7 +139,8 @@ def fit_thresholds(
         metric: One of ``f1_micro``, ``f1_macro``, and for ``global`` also ``f1_samples``,
             ``jaccard_samples``, ``subset_accuracy``.
         scope: ``global`` or ``per_label``.
-        min_positives: A label with fewer positives than this keeps its zero: too few to tune on.
+        min_positives: For ``per_label``: a label with fewer positives keeps its zero, since
+            there are too few to tune on.
 
     Shape:
         logits, targets: ``(N, L)``.
@@ -155,7 +156,8 @@ def fit_thresholds(
         Lipton, Elkan, Naryanaswamy: Optimal Thresholding of Classifiers to Maximize F1, 2014.
 
     Example:
-        >>> fit_thresholds([[0.5], [1.5], [2.0]], [[0], [1], [1]], min_positives=1).offsets
+        >>> validation = [[0.5], [1.5], [2.0]], [[0], [1], [1]]
+        >>> fit_thresholds(*validation, scope="per_label", min_positives=1).offsets
         (1.0,)
     """
     if scope not in ("global", "per_label"):

@@ -80,17 +80,22 @@ class ZLPRTrainer(Trainer):
 
     def __init__(self, *args: Any, loss: nn.Module | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("compute_metrics", compute_trainer_metrics)
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "compute_loss_func is for a Trainer of your own; here give loss=MODULE"
+            )
         super().__init__(*args, **kwargs)
         self.label_names = ["labels"]
         # The loss is divided by the examples of the whole step (see `_get_num_items_in_batch`).
         self.loss_is_scaled_for_ga = True
         name = getattr(self.args, "loss", "zlpr")
         self.loss = loss if loss is not None else build_loss(name, reduction="none")
+        self.loss.to(self.args.device)
         config: Any = getattr(self.model, "config", None)
         if config is not None:
             config.problem_type = "multi_label_classification"
-            if not hasattr(config, "zlpr"):
-                config.zlpr = {"loss": name if loss is None else type(loss).__name__}
+            stored = getattr(config, "zlpr", None) or {}
+            config.zlpr = stored | {"loss": name if loss is None else type(loss).__name__}
 
     def compute_loss(
         self,
@@ -123,6 +128,11 @@ class ZLPRTrainer(Trainer):
             )
         outputs = model(**inputs, return_dict=True)
         value = self.loss(outputs.logits, targets)
+        if value.ndim > 1 or (value.ndim == 1 and len(value) != len(targets)):
+            raise ValueError(
+                f"the loss must return one value an example ({len(targets)},) or their mean, "
+                f"got the shape {tuple(value.shape)}"
+            )
         total = value.sum() if value.ndim else value * len(targets)
         if num_items_in_batch is None:
             loss = total / len(targets)
@@ -177,6 +187,10 @@ class ZLPRTrainer(Trainer):
         if not made_here or rate is None:
             return optimizer
         module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
+        if not hasattr(
+            module, "base_model"
+        ):  # not a model of transformers: no encoder to tell apart
+            return optimizer
         encoder = {id(parameter) for parameter in module.base_model.parameters()}
         for group in list(optimizer.param_groups):
             head = [parameter for parameter in group["params"] if id(parameter) not in encoder]

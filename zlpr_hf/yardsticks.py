@@ -35,7 +35,7 @@ def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools:
 
 def predict_tfidf_svm(
     train_texts: Sequence[str], train_targets: NDArray[Any], texts: Sequence[str]
-) -> Bools:
+) -> Bools | None:
     """TF-IDF of single words and one balanced linear SVM a label.
 
     The strongest classic for text that needs no tuning; fine-tuned encoders fall behind it on small
@@ -51,10 +51,13 @@ def predict_tfidf_svm(
 
     Returns:
         Decisions of scikit-learn's ``LinearSVC(class_weight="balanced")`` on
-        ``TfidfVectorizer()``.
+        ``TfidfVectorizer()``; None where the texts hold no words.
     """
     vectorizer = TfidfVectorizer()
-    train_features = vectorizer.fit_transform(train_texts)
+    try:
+        train_features = vectorizer.fit_transform(train_texts)
+    except ValueError:  # no text has a word of two letters
+        return None
     features = vectorizer.transform(texts)
     present = train_targets >= 0.5
     predictions = np.zeros((len(texts), present.shape[1]), dtype=bool)

@@ -125,7 +125,7 @@ def test_wrong_rows_are_named(rows: Dataset, columns: LabelColumns, message: str
 
 
 def test_label_names_file(tmp_path: Path) -> None:
-    (tmp_path / "n.txt").write_text("a\n b \n\nc\n")
+    (tmp_path / "n.txt").write_text("a\n b \nc\n\n")
     (tmp_path / "n.json").write_text('["a", "b", "c"]')
     (tmp_path / "bad.json").write_text('{"a": 0}')
     assert read_label_names(tmp_path / "n.txt") == read_label_names(tmp_path / "n.json") == NAMES

@@ -110,6 +110,8 @@ def build_labelled_data(
     declared: tuple[str, ...] | None = None
     for split, dataset in source.splits.items():
         origin = source.origins[split]
+        if dataset.num_rows == 0:
+            raise InputError(f"{origin}: the split holds no rows")
         texts[split] = {"text": _texts(dataset, text_column, origin)}
         if text_pair_column:
             texts[split]["text_pair"] = _texts(dataset, text_pair_column, origin)
@@ -122,6 +124,8 @@ def build_labelled_data(
             if group_column not in dataset.column_names:
                 raise InputError(f"{origin}: no column {group_column!r} (group_column)")
             groups[split] = list(dataset[group_column])
+            if any(isinstance(group, (list, dict)) for group in groups[split]):
+                raise InputError(f"{origin}: group_column {group_column!r} must hold single values")
     if group_column:
         _check_groups(groups, source.origins)
     for split, size in (("test", test_size), ("validation", validation_size)):
@@ -175,9 +179,10 @@ def _split_off(
 ) -> None:
     """Move a share of the training rows into a split of their own."""
     names = sorted({name for row in rows["train"] for name in row})
-    matrix = np.array(
-        [[row.get(name, 0.0) >= 0.5 for name in names] for row in rows["train"]], dtype=bool
-    )
+    column_of = {name: index for index, name in enumerate(names)}
+    matrix = np.zeros((len(rows["train"]), len(names)), dtype=bool)
+    for flags, row in zip(matrix, rows["train"], strict=True):
+        flags[[column_of[name] for name, value in row.items() if value >= 0.5]] = True
     train_groups = groups.get("train")
     kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)
     for column in list(texts["train"]):

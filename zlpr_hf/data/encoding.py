@@ -30,30 +30,19 @@ def encode(
         raise InputError(f"max_length: expected 3 to {limit} for this model, got {max_length}")
 
     def tokenise(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        pairs = batch.get("text_pair")
-        encoded = tokenizer(
-            batch["text"],
-            pairs,
-            truncation=True,
-            max_length=max_length,
-            return_overflowing_tokens=True,
-            return_special_tokens_mask=False,
-        )
-        sample_of = encoded.pop("overflow_to_sample_mapping")
-        # A cut text comes back in several pieces, the first of them is what the model reads.
-        first = [
-            index
-            for index, sample in enumerate(sample_of)
-            if index == 0 or sample != sample_of[index - 1]
-        ]
-        pieces = [0] * len(batch["text"])
-        for sample in sample_of:
-            pieces[sample] += 1
-        columns = {name: [values[index] for index in first] for name, values in encoded.items()}
-        return columns | {
-            "length": [len(ids) for ids in columns["input_ids"]],
-            "truncated": [count > 1 for count in pieces],
-        }
+        texts, pairs = batch["text"], batch.get("text_pair")
+        columns = dict(tokenizer(texts, pairs, truncation=True, max_length=max_length))
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        # Only a text that fills the limit can have been cut; those are measured once more.
+        full = [index for index, length in enumerate(lengths) if length == max_length]
+        truncated = [False] * len(texts)
+        if full:
+            again = [texts[index] for index in full]
+            others = None if pairs is None else [pairs[index] for index in full]
+            whole = tokenizer(again, others, truncation=False, verbose=False)["input_ids"]
+            for index, ids in zip(full, whole, strict=True):
+                truncated[index] = len(ids) > max_length
+        return columns | {"length": lengths, "truncated": truncated}
 
     texts = [name for name in ("text", "text_pair") if name in rows.column_names]
     return rows.map(tokenise, batched=True, remove_columns=texts, desc=description)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from zlpr_hf.errors import InputError
 
@@ -91,7 +91,7 @@ class LabelColumns:
         feature = features[self.column]
         if form == "auto":
             form = _form_of(feature, f"{origin}, column {self.column!r}", self.delimiter)
-        if form == "delimited" and self.delimiter is None:
+        if form == "delimited" and not self.delimiter:
             raise InputError("label_form delimited needs label_delimiter, such as ';'")
         if form == "ids" and self.names is None and _declared_names(feature) is None:
             raise InputError(
@@ -112,7 +112,7 @@ def _form_of(feature: Any, where: str, delimiter: str | None) -> LabelForm:
                 "label_columns where each label has a column of its own"
             )
         return "delimited"
-    inner = feature.feature if isinstance(feature, List) else None
+    inner = feature.feature if isinstance(feature, (List, LargeList)) else None
     if isinstance(inner, ClassLabel):
         return "ids"
     if isinstance(inner, Value):
@@ -130,7 +130,7 @@ def _form_of(feature: Any, where: str, delimiter: str | None) -> LabelForm:
 
 
 def _declared_names(feature: Any) -> tuple[str, ...] | None:
-    inner = feature.feature if isinstance(feature, List) else feature
+    inner = feature.feature if isinstance(feature, (List, LargeList)) else feature
     return tuple(inner.names) if isinstance(inner, ClassLabel) else None
 
 
@@ -224,4 +224,13 @@ def read_label_names(path: Path) -> tuple[str, ...]:
         raise InputError(f"{path}: expected label names, one a line: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: expected a JSON list of label names")
-    return tuple(name.strip() for name in names if name.strip())
+    stripped = [name.strip() for name in names]
+    while stripped and not stripped[-1]:
+        stripped.pop()
+    for number, name in enumerate(stripped, start=1):
+        # A line left empty would shift the ids of all that follow.
+        if not name:
+            raise InputError(f"{path}, line {number}: expected a label name, got an empty line")
+        if stripped.index(name) != number - 1:
+            raise InputError(f"{path}, line {number}: label {name!r} stands twice")
+    return tuple(stripped)

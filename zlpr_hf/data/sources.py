@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
@@ -81,10 +81,12 @@ def _from_library(name: str, config: str | None) -> Source:
     if name.startswith((".", "/", "~")) and not folder.is_dir():
         raise InputError(f"{name}: no such folder (dataset_name)")
     try:
-        # A copy on disk holds one configuration, whatever its name on the Hub.
-        loaded = load_dataset(str(folder)) if folder.is_dir() else load_dataset(name, config)
-    except (DatasetGenerationError, ConnectionError, FileNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        # A copy on disk mostly holds one configuration, whatever its name on the Hub.
+        if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
+            config = None
+        loaded = load_dataset(str(folder) if folder.is_dir() else name, config)
+    except (DatasetGenerationError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(
             f"data set {name!r} could not be loaded: {reason} "
             f"(built-in corpora: {', '.join(sorted(CORPORA))})"
@@ -128,7 +130,9 @@ def read_file(path: Path) -> Dataset:
             raise InputError(f"{path}: expected a {READERS} file")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from error
-    except ArrowInvalid as error:
+    except (ArrowInvalid, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason}") from error
     if dataset.num_rows == 0:
@@ -189,6 +193,10 @@ def _to_columns(path: Path, rows: list[dict[str, Any]]) -> Dataset:
         values = [row.get(name) for row in rows]
         try:
             columns[name] = Dataset.from_dict({name: values}).data.column(name).combine_chunks()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{path}, column {name!r}: half a character (a lone surrogate)"
+            ) from error
         except (ArrowInvalid, TypeError, OverflowError) as error:
             kinds: dict[str, int] = {}
             for number, value in enumerate(values, start=1):

@@ -33,7 +33,7 @@ def split_rows(
         The rows that stay and the rows that are split off.
 
     Raises:
-        InputError: If a side would be empty.
+        InputError: If a side would be empty, or no row has a label.
 
     References:
         Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label data, 2011.
@@ -53,8 +53,10 @@ def split_rows(
         unit_of_row = np.array([positions[group] for group in groups])
         units = np.zeros((len(positions), label_matrix.shape[1]), dtype=bool)
         np.logical_or.at(units, unit_of_row, label_matrix)
+    kind = "rows" if groups is None else "groups"
+    if not units.any():
+        raise InputError("no row has a label; see label_column, label_form and label_delimiter")
     if not 0 < round(size * len(units)) < len(units):
-        kind = "rows" if groups is None else "groups"
         raise InputError(
             f"cannot split a share of {size:g} off {len(units)} {kind}; one side is empty"
         )
@@ -64,5 +66,13 @@ def split_rows(
     _, second = next(splitter.split(np.zeros(len(units)), strata.astype(int)))
     chosen = np.zeros(len(units), dtype=bool)
     chosen[second] = True
+    # What is split off must be learnable: labels that would be on that side only stay together.
+    lonely = units[chosen].any(axis=0) & ~units[~chosen].any(axis=0)
+    chosen &= ~units[:, lonely].any(axis=1)
+    if not chosen.any() or chosen.all():
+        raise InputError(
+            f"cannot split a share of {size:g} off {len(units)} {kind} so that each label stays in "
+            "training; give the split as a file, or more rows"
+        )
     on_second_side = chosen[unit_of_row]
     return np.flatnonzero(~on_second_side), np.flatnonzero(on_second_side)

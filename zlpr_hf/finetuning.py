@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from transformers import ProgressCallback, set_seed
 
 from zlpr_hf.arguments import DataArguments, ModelArguments, save_config
-from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE, find_resume_checkpoint
+from zlpr_hf.checkpoints import (
+    CONFIG_FILE,
+    PROFILE_FILE,
+    RESULTS_FILE,
+    check_same_task,
+    clear_run,
+    find_resume_checkpoint,
+)
 from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.encoding import encode
@@ -78,7 +85,10 @@ def finetune(
     # So that whoever loads the checkpoint cuts texts where training cut them.
     tokenizer.model_max_length = model_args.max_length
     profile = compute_profile(data, encoded)
-    descriptions = data.label_descriptions | _read_descriptions(model_args.label_descriptions_file)
+    described = _read_descriptions(model_args.label_descriptions_file)
+    unknown = [name for name in described if name not in data.label_space.label2id]
+    if unknown:
+        raise InputError(f"{model_args.label_descriptions_file}: {unknown[0]!r} is not a label")
 
     set_seed(training_args.seed)
     model = load_model(
@@ -88,7 +98,9 @@ def finetune(
         pooling=model_args.pooling,  # type: ignore[arg-type]
         revision=model_args.model_revision,
     )
-    if checkpoint is None and _starts_from_names(model_args):
+    if checkpoint is not None:
+        check_same_task(checkpoint, data.label_space, getattr(model.config, "num_hidden_layers", 0))
+    elif _starts_from_names(model_args):
         texts = data.splits["train"]["text"]
         sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
         init_head_from_label_names(
@@ -96,7 +108,7 @@ def finetune(
             tokenizer,
             data.label_space,
             sample,
-            descriptions=descriptions,
+            descriptions=data.label_descriptions | described,
             max_length=model_args.max_length,
         )
     trainer = ZLPRTrainer(
@@ -110,6 +122,8 @@ def finetune(
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(BriefProgress)
     main_process = trainer.is_world_process_zero()
+    if main_process and checkpoint is None:
+        clear_run(output_dir)
     if main_process:
         say(profile.render())
         save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
@@ -130,7 +144,7 @@ def finetune(
             metric=model_args.threshold_metric,
             scope=model_args.tune_thresholds,  # type: ignore[arg-type]
         )
-    untuned = compute_multi_label_metrics(logits["test"], targets["test"])
+    untuned = logits["test"]
     if thresholds.offsets:
         thresholds.fold_into(classification_head(model), model.config)
         logits = {
@@ -140,7 +154,7 @@ def finetune(
     trainer.save_model(str(output_dir))
     test = _yardstick_metrics(data, targets) if main_process else {}
     if thresholds.offsets:
-        test["before tuning thresholds"] = untuned
+        test["before tuning thresholds"] = compute_multi_label_metrics(untuned, targets["test"])
     test[MODEL_ROW] = compute_multi_label_metrics(logits["test"], targets["test"])
     report = Report(
         output_dir=str(output_dir),
@@ -210,6 +224,10 @@ def load_data(arguments: DataArguments) -> LabelledData:
         unseen_labels=arguments.unseen_labels,
     )
     if arguments.max_train_samples is not None:
+        if arguments.max_train_samples < 1:
+            raise InputError(
+                f"max_train_samples: expected 1 or more, got {arguments.max_train_samples}"
+            )
         rows = data.splits["train"]
         data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
     return data
@@ -229,7 +247,16 @@ def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
         Logits in float32.
     """
     order = np.argsort(-np.asarray(rows["length"]), kind="stable")
-    predicted = trainer.predict(rows.select(order)).predictions
+    # Metrics are computed once, from all logits in order, and not by the trainer.
+    compute_metrics, trainer.compute_metrics = trainer.compute_metrics, None
+    try:
+        predicted = trainer.predict(rows.select(order)).predictions
+    finally:
+        trainer.compute_metrics = compute_metrics
+    if np.isnan(predicted).any():
+        raise InputError(
+            "training went wrong: logits are NaN; lower learning_rate, or set bf16 false"
+        )
     logits = np.empty_like(predicted, dtype=np.float32)
     logits[order] = predicted
     return logits
@@ -262,7 +289,7 @@ def _read_descriptions(path: str | None) -> dict[str, str]:
         return {}
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}"
         ) from error
@@ -275,10 +302,16 @@ def _yardstick_metrics(
     data: LabelledData, targets: Mapping[str, NDArray[Any]]
 ) -> dict[str, dict[str, float]]:
     frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
-    machine = predict_tfidf_svm(
-        data.splits["train"]["text"], targets["train"], data.splits["test"]["text"]
-    )
-    return {
-        "most frequent label set": compute_decision_metrics(frequent, targets["test"]),
-        "TF-IDF + linear SVM": compute_decision_metrics(machine, targets["test"]),
+    texts = {
+        name: [" ".join(parts) for parts in zip(*_text_columns(data.splits[name]), strict=True)]
+        for name in ("train", "test")
     }
+    machine = predict_tfidf_svm(texts["train"], targets["train"], texts["test"])
+    metrics = {"most frequent label set": compute_decision_metrics(frequent, targets["test"])}
+    if machine is not None:
+        metrics["TF-IDF + linear SVM"] = compute_decision_metrics(machine, targets["test"])
+    return metrics
+
+
+def _text_columns(rows: Dataset) -> list[list[str]]:
+    return [list(rows[name]) for name in ("text", "text_pair") if name in rows.column_names]
