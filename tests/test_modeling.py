@@ -145,3 +145,19 @@ def test_tokenizer_knows_its_limit(encoder_dir: Path, tokenizer: object, tmp_pat
     RobertaConfig(**SMALL | {"pad_token_id": 1}).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert load_tokenizer(str(tmp_path)).model_max_length == 64
+
+
+def test_fine_tuning_a_classifier_again(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    """The head stays for the same labels and is fresh for others; an added layer is remembered."""
+    model = load_model(str(encoder_dir), colours, pooling="mean")
+    model.save_pretrained(tmp_path / "saved")
+    same = load_model(str(tmp_path / "saved"), colours)
+    assert same.config.zlpr["pooling"] == "mean"
+    assert torch.equal(same.classifier.weight, model.classifier.weight)
+    other = load_model(str(tmp_path / "saved"), LabelSpace(("x", "y", "z")))
+    assert not torch.equal(other.classifier.weight, model.classifier.weight)
+    same.save_pretrained(tmp_path / "again")
+    deeper = load_model(str(tmp_path / "again"), colours, pooling="mean")
+    assert deeper.config.num_hidden_layers == model.config.num_hidden_layers

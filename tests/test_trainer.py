@@ -193,3 +193,26 @@ def test_configuration_and_wrong_use(tmp_path: Path) -> None:
         trainer.compute_loss(trainer.model, {"input_ids": torch.ones(1, 2)})
     with pytest.raises(ValueError, match="loss must be one of bce, zlpr, got 'zplr'"):
         arguments(tmp_path, loss="zplr")
+
+
+def test_what_a_users_loss_may_return(tmp_path: Path) -> None:
+    class PerCell(nn.Module):
+        def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return logits - targets
+
+    trainer = ZLPRTrainer(
+        model=model(), args=arguments(tmp_path), train_dataset=rows(), loss=PerCell()
+    )
+    with pytest.raises(
+        ValueError, match=r"one value an example \(8,\) or their mean, got the shape \(8, 3\)"
+    ):
+        trainer.train()
+    with pytest.raises(ValueError, match="give loss=MODULE"):
+        ZLPRTrainer(model=model(), args=arguments(tmp_path), compute_loss_func=print)
+
+
+def test_stored_loss_follows_the_trainer(tmp_path: Path) -> None:
+    start = model()
+    start.config.zlpr = {"loss": "zlpr", "pooling": "mean"}
+    trainer = ZLPRTrainer(model=start, args=arguments(tmp_path, loss="bce"))
+    assert trainer.model.config.zlpr == {"loss": "bce", "pooling": "mean"}

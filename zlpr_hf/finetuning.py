@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -111,14 +112,19 @@ def finetune(
             descriptions=data.label_descriptions | described,
             max_length=model_args.max_length,
         )
-    trainer = ZLPRTrainer(
-        model=model,
-        args=training_args,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"],
-        data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
-        processing_class=tokenizer,
-    )
+    _check_best_metric(training_args, data.label_space.num_labels)
+    try:
+        trainer = ZLPRTrainer(
+            model=model,
+            args=training_args,
+            train_dataset=encoded["train"],
+            eval_dataset=encoded["validation"],
+            data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
+            processing_class=tokenizer,
+        )
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        # A folder that cannot be made, or an integration that is not installed.
+        raise InputError(" ".join(str(error).split())) from error
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(BriefProgress)
     main_process = trainer.is_world_process_zero()
@@ -276,6 +282,17 @@ def _check_choices(arguments: ModelArguments) -> None:
     for name, value, allowed in choices:
         if value not in allowed:
             raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> None:
+    """The trainer looks the metric up after the first epoch, which may be hours into a run."""
+    name = (arguments.metric_for_best_model or "loss").removeprefix("eval_")
+    example = np.eye(num_labels)
+    known = {"loss", *compute_multi_label_metrics(example, example)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+        raise InputError(f"metric_for_best_model: unknown metric {name!r}{hint}")
 
 
 def _starts_from_names(arguments: ModelArguments) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -45,7 +46,10 @@ def resolve_model_path(name: str) -> str:
             raise InputError(f"{name}: no such folder (model_name_or_path)")
         return str(Path(name).expanduser()) if name.startswith("~") else name
     module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         package = module.replace("_", "-")
         raise InputError(f"{name}: the package is not installed; pip install {package}")
@@ -135,7 +139,7 @@ def load_model(
             model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
                 path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
             )
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
     if not same_task:  # a head of as many labels of another task is loaded too
         head = classification_head(model)

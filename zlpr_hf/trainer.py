@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,18 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 from zlpr_hf.losses import LOSSES, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
+
+# What transformers takes and then fails on, in the middle of a run and with a trace.
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.0, 1e6),
+    "head_learning_rate": (0.0, 1e6),
+    "per_device_train_batch_size": (1, math.inf),
+    "per_device_eval_batch_size": (1, math.inf),
+    "gradient_accumulation_steps": (1, math.inf),
+    "num_train_epochs": (0.0, math.inf),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+}
 
 
 @dataclass
@@ -47,6 +60,10 @@ class ZLPRTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             build_loss(self.loss)
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value:g}")
         # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:

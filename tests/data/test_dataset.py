@@ -134,3 +134,32 @@ def test_text_pairs_and_max_length(tokenizer: object) -> None:
     assert encoded["token_type_ids"][0][-3:] == [1, 1, 1]
     with pytest.raises(InputError, match="max_length: expected 3 to 64 for this model, got 100"):
         encode(data.splits["train"], tokenizer, max_length=100, description="train")
+
+
+def test_own_splits_never_leave_a_label_untrained() -> None:
+    """Labels that only a group or a row or two carry stay in training, whatever the seed."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        matrix = np.eye(60, dtype=bool)[rng.integers(0, 60, 300)]
+        groups = (np.arange(300) // 2).tolist()
+        first, second = split_rows(matrix, size=0.1, seed=seed, groups=groups)
+        assert len(second)
+        assert not (matrix[second].any(0) & ~matrix[first].any(0)).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"text": "x", "labels": [f"l{i}"]} for i in range(20)],
+            "so that each label stays in training",
+        ),
+        ([{"text": "x", "labels": ["a", "b"]}] * 2, "off 2 rows; one side is empty"),
+        ([{"text": "x", "labels": "  "}] * 30, "no row has a label; see label_column"),
+    ],
+)
+def test_rows_that_cannot_be_split(rows: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_labelled_data(
+            source(train=rows), LabelColumns(delimiter=";") if message[0] == "n" else LabelColumns()
+        )

@@ -129,6 +129,12 @@ def test_label_names_file(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text('["a", "b", "c"]')
     (tmp_path / "bad.json").write_text('{"a": 0}')
     assert read_label_names(tmp_path / "n.txt") == read_label_names(tmp_path / "n.json") == NAMES
+    (tmp_path / "gap.txt").write_text("a\n\nb\n")
+    (tmp_path / "twice.txt").write_text("a\nb\na\n")
+    with pytest.raises(InputError, match=r"gap\.txt, line 2: expected a label name"):
+        read_label_names(tmp_path / "gap.txt")
+    with pytest.raises(InputError, match=r"twice\.txt, line 3: label 'a' stands twice"):
+        read_label_names(tmp_path / "twice.txt")
     with pytest.raises(InputError, match="expected a JSON list"):
         read_label_names(tmp_path / "bad.json")
     with pytest.raises(InputError, match=r"none.txt: expected label names"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 from zlpr_hf.errors import InputError
 
 LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
+logger = logging.getLogger(__name__)
+
 RowLabels = dict[str, float]
 """Label name to its value in (0, 1], or NaN for "not known"; labels that are 0 are left out."""
 
@@ -62,6 +65,11 @@ class LabelColumns:
             if form == "multi_hot" and names is None:
                 names = tuple(f"LABEL_{index}" for index in range(len(cells[0] or ())))
             read = _reader(form, names, self.delimiter)
+        if form == "delimited" and not any(self.delimiter in cell for cell in cells if cell):
+            logger.warning(
+                "%s: no row has the label_delimiter %r in column %r; is it the right one?",
+                origin, self.delimiter, self.column,
+            )  # fmt: skip
         labels: list[RowLabels] = []
         for number, cell in enumerate(cells, start=1):
             try:

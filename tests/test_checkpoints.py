@@ -1,0 +1,83 @@
+"""What may be overwritten, what is gone on from, and what a checkpoint must not carry."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zlpr_hf import InputError, LabelSpace
+from zlpr_hf.arguments import parse_arguments, save_config
+from zlpr_hf.checkpoints import check_same_task, clear_run, find_resume_checkpoint
+
+
+def checkpoint(folder: Path, *, whole: bool = True, labels: str = "ab") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    config = {"id2label": {str(i): name for i, name in enumerate(labels)}, "num_hidden_layers": 3}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "trainer_state.json").write_text("{}" if whole else '{"st')
+    return folder
+
+
+def test_newest_whole_one(tmp_path: Path) -> None:
+    for step in (9, 10):
+        checkpoint(tmp_path / f"checkpoint-{step}")
+    checkpoint(tmp_path / "checkpoint-11", whole=False)
+    found = find_resume_checkpoint(tmp_path, "true", overwrite=False)
+    assert found == tmp_path / "checkpoint-10"
+    assert find_resume_checkpoint(tmp_path / "new", "true", overwrite=False) is None
+
+
+@pytest.mark.parametrize("wanted", [None, "false", "true"])
+def test_a_finished_model_is_not_replaced_unasked(tmp_path: Path, wanted: str | None) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"already holds a run \(config\.json\)"):
+        find_resume_checkpoint(tmp_path, wanted, overwrite=False)
+    assert find_resume_checkpoint(tmp_path, wanted, overwrite=True) is None
+
+
+def test_a_checkpoint_from_elsewhere_does_not_open_a_taken_folder(tmp_path: Path) -> None:
+    elsewhere = checkpoint(tmp_path / "a" / "checkpoint-1")
+    assert find_resume_checkpoint(tmp_path / "b", str(elsewhere), overwrite=False) == elsewhere
+    checkpoint(tmp_path / "b")
+    with pytest.raises(InputError, match="already holds a run"):
+        find_resume_checkpoint(tmp_path / "b", str(elsewhere), overwrite=False)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="out is a file; expected a folder"):
+        find_resume_checkpoint(tmp_path / "out", None, overwrite=False)
+
+
+def test_clearing_leaves_what_no_run_writes(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "run")
+    checkpoint(tmp_path / "run" / "checkpoint-3")
+    (tmp_path / "run" / "results.json").write_text("{}")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    clear_run(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "notes.txt",
+        "trainer_state.json",
+    ]
+
+
+def test_another_task_is_refused(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "checkpoint-1")
+    check_same_task(folder, LabelSpace(("a", "b")), 3)
+    with pytest.raises(InputError, match=r"other labels \(2\) than those of the data \(2: b, a\)"):
+        check_same_task(folder, LabelSpace(("b", "a")), 3)
+    with pytest.raises(InputError, match="its encoder has 3 layers, this one 2"):
+        check_same_task(folder, LabelSpace(("a", "b")), 2)
+
+
+def test_tokens_are_not_saved(tmp_path: Path) -> None:
+    save_config(tmp_path / "c.yaml", parse_arguments(["--hub_token", "hf_secret", "--seed", "4"]))
+    assert "secret" not in (tmp_path / "c.yaml").read_text()
+
+
+def test_the_function_is_not_shadowed_by_a_module() -> None:
+    code = "import zlpr_hf.finetuning; from zlpr_hf import finetune; assert callable(finetune)"
+    subprocess.run([sys.executable, "-c", code], check=True)
