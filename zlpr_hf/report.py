@@ -121,7 +121,10 @@ class Report:
         if never:
             lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
         minutes = self.training["seconds"] / 60
-        lines.append(f"\ntrained {self.training['steps']:,} steps in {minutes:.1f} minutes")
+        resumed = self.training["resumed_from"]
+        since = f", the last {minutes:.1f} minutes from {resumed} on" if resumed else ""
+        took = since or f" in {minutes:.1f} minutes"
+        lines.append(f"\ntrained {self.training['steps']:,} steps{took}")
         return "\n".join(lines)
 
 
