@@ -18,12 +18,14 @@ def config(tmp_path: Path, text: str) -> str:
 
 
 def test_command_line_wins_and_scientific_notation_is_a_number(tmp_path: Path) -> None:
-    path = config(tmp_path, "learning_rate: 1e-4\nseed: 3\nlabel_columns: [a, b]\nbf16: false\n")
+    text = "learning_rate: 1e-4\nseed: 3\nlabel_columns: [a, b]\nbf16: false\neval_strategy: no\n"
+    path = config(tmp_path, text)
     _, data, training = parse_arguments([path, "--seed", "5"])
     assert training.learning_rate == 1e-4
     assert training.head_learning_rate == pytest.approx(1e-3)
     assert training.seed == 5
     assert training.bf16 is False
+    assert training.eval_strategy == "no"
     assert data.label_columns == ["a", "b"]
 
 

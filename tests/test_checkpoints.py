@@ -57,8 +57,10 @@ def test_clearing_leaves_what_no_run_writes(tmp_path: Path) -> None:
     checkpoint(tmp_path / "run" / "checkpoint-3")
     (tmp_path / "run" / "results.json").write_text("{}")
     (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "run" / "checkpoint-best").mkdir()
     clear_run(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint-best",
         "notes.txt",
         "trainer_state.json",
     ]

@@ -161,3 +161,9 @@ def test_fine_tuning_a_classifier_again(
     same.save_pretrained(tmp_path / "again")
     deeper = load_model(str(tmp_path / "again"), colours, pooling="mean")
     assert deeper.config.num_hidden_layers == model.config.num_hidden_layers
+
+
+def test_missing_tokenizer_files(encoder_dir: Path, colours: LabelSpace, tmp_path: Path) -> None:
+    load_model(str(encoder_dir), colours).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"its tokenizer knows \d tokens, the encoder 22"):
+        load_tokenizer(str(tmp_path))

@@ -132,7 +132,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     except InputError:
         raise
     except (ValueError, ImportError) as error:
-        raise InputError(str(error).strip().splitlines()[0]) from error
+        raise InputError(" ".join(str(error).split())) from error
     if rest:
         _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
     model, data, training = parts
@@ -150,7 +150,9 @@ def _refuse(name: str, known: set[str], where: str) -> NoReturn:
 def _read_config(path: Path, known: set[str]) -> list[str]:
     """A YAML file as command-line arguments, so that both are converted and checked alike."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+        written = yaml.load(text, Loader=yaml.BaseLoader)  # safe: strings only
     except OSError as error:
         raise InputError(f"{path}: no such configuration file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -165,8 +167,9 @@ def _read_config(path: Path, known: set[str]) -> list[str]:
         if isinstance(value, list) and value:
             arguments += [f"--{name}", *map(str, value)]
         elif value not in (None, []):
-            text = json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
-            arguments.append(f"--{name}={text}")
+            # As it was written: to YAML, the "no" of "eval_strategy: no" is a truth value.
+            plain = json.dumps(value) if isinstance(value, dict) else written[name]
+            arguments.append(f"--{name}={plain}")
     return arguments
 
 

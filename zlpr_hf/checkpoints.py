@@ -13,6 +13,7 @@ from zlpr_hf.label_space import LabelSpace
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
 PROFILE_FILE = "data_profile.json"
+MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 
 
 def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: bool) -> Path | None:
@@ -31,12 +32,12 @@ def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: b
         InputError: If the wanted folder is no checkpoint, or ``output_dir`` is taken.
     """
     wanted = "false" if wanted is None else str(wanted)
-    runs = [path for path in output_dir.glob("checkpoint-*") if path.is_dir()]
-    taken = [path for path in (output_dir / "config.json",) if path.exists()]
+    runs = _checkpoints(output_dir)
+    taken = [output_dir / name for name in MODEL_FILES if (output_dir / name).exists()]
     found: Path | None = None
     if wanted.lower() == "true":
-        whole = [(_step(path), path) for path in runs if is_whole_checkpoint(path)]
-        found = max(whole)[1] if whole else None
+        whole = [path for path in runs if is_whole_checkpoint(path)]
+        found = whole[-1] if whole else None
     elif wanted.lower() == "false":
         taken += runs
     else:
@@ -55,9 +56,14 @@ def find_resume_checkpoint(output_dir: Path, wanted: str | None, *, overwrite: b
     return found
 
 
-def _step(folder: Path) -> int:
-    match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
-    return int(match.group(1)) if match else -1
+def _checkpoints(output_dir: Path) -> list[Path]:
+    """The folders that the trainer writes, oldest first; others may be called alike."""
+    found = [
+        (int(match.group(1)), path)
+        for path in output_dir.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
+    ]
+    return [path for _, path in sorted(found)]
 
 
 def check_same_task(checkpoint: Path, label_space: LabelSpace, num_hidden_layers: int) -> None:
@@ -93,9 +99,9 @@ def clear_run(output_dir: Path) -> None:
     Args:
         output_dir: Folder of the run; files that no run writes stay.
     """
-    for folder in output_dir.glob("checkpoint-*"):
+    for folder in _checkpoints(output_dir):
         shutil.rmtree(folder)
-    for name in (RESULTS_FILE, CONFIG_FILE, PROFILE_FILE, "config.json", "model.safetensors"):
+    for name in (*MODEL_FILES, CONFIG_FILE, PROFILE_FILE):
         (output_dir / name).unlink(missing_ok=True)
 
 

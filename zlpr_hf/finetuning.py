@@ -128,14 +128,16 @@ def finetune(
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(BriefProgress)
     main_process = trainer.is_world_process_zero()
-    if main_process and checkpoint is None:
+    if main_process and checkpoint is None and data_args.overwrite_output_dir:
         clear_run(output_dir)
     if main_process:
         say(profile.render())
         save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
         profile.save(output_dir / PROFILE_FILE)
-        if training_args.resume_from_checkpoint and checkpoint is not None:
+        if checkpoint is not None:
             say(f"going on from {checkpoint}")
+        elif str(training_args.resume_from_checkpoint).lower() == "true":
+            say(f"no whole checkpoint in {output_dir}: starting from the beginning")
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.monotonic() - started

@@ -79,6 +79,13 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         raise _not_loaded(name, error) from error
+    vocabulary = getattr(config, "vocab_size", 0)
+    if 2 * len(tokenizer) < vocabulary:
+        # Without its files transformers makes up a tokenizer that knows the special tokens only.
+        raise InputError(
+            f"model {name!r}: its tokenizer knows {len(tokenizer)} tokens, the encoder "
+            f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
+        )
     positions: int = getattr(config, "max_position_embeddings", 0)
     if positions > 0:
         # RoBERTa and its kin number positions from padding_idx + 1 on.

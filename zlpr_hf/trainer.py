@@ -23,7 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "per_device_train_batch_size": (1, math.inf),
     "per_device_eval_batch_size": (1, math.inf),
     "gradient_accumulation_steps": (1, math.inf),
-    "num_train_epochs": (0.0, math.inf),
+    "num_train_epochs": (1e-6, math.inf),
     "seed": (0, 2**32 - 1),
     "data_seed": (0, 2**32 - 1),
 }

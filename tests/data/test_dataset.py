@@ -155,7 +155,7 @@ def test_own_splits_never_leave_a_label_untrained() -> None:
             "so that each label stays in training",
         ),
         ([{"text": "x", "labels": ["a", "b"]}] * 2, "off 2 rows; one side is empty"),
-        ([{"text": "x", "labels": "  "}] * 30, "no row has a label; see label_column"),
+        ([{"text": "x", "labels": "  "}] * 30, "no row has a label"),
     ],
 )
 def test_rows_that_cannot_be_split(rows: list[dict[str, object]], message: str) -> None:

@@ -31,7 +31,9 @@ FORMS = {
         LabelColumns(form="multi_hot", names=NAMES),
     ),
     "columns of text": (
-        Dataset.from_dict({"a": ["1", "0", "0"], "b": ["0", "0", "1"], "c": ["1.0", "0", "0"]}),
+        Dataset.from_dict(
+            {"a": ["1", "0", "0"], "b": ["False", "False", "True"], "c": ["1.0", "0", "0"]}
+        ),
         LabelColumns(columns=NAMES),
     ),
     "delimited": (typed(Value("string"), ["a; c", "", "b"]), LabelColumns(delimiter=";")),

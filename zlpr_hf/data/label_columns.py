@@ -185,6 +185,8 @@ def _from_ids(cell: object, names: tuple[str, ...]) -> RowLabels:
             raise _CellError(f"expected integer label ids, got {index!r}")
         if not 0 <= index < len(names):
             raise _CellError(f"label id {index} is out of range; expected 0 to {len(names) - 1}")
+        if ids.count(index) > 1:
+            raise _CellError(f"label id {index} stands twice; are these 0/1 flags (multi_hot)?")
     return dict.fromkeys((names[index] for index in ids), 1.0)
 
 
@@ -202,6 +204,8 @@ def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
 
 def _number(raw: object, name: str) -> float:
     expected = "expected 0, 1, a probability between them, or -100 for unknown"
+    if isinstance(raw, str):  # what pandas writes for a column of truth values
+        raw = {"true": 1.0, "false": 0.0}.get(raw.strip().lower(), raw)
     try:
         value = float(raw)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -75,6 +75,10 @@ class DataProfile:
                     f"labels without a row in {name}: {len(missing)} "
                     f"({', '.join(missing[:RAREST])})"
                 )
+        unknown = {name: split.unknown_cells for name, split in self.splits.items()}
+        if any(unknown.values()):
+            cells = ", ".join(f"{count:,} in {name}" for name, count in unknown.items())
+            lines.append(f"labels not known: {cells}")
         lines += [
             f"same text {where}: {count} rows"
             for where, count in self.shared_texts.items()

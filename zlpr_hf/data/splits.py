@@ -55,7 +55,10 @@ def split_rows(
         np.logical_or.at(units, unit_of_row, label_matrix)
     kind = "rows" if groups is None else "groups"
     if not units.any():
-        raise InputError("no row has a label; see label_column, label_form and label_delimiter")
+        raise InputError(
+            "no row has a label (a value of 0.5 or more); "
+            "see label_column, label_form and label_delimiter"
+        )
     if not 0 < round(size * len(units)) < len(units):
         raise InputError(
             f"cannot split a share of {size:g} off {len(units)} {kind}; one side is empty"
