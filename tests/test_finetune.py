@@ -96,6 +96,14 @@ def test_the_printed_command_works(
     assert answer.stdout.startswith("[")
 
 
+def test_fine_tuning_again_keeps_the_trained_head(
+    command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    more = [f"--model_name_or_path={finished[0]}", "--learning_rate=0", "--head_learning_rate=0"]
+    again = run(command, tmp_path / "again", *more, "--num_train_epochs=1")
+    assert again.metrics == finished[1].metrics
+
+
 def test_tuned_thresholds_are_folded(command: list[str], tmp_path: Path) -> None:
     report = run(
         command, tmp_path / "tuned", "--tune_thresholds=global", "--threshold_metric=f1_micro"

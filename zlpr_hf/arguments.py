@@ -35,7 +35,7 @@ class ModelArguments:
         "first", "first (the encoder's own summary) or mean (for sentence-embedding checkpoints)."
     )
     head_init: str = _option(
-        "auto", "random, label_names, or auto: label_names with mean pooling, else random."
+        "auto", "random, label_names, or auto: label_names for a fresh head on mean pooling."
     )
     label_descriptions_file: str | None = _option(
         None, "YAML or JSON mapping of label to a few words, for head_init label_names."

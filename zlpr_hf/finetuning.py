@@ -32,12 +32,13 @@ from zlpr_hf.data.profile import compute_profile
 from zlpr_hf.data.sources import load_source
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import init_head_from_label_names
+from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.metrics import (
     compute_decision_metrics,
     compute_label_scores,
     compute_multi_label_metrics,
 )
-from zlpr_hf.modeling import classification_head, load_model, load_tokenizer
+from zlpr_hf.modeling import classification_head, is_trained_for, load_model, load_tokenizer
 from zlpr_hf.progress import BriefProgress
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS, Thresholds, fit_thresholds
@@ -101,7 +102,7 @@ def finetune(
     )
     if checkpoint is not None:
         check_same_task(checkpoint, data.label_space, getattr(model.config, "num_hidden_layers", 0))
-    elif _starts_from_names(model_args):
+    elif _starts_from_names(model_args, data.label_space):
         texts = data.splits["train"]["text"]
         sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
         init_head_from_label_names(
@@ -297,9 +298,12 @@ def _check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> Non
         raise InputError(f"metric_for_best_model: unknown metric {name!r}{hint}")
 
 
-def _starts_from_names(arguments: ModelArguments) -> bool:
+def _starts_from_names(arguments: ModelArguments, label_space: LabelSpace) -> bool:
     if arguments.head_init == "auto":
-        return arguments.pooling == "mean"
+        # A head that was trained for these labels is better than their names.
+        return arguments.pooling == "mean" and not is_trained_for(
+            arguments.model_name_or_path, label_space, revision=arguments.model_revision
+        )
     return arguments.head_init == "label_names"
 
 

@@ -16,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -132,7 +133,7 @@ def load_model(
     options = {} if revision is None else {"revision": revision}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        same_task = tuple(config.id2label.values()) == label_space.names
+        same_task = _names_of(config) == label_space.names
         config.id2label = label_space.id2label
         config.label2id = dict(label_space.label2id)
         config.problem_type = "multi_label_classification"
@@ -158,6 +159,27 @@ def load_model(
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
         append_pooling_layer(model)
     return model
+
+
+def is_trained_for(name: str, label_space: LabelSpace, *, revision: str | None = None) -> bool:
+    """Whether a checkpoint already is a classifier of these labels, in this order.
+
+    Args:
+        name: As in :func:`load_model`.
+        label_space: The labels.
+        revision: Branch, tag or commit on the Hub.
+
+    Returns:
+        True where :func:`load_model` keeps the head that the checkpoint has.
+    """
+    options = {} if revision is None else {"revision": revision}
+    return _names_of(AutoConfig.from_pretrained(resolve_model_path(name), **options)) == (
+        label_space.names
+    )
+
+
+def _names_of(config: PretrainedConfig) -> tuple[str, ...]:
+    return tuple((config.id2label or {}).values())
 
 
 def classification_head(model: PreTrainedModel) -> nn.Linear:
