@@ -1,16 +1,85 @@
 """One battery for every loss in LOSSES, against a double loop over math.exp."""
 
+import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from zlpr_hf import functional
-from zlpr_hf.losses import LOSSES, build_loss
+from zlpr_hf import InputError, baselines, functional
+from zlpr_hf.losses import LOSSES, PowersetLoss, WeightedBCELoss, build_loss
+from zlpr_hf.powerset import LabelSets, powerset_label_scores, powerset_loss
 
-FUNCTIONS = {"zlpr": functional.zlpr_loss, "bce": functional.bce_loss}
+WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
+
+
+def weighted_bce(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
+    weights = WEIGHTS[: logits.shape[-1]].to(logits.dtype)
+    return baselines.bce_loss(logits, targets, positive_weight=weights, **options)
+
+
+def all_sets(num_labels: int) -> LabelSets:
+    labels = range(num_labels)
+    sets = [c for size in range(num_labels + 1) for c in itertools.combinations(labels, size)]
+    return LabelSets(tuple(sets), num_labels)
+
+
+def set_logits(logits: Tensor) -> Tensor:
+    """A score for every set there is: the sum of its labels' scores."""
+    members = all_sets(logits.shape[-1]).members()
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # as exact as the loss
+    return torch.where(members, wide.unsqueeze(-2), 0.0).sum(-1)
+
+
+def powerset(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
+    members = all_sets(targets.shape[-1]).members()
+    return powerset_loss(set_logits(logits), targets, members, **options)
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "zlpr": functional.zlpr_loss,
+    "bce": baselines.bce_loss,
+    "weighted_bce": weighted_bce,
+    "focal": baselines.focal_loss,
+    "asymmetric": baselines.asymmetric_loss,
+    "powerset": powerset,
+    "lsep": baselines.lsep_loss,
+    "bp_mll": baselines.bp_mll_loss,
+}
 NAMES = sorted(LOSSES)
+AT_THE_WRONG_END: dict[str, tuple[float, list[float]]] = {
+    "zlpr": (2e4 + math.log(2), [-1.0, 0.5, 0.5]),
+    "bce": (1e4, [-1 / 3, 1 / 3, 1 / 3]),
+    "weighted_bce": (1e4, [-1 / 3, 1 / 3, 1 / 3]),
+    "focal": (1e4, [-1 / 3, 1 / 3, 1 / 3]),
+    # A negative label costs at most -log 0.05, and 0.95^4 of that.
+    "asymmetric": (1e4 - 2 * 0.95**4 * math.log(0.05), [-1.0, 0.0, 0.0]),
+    "powerset": (3e4, [-1.0, 1.0, 1.0]),
+    "lsep": (2e4 + math.log(2), [-1.0, 0.5, 0.5]),
+    "bp_mll": (math.exp(2), [0.0, 0.0, 0.0]),
+}
+"""Loss and gradient of the targets 1, 0, 0 at logits of -1e4, 1e4, 1e4."""
+
+HALF = 1 / (1 + math.exp(0.5))
+SHARE_OF_THE_SMALL_SIDE = {
+    "zlpr": -HALF,
+    "bce": -HALF / 3,
+    "weighted_bce": -HALF,
+    "focal": (HALF**2 * (2 * (1 - HALF) * math.log(1 - HALF) - HALF)) / 3,
+    "asymmetric": -HALF,
+    "powerset": -HALF,
+    "lsep": -1.0,
+    "bp_mll": -(1 - math.tanh(0.5) ** 2)
+    * math.exp(-math.tanh(0.5))
+    * (math.exp(1) + math.exp(-math.tanh(0.5)))
+    / 2,
+}
+"""Gradient of the middle label of the targets 0, 1, 0 at logits of 1e4, 0.5, -0.5."""
+
 CASES = {
     "hard": [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]],
     "soft": [[0.3, 0.9, 0.01, 0.5], [1.0, 0.0, 0.25, 0.75]],
@@ -30,15 +99,59 @@ def reference(name: str, logits: list[float], targets: list[float]) -> float:
         positive = sum(t * math.exp(-s) for s, t in known)
         negative = sum((1 - t) * math.exp(s) for s, t in known)
         return math.log(1 + positive) + math.log(1 + negative)
-    total = sum(
-        t * math.log(1 + math.exp(-s)) + (1 - t) * math.log(1 + math.exp(s)) for s, t in known
-    )
-    return total / max(len(known), 1)
+    if name == "lsep":
+        pairs = [t * (1 - u) * math.exp(r - s) for s, t in known for r, u in known]
+        return math.log(1 + sum(pairs))
+    if name == "bp_mll":
+        pairs = [
+            (t * (1 - u), math.exp(math.tanh(r) - math.tanh(s))) for s, t in known for r, u in known
+        ]
+        count = sum(weight for weight, _ in pairs)
+        return sum(weight * value for weight, value in pairs) / count if count else 0.0
+    if name == "powerset":
+        return powerset_reference(logits, targets)
+    total = 0.0
+    for index, (s, t) in enumerate(zip(logits, targets, strict=True)):
+        if t == -100 or math.isnan(t):
+            continue
+        p = 1 / (1 + math.exp(-s))
+        up, down = -math.log(p), -math.log(1 - p)
+        if name == "weighted_bce":
+            up *= WEIGHTS[index].item()
+        elif name == "focal":
+            up, down = (1 - p) ** 2 * up, p**2 * down
+        elif name == "asymmetric":
+            shifted = max(p - 0.05, 0)
+            down = shifted**4 * -math.log(1 - shifted)
+        total += t * up + (1 - t) * down
+    return total if name == "asymmetric" else total / max(len(known), 1)
+
+
+def powerset_reference(logits: list[float], targets: list[float]) -> float:
+    """Over all sets there are: the share of those that agree with what is known."""
+    everything = matching = 0.0
+    for flags in itertools.product([False, True], repeat=len(logits)):
+        weight = math.exp(sum(s for s, flag in zip(logits, flags, strict=True) if flag))
+        everything += weight
+        agrees = (
+            t == -100 or math.isnan(t) or (t >= 0.5) == flag
+            for t, flag in zip(targets, flags, strict=True)
+        )
+        matching += weight if all(agrees) else 0.0
+    return -math.log(matching / everything)
 
 
 def logits_of(shape: tuple[int, ...], *, scale: float = 2.0, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def module_of(name: str, reduction: Any) -> torch.nn.Module:
+    if name == "powerset":
+        return PowersetLoss(all_sets(4), reduction=reduction)
+    if name == "weighted_bce":
+        return WeightedBCELoss(WEIGHTS[:4], reduction=reduction)
+    return build_loss(name, reduction=reduction)
 
 
 def test_the_battery_covers_every_loss() -> None:
@@ -77,14 +190,11 @@ def test_extreme_logits(name: str, high: float, dtype: torch.dtype) -> None:
     loss.sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
-    if high > 0:
-        torch.testing.assert_close(loss, torch.zeros(1, dtype=dtype))
-        torch.testing.assert_close(logits.grad, torch.zeros(1, 3, dtype=dtype))
-    else:
-        expected = 2e4 + math.log(2) if name == "zlpr" else 1e4
-        torch.testing.assert_close(loss, torch.tensor([expected], dtype=dtype))
-        gradient = [-1.0, 0.5, 0.5] if name == "zlpr" else [-1 / 3, 1 / 3, 1 / 3]
-        torch.testing.assert_close(logits.grad, torch.tensor([gradient], dtype=dtype))
+    expected, gradient = (0.0, [0.0] * 3) if high > 0 else AT_THE_WRONG_END[name]
+    if name == "bp_mll" and high > 0:
+        expected = math.exp(-2)  # bounded outputs never reach zero
+    torch.testing.assert_close(loss, torch.tensor([expected], dtype=dtype))
+    torch.testing.assert_close(logits.grad, torch.tensor([gradient], dtype=dtype))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,10 +203,7 @@ def test_one_side_far_above_the_other(name: str) -> None:
     logits = torch.tensor([[1e4, 0.5, -0.5]], requires_grad=True)
     FUNCTIONS[name](logits, torch.tensor([[0, 1, 0]])).backward()
     assert logits.grad is not None
-    if name == "zlpr":
-        torch.testing.assert_close(logits.grad[0, 1], -torch.sigmoid(torch.tensor(-0.5)))
-    else:
-        torch.testing.assert_close(logits.grad[0, 1], -torch.sigmoid(torch.tensor(-0.5)) / 3)
+    torch.testing.assert_close(logits.grad[0, 1], torch.tensor(SHARE_OF_THE_SMALL_SIDE[name]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,10 +238,12 @@ def test_target_types(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_permutation_of_labels(name: str) -> None:
+def test_permutation_of_labels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, targets, order = logits_of((3, 6)), torch.rand(3, 6), torch.randperm(6)
+    plain = FUNCTIONS[name](logits, targets, reduction="none")
+    monkeypatch.setitem(globals(), "WEIGHTS", WEIGHTS[order])
     shuffled = FUNCTIONS[name](logits[:, order], targets[:, order], reduction="none")
-    torch.testing.assert_close(shuffled, FUNCTIONS[name](logits, targets, reduction="none"))
+    torch.testing.assert_close(shuffled, plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,7 +254,7 @@ def test_unknown_label_changes_nothing(name: str) -> None:
     loss = FUNCTIONS[name](more, wider)
     torch.testing.assert_close(loss, FUNCTIONS[name](logits, targets))
     (gradient,) = torch.autograd.grad(loss, more)
-    assert (gradient[:, -1] == 0).all()
+    assert gradient[:, -1].abs().max() <= (1e-15 if name == "powerset" else 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,26 +265,135 @@ def test_reductions_shapes_and_module(name: str) -> None:
     torch.testing.assert_close(FUNCTIONS[name](logits, targets), each.mean())
     torch.testing.assert_close(FUNCTIONS[name](logits, targets, reduction="sum"), each.sum())
     for reduction in ("none", "mean", "sum"):
-        module = build_loss(name, reduction=reduction)
+        module = module_of(name, reduction)
+        inputs = set_logits(logits) if name == "powerset" else logits
         torch.testing.assert_close(
-            module(logits, targets), FUNCTIONS[name](logits, targets, reduction=reduction)
+            module(inputs, targets), FUNCTIONS[name](logits, targets, reduction=reduction)
         )
         assert reduction in repr(module)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_input_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=r"same shape.*\(2, 3\) and \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"same shape.*\(2, \d\)(,| and) \(2, 4\)"):
         FUNCTIONS[name](torch.zeros(2, 3), torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"\[0, 1\].*got 1\.5"):
         FUNCTIONS[name](torch.zeros(1, 2), torch.tensor([[0.0, 1.5]]))
     with pytest.raises(ValueError, match="none, mean or sum, got 'max'"):
         FUNCTIONS[name](torch.zeros(1, 2), torch.zeros(1, 2), reduction="max")
-    with pytest.raises(ValueError, match="bce, zlpr, got 'zpl'"):
+    with pytest.raises(ValueError, match="bce, .*zlpr, got 'zpl'"):
         build_loss("zpl")
 
 
 def test_bce_is_torchs() -> None:
     logits, targets = logits_of((4, 5)), torch.rand(4, 5, dtype=torch.float64)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
-    torch.testing.assert_close(functional.bce_loss(logits, targets), expected)
+    torch.testing.assert_close(baselines.bce_loss(logits, targets), expected)
+
+
+def test_zlpr_is_lsep_with_a_label_at_zero() -> None:
+    """Rank a label at zero below the positives and above the negatives: that is all of ZLPR."""
+    logits, targets = logits_of((3, 5)), torch.eye(3, 5)
+    zero = torch.zeros(3, 1, dtype=logits.dtype)
+    both = torch.log1p((-logits).exp().mul(targets).sum(1)) + torch.log1p(
+        logits.exp().mul(1 - targets).sum(1)
+    )
+    product = (torch.cat([-logits, zero], 1).exp() * torch.cat([targets, zero + 1], 1)).sum(1) * (
+        torch.cat([logits, zero], 1).exp() * torch.cat([1 - targets, zero + 1], 1)
+    ).sum(1)
+    torch.testing.assert_close(both, product.log())
+    torch.testing.assert_close(functional.zlpr_loss(logits, targets, reduction="none"), both)
+
+
+@pytest.mark.parametrize("name", ["lsep", "bp_mll"])
+def test_ranking_losses_leave_zero_to_others(name: str) -> None:
+    assert not LOSSES[name].decides_at_zero
+    if name == "lsep":  # blind to a shift of all logits
+        logits, targets = logits_of((3, 5)), torch.eye(3, 5)
+        shifted = FUNCTIONS[name](logits + 3, targets)
+        torch.testing.assert_close(shifted, FUNCTIONS[name](logits, targets))
+
+
+def test_a_negative_below_the_margin_costs_asl_nothing() -> None:
+    easy = torch.logit(torch.tensor([[0.04, 0.0499]])).requires_grad_()
+    loss = baselines.asymmetric_loss(easy, torch.zeros(1, 2))
+    loss.backward()
+    assert loss == 0
+    assert easy.grad is not None
+    assert (easy.grad == 0).all()
+
+
+def test_simple_parameters_give_binary_relevance_back() -> None:
+    logits, targets = logits_of((4, 5)), torch.rand(4, 5, dtype=torch.float64)
+    bce = baselines.bce_loss(logits, targets)
+    torch.testing.assert_close(baselines.focal_loss(logits, targets, gamma=0), bce)
+    plain = baselines.asymmetric_loss(logits, targets, gamma_negative=0, margin=0)
+    torch.testing.assert_close(plain, 5 * bce)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"gamma_negative": 0.5}, "at least 1"), ({"gamma_positive": -1}, "0 or above"),
+     ({"margin": 1}, r"\[0, 1\)")],
+)  # fmt: skip
+def test_parameters_out_of_range(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        baselines.asymmetric_loss(torch.zeros(1, 2), torch.zeros(1, 2), **options)
+    with pytest.raises(ValueError, match="gamma must be 0 or above"):
+        baselines.focal_loss(torch.zeros(1, 2), torch.zeros(1, 2), gamma=-1)
+
+
+def test_weights_are_negatives_over_positives() -> None:
+    targets = np.array([[1, 0, 1], [0, 0, 1], [0, 0, np.nan], [0, 0, 1]], dtype=np.float32)
+    loss = build_loss("weighted_bce", train_targets=targets)
+    assert isinstance(loss, WeightedBCELoss)
+    assert loss.positive_weight.tolist() == [3.0, 1.0, pytest.approx(1 / 3)]
+    with pytest.raises(ValueError, match="give train_targets"):
+        build_loss("weighted_bce")
+
+
+class TestPowerset:
+    SETS = LabelSets(((0,), (0, 2), (), (1, 2)), 3)
+
+    def test_label_scores_are_above_zero_in_the_best_set(self) -> None:
+        logits, members = logits_of((50, 4)), self.SETS.members()
+        scores = powerset_label_scores(logits, members)
+        assert torch.equal(scores > 0, members[logits.argmax(1)])
+        for row, z in zip(scores, logits, strict=True):
+            for label in range(3):
+                inside = max(v for v, s in zip(z, self.SETS.sets, strict=True) if label in s)
+                outside = max(v for v, s in zip(z, self.SETS.sets, strict=True) if label not in s)
+                assert row[label] == inside - outside
+
+    def test_a_label_of_all_sets_and_one_of_none(self) -> None:
+        members = torch.tensor([[True, False, True], [True, False, False]])
+        scores = powerset_label_scores(logits_of((9, 2)), members)
+        assert (scores[:, 0] > 0).all()
+        assert (scores[:, 1] < 0).all()
+
+    def test_an_unseen_set_takes_its_nearest(self) -> None:
+        logits = logits_of((1, 4))
+        share = logits.softmax(1)[0]
+        loss = powerset_loss(logits, torch.tensor([[1, 1, 1]]), self.SETS.members())
+        torch.testing.assert_close(loss, -(share[1] + share[3]).log())
+        assert self.SETS.count_unseen(np.array([[1, 1, 1], [1, 0, 0]])) == 1
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_precision(self, dtype: torch.dtype) -> None:
+        logits, targets = logits_of((3, 4)).to(dtype), torch.eye(3)
+        value = powerset_loss(logits, targets, self.SETS.members())
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(
+            value, powerset_loss(logits.float(), targets, self.SETS.members())
+        )
+
+    def test_fit_orders_by_frequency_and_refuses_thousands(self) -> None:
+        targets = np.array([[0, 1], [1, 0], [0, 1], [0, 0.4]])
+        assert LabelSets.fit(targets).sets == ((1,), (), (0,))
+        many = ((np.arange(4096)[:, None] >> np.arange(12)) & 1).astype(float)
+        with pytest.raises(InputError, match=r"2 to 2,000 different sets .* got 4,096"):
+            build_loss("powerset", train_targets=many)
+
+    def test_wrong_shapes_are_named(self) -> None:
+        with pytest.raises(ValueError, match=r"same shape.*\(2, 3\), \(2, 3\) and \(4, 3\)"):
+            powerset_loss(torch.zeros(2, 3), torch.zeros(2, 3), self.SETS.members())

@@ -191,7 +191,7 @@ def test_configuration_and_wrong_use(tmp_path: Path) -> None:
     assert trainer.model.config.zlpr == {"loss": "bce"}
     with pytest.raises(ValueError, match="no 'labels', only input_ids"):
         trainer.compute_loss(trainer.model, {"input_ids": torch.ones(1, 2)})
-    with pytest.raises(ValueError, match="loss must be one of bce, zlpr, got 'zplr'"):
+    with pytest.raises(ValueError, match="loss must be one of .*zlpr, got 'zplr'"):
         arguments(tmp_path, loss="zplr")
 
 

@@ -13,7 +13,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.trainer import ZLPRTrainingArguments
+from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 
 def _option(default: Any, help: str) -> Any:
@@ -22,7 +22,7 @@ def _option(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """The encoder and how its classification head starts."""
+    """The encoder, how its head starts, its teacher, and what is kept of its answers."""
 
     _argument_group_name = "model"
 
@@ -46,6 +46,13 @@ class ModelArguments:
         "none (logit > 0), global or per_label: tune on validation, fold into the head's bias.",
     )
     threshold_metric: str = _option("f1_macro", "What tune_thresholds maximises.")
+    teacher_model_name_or_path: str | None = _option(
+        None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
+    )
+    save_logits: bool = _option(
+        False, "Write logits and targets of validation and test to logits.npz."
+    )
+    yardsticks: bool = _option(True, "Fit the TF-IDF + linear SVM yardstick on the same rows.")
 
 
 @dataclass
@@ -78,6 +85,9 @@ class DataArguments:
     unseen_labels: str = _option(
         "error",
         "error or drop: names outside the training rows, unless the data declares its labels.",
+    )
+    teacher_logits_column: str | None = _option(
+        None, "Column of a teacher's logits, one number a label in the order of ids (distillation)."
     )
     group_column: str | None = _option(None, "Rows of equal value never end up in two splits.")
     validation_size: float = _option(0.1, "Share split off where there is no validation split.")

@@ -13,6 +13,7 @@ from zlpr_hf.label_space import LabelSpace
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
 PROFILE_FILE = "data_profile.json"
+LOGITS_FILE = "logits.npz"
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 
 
@@ -101,7 +102,7 @@ def clear_run(output_dir: Path) -> None:
     """
     for folder in _checkpoints(output_dir):
         shutil.rmtree(folder)
-    for name in (*MODEL_FILES, CONFIG_FILE, PROFILE_FILE):
+    for name in (*MODEL_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE):
         (output_dir / name).unlink(missing_ok=True)
 
 

@@ -1,15 +1,10 @@
 """The mathematics of the ZLPR paper as pure functions of ``(logits, targets)``."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Reduction = Literal["none", "mean", "sum"]
-
-IGNORE_INDEX = -100
-"""Target value of a label that nobody has judged; it counts neither as positive nor as negative."""
+from zlpr_hf.numerics import Reduction, log1p_sum_exp, prepare, reduce
 
 
 def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -52,12 +47,12 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
         >>> zlpr_loss(logits, torch.tensor([[1, 0, 0]]))
         tensor(0.4759)
     """
-    logits, targets, known = _prepare(logits, targets)
+    logits, targets, known = prepare(logits, targets)
     never = logits.new_tensor(-torch.inf)
     # Select before adding: a masked logit of -inf must not meet log(0) = -inf with the other sign.
     pull_up = torch.where(known & (targets > 0), targets.log() - logits, never)
     push_down = torch.where(known & (targets < 1), torch.log1p(-targets) + logits, never)
-    return _reduce(_log1p_sum_exp(pull_up) + _log1p_sum_exp(push_down), reduction)
+    return reduce(log1p_sum_exp(pull_up) + log1p_sum_exp(push_down), reduction)
 
 
 def zlpr_probabilities(logits: Tensor) -> Tensor:
@@ -86,77 +81,112 @@ def zlpr_probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(2 * logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
 
-def bce_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    r"""Binary relevance: one independent logistic loss a label, averaged over the known labels.
+def zlpr_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    r"""KL-divergence of ZLPR: what the student loses against the teacher on the teacher's own odds.
 
-    The baseline of the paper's comparison and what transformers computes for
-    ``multi_label_classification``. With every label known its ``mean`` equals
-    ``torch.nn.functional.binary_cross_entropy_with_logits``.
+    With :math:`p = \sigma(2 u)` the probabilities that the teacher's logits ``u`` stand for, it is
+    the cross-entropy of the student minus that of the teacher, the regret
 
     .. math::
-        L(s, t) = \frac{1}{L} \sum_i t_i \log(1 + e^{-s_i}) + (1 - t_i) \log(1 + e^{s_i})
+        D(u \,\|\, s) = L(s, p) - L(u, p)
+            = \log \mathbb{E}_w e^{u - s} + \log \mathbb{E}_w e^{s - u},
+        \qquad w_i \propto \frac{1}{2 \cosh u_i}, \quad w_0 \propto 1
+
+    where the atom ``w_0`` sits at a difference of zero. By the inequality of Cauchy and Schwarz it
+    is non-negative, and zero only where all logits are equal; near there it is the variance of the
+    difference. It is formed from differences of logits, never from ``p``, so that confident logits
+    lose nothing to rounding.
 
     Args:
-        logits: As in :func:`zlpr_loss`.
-        targets: As in :func:`zlpr_loss`.
-        reduction: As in :func:`zlpr_loss`.
+        student_logits: Raw scores that are to follow.
+        teacher_logits: Raw scores to follow, of a model trained with ZLPR. The gradient flows into
+            both; detach what is meant as a constant.
+        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
 
     Shape:
-        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+        student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     Returns:
-        The loss; 0 for an example of which nothing is known.
+        The divergence, 0 or above up to rounding; a label masked with ``-inf`` in both counts as
+        equal.
 
     Raises:
-        ValueError: As in :func:`zlpr_loss`.
+        ValueError: If the shapes differ or ``reduction`` is unknown.
 
     References:
-        Boutell, Luo, Shen, Brown: Learning multi-label scene classification, 2004.
+        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955, soft
+        ZLPR and its KL-divergence.
 
     Example:
-        >>> bce_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
-        tensor(0.6931)
+        >>> teacher = torch.tensor([[2.0, -1.0, -3.0]])
+        >>> zlpr_divergence(teacher, teacher), zlpr_divergence(-teacher, teacher)
+        (tensor(0.), tensor(4.4507))
     """
-    logits, targets, known = _prepare(logits, targets)
-    zero = logits.new_zeros(())
-    up = torch.where(known & (targets > 0), targets * F.softplus(-logits), zero)
-    down = torch.where(known & (targets < 1), (1 - targets) * F.softplus(logits), zero)
-    return _reduce((up + down).sum(-1) / known.sum(-1).clamp(min=1), reduction)
+    student, teacher = _same_shape(student_logits, teacher_logits)
+    log_weight = -teacher.abs() - torch.log1p((-2 * teacher.abs()).exp())
+    difference = _difference(student, teacher)
+    divergence = (
+        log1p_sum_exp(log_weight - difference)
+        + log1p_sum_exp(log_weight + difference)
+        - 2 * log1p_sum_exp(log_weight)
+    )
+    return reduce(divergence, reduction)
 
 
-def _prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring both to one floating type and tell which labels are known; unknown targets become 0."""
-    if logits.shape != targets.shape:
+def bernoulli_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    r"""Sum over labels of the KL-divergence between the Bernoulli distributions of both models.
+
+    For reference beside :func:`zlpr_divergence`: it takes the same probabilities
+    :math:`\sigma(2 s)` but treats each label alone, so that its size grows with ``L``.
+
+    .. math::
+        D = \sum_i p_i \log \frac{p_i}{q_i} + (1 - p_i) \log \frac{1 - p_i}{1 - q_i},
+        \qquad p = \sigma(2 u), \quad q = \sigma(2 s)
+
+    Args:
+        student_logits: As in :func:`zlpr_divergence`.
+        teacher_logits: As in :func:`zlpr_divergence`.
+        reduction: As in :func:`zlpr_divergence`.
+
+    Shape:
+        student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Returns:
+        The divergence, 0 or above up to rounding.
+
+    Raises:
+        ValueError: If the shapes differ or ``reduction`` is unknown.
+
+    References:
+        Kullback, Leibler: On Information and Sufficiency, 1951.
+
+    Example:
+        >>> bernoulli_divergence(torch.zeros(1, 3), torch.tensor([[1.0, 0.0, -1.0]]))
+        tensor(0.6556)
+    """
+    student, teacher = _same_shape(student_logits, teacher_logits)
+    p = torch.sigmoid(2 * teacher)
+    # p log(p / q) + (1 - p) log((1 - p) / (1 - q)), with log p / (1 - p) = 2 u taken out.
+    rest = F.softplus(2 * student) - F.softplus(2 * teacher)
+    return reduce((rest - 2 * p * _difference(student, teacher)).sum(-1), reduction)
+
+
+def _same_shape(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
+    if student_logits.shape != teacher_logits.shape:
         raise ValueError(
-            f"logits and targets must have the same shape (..., num_labels), "
-            f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
+            "student_logits and teacher_logits must have the same shape (..., num_labels), "
+            f"got {tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}"
         )
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    targets = targets.detach().to(dtype)
-    known = ~(targets.isnan() | (targets == IGNORE_INDEX))
-    targets = torch.where(known, targets, targets.new_zeros(()))
-    if not torch.compiler.is_compiling() and ((targets < 0) | (targets > 1)).any():
-        wrong = targets[(targets < 0) | (targets > 1)][0].item()
-        raise ValueError(f"targets must lie in [0, 1] (or be -100 or NaN: unknown), got {wrong:g}")
-    return logits.to(dtype), targets, known
+    dtype = torch.promote_types(student_logits.dtype, torch.float32)
+    dtype = torch.promote_types(dtype, teacher_logits.dtype)
+    return student_logits.to(dtype), teacher_logits.to(dtype)
 
 
-def _log1p_sum_exp(values: Tensor) -> Tensor:
-    """``log(1 + sum(exp(values)))`` over the last axis, for values of any size including -inf.
-
-    The largest value is a constant here, so that autograd forms ``exp(v - max) / sum``. The
-    gradient of ``torch.logsumexp``, ``exp(v - result)``, loses a digit for each of the result.
-    """
-    largest = values.detach().amax(-1, keepdim=True).clamp(min=0, max=torch.finfo(values.dtype).max)
-    total = (-largest).exp() + (values - largest).exp().sum(-1, keepdim=True)
-    return (largest + total.log()).squeeze(-1)
-
-
-def _reduce(per_example: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "none":
-        return per_example
-    if reduction == "mean":
-        return per_example.mean()
-    if reduction == "sum":
-        return per_example.sum()
-    raise ValueError(f"reduction must be none, mean or sum, got {reduction!r}")
+def _difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Student minus teacher, with -inf minus -inf as no difference."""
+    both_masked = (student == teacher) & student.isinf()
+    return torch.where(both_masked, 0.0, student) - torch.where(both_masked, 0.0, teacher)

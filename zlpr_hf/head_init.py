@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.modeling import classification_head
+from zlpr_hf.powerset import LabelSets
 
 SPREAD = 1.0
 """Standard deviation of each label's logit over the training texts at the start."""
@@ -26,6 +30,7 @@ def init_head_from_label_names(
     texts: Sequence[str],
     *,
     descriptions: Mapping[str, str] | None = None,
+    label_sets: LabelSets | None = None,
     max_length: int = 64,
     batch_size: int = 32,
 ) -> None:
@@ -46,6 +51,7 @@ def init_head_from_label_names(
         label_space: The labels; underscores in a name are read as spaces.
         texts: A few hundred training texts.
         descriptions: A few words in place of a name that says little.
+        label_sets: Where the outputs are label sets: each starts as the sum of its labels.
         max_length: Longest sequence in tokens.
         batch_size: Texts at a time.
     """
@@ -62,8 +68,42 @@ def init_head_from_label_names(
     samples = features(texts)
     centre = samples.mean(0)
     spread = ((samples - centre) @ directions.T).std(0).clamp(min=1e-6)
-    head.weight.copy_(SPREAD * directions / spread[:, None])
-    head.bias.copy_(START - head.weight @ centre)
+    weight = SPREAD * directions / spread[:, None]
+    bias = START - weight @ centre
+    if label_sets is not None:
+        members = label_sets.members().to(weight)
+        weight, bias = members @ weight, members @ bias
+    head.weight.copy_(weight)
+    head.bias.copy_(bias)
+
+
+def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[str, str]:
+    """Read a few words on labels whose names say little.
+
+    Args:
+        path: YAML or JSON mapping of label to words; None for none.
+        label_space: The labels there are.
+
+    Returns:
+        Label to words.
+
+    Raises:
+        InputError: If the file is no such mapping or names a label that does not exist.
+    """
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected 'label: description' lines")
+    unknown = [name for name in map(str, content) if name not in label_space.label2id]
+    if unknown:
+        raise InputError(f"{path}: {unknown[0]!r} is not a label")
+    return {str(name): str(words) for name, words in content.items()}
 
 
 def _features(

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer
+from zlpr_hf.powerset import LabelSets
 
 PACKAGE_PREFIX = "package:"
 Pooling = Literal["first", "mean"]
@@ -100,6 +101,7 @@ def load_model(
     label_space: LabelSpace,
     *,
     loss: str = "zlpr",
+    label_sets: LabelSets | None = None,
     pooling: Pooling = "first",
     revision: str | None = None,
 ) -> PreTrainedModel:
@@ -112,6 +114,8 @@ def load_model(
         name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
         label_space: The labels, written into ``config.json`` as ``id2label`` and ``label2id``.
         loss: Name of the loss, written into the ``zlpr`` entry of ``config.json``.
+        label_sets: For the loss ``powerset``: one output a set, named after it, so that a stock
+            pipeline answers with the best set.
         pooling: ``first`` keeps the encoder's own summary (its first token). ``mean`` averages the
             tokens, which sentence-embedding checkpoints were trained for; see
             :func:`zlpr_hf.pooling.append_pooling_layer`.
@@ -133,13 +137,18 @@ def load_model(
     options = {} if revision is None else {"revision": revision}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        same_task = _names_of(config) == label_space.names
-        config.id2label = label_space.id2label
-        config.label2id = dict(label_space.label2id)
-        config.problem_type = "multi_label_classification"
+        outputs = label_space if label_sets is None else label_sets.output_space(label_space)
+        same_task = _names_of(config) == outputs.names
+        config.id2label = outputs.id2label
+        config.label2id = dict(outputs.label2id)
+        config.problem_type = (
+            "multi_label_classification" if label_sets is None else "single_label_classification"
+        )
         already_pooled = getattr(config, "zlpr", {}).get("pooling") == "mean"
         pooling = "mean" if already_pooled else pooling  # a layer that was added is not taken away
         config.zlpr = {"loss": loss, "pooling": pooling}
+        if label_sets is not None:
+            config.zlpr |= label_sets.to_config(label_space)
         if hasattr(config, "classifier_pooling"):
             config.classifier_pooling = "mean" if pooling == "mean" else "cls"
         # A half-precision checkpoint would otherwise be trained in half precision.

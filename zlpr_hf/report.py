@@ -125,6 +125,12 @@ class Report:
         since = f", the last {minutes:.1f} minutes from {resumed} on" if resumed else ""
         took = since or f" in {minutes:.1f} minutes"
         lines.append(f"\ntrained {self.training['steps']:,} steps{took}")
+        unseen = self.training.get("unseen_label_sets", {})
+        if any(unseen.values()):
+            lines.append(
+                f"label sets that training does not have: {unseen['validation']} validation and "
+                f"{unseen['test']} test rows, which loss powerset cannot get right"
+            )
         return "\n".join(lines)
 
 

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer
 
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
-from zlpr_hf.losses import LOSSES, build_loss
+from zlpr_hf.functional import zlpr_divergence
+from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
-
-# What transformers takes and then fails on, in the middle of a run and with a trace.
-RANGES: dict[str, tuple[float, float]] = {
-    "learning_rate": (0.0, 1e6),
-    "head_learning_rate": (0.0, 1e6),
-    "per_device_train_batch_size": (1, math.inf),
-    "per_device_eval_batch_size": (1, math.inf),
-    "gradient_accumulation_steps": (1, math.inf),
-    "num_train_epochs": (1e-6, math.inf),
-    "seed": (0, 2**32 - 1),
-    "data_seed": (0, 2**32 - 1),
-}
-
-
-@dataclass
-class ZLPRTrainingArguments(TrainingArguments):
-    """TrainingArguments with the few that multi-label fine-tuning needs besides.
-
-    Args:
-        loss: A name in :data:`zlpr_hf.losses.LOSSES`.
-        head_learning_rate: Learning rate of everything outside the encoder. None means ten times
-            ``learning_rate``: a fresh head on a small encoder learns far too slowly at its rate.
-        bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
-            in float32, so that reported decisions are those of the saved model.
-
-    Example:
-        >>> ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4).head_learning_rate
-        0.001
-    """
-
-    loss: str = field(
-        default="zlpr", metadata={"help": f"Loss to train with: {', '.join(sorted(LOSSES))}."}
-    )
-    head_learning_rate: float | None = field(
-        default=None,
-        metadata={"help": "Learning rate of the classification head; default 10 x learning_rate."},
-    )
-    bf16: bool | None = field(  # type: ignore[assignment]
-        default=None,
-        metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
-    )
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            build_loss(self.loss)
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value:g}")
-        # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        if self.bf16 is None:
-            self.bf16 = not self.fp16 and _has_bfloat16(self.use_cpu)
-        if self.head_learning_rate is None:
-            self.head_learning_rate = 10 * self.learning_rate
-        super().__post_init__()  # type: ignore[no-untyped-call]
-
-
-def _has_bfloat16(use_cpu: bool) -> bool:
-    if use_cpu:
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+from zlpr_hf.smoothing import smooth_targets
 
 
 class ZLPRTrainer(Trainer):
@@ -101,18 +41,55 @@ class ZLPRTrainer(Trainer):
             raise ValueError(
                 "compute_loss_func is for a Trainer of your own; here give loss=MODULE"
             )
-        super().__init__(*args, **kwargs)
+        arguments = kwargs.get("args") or (args[1] if len(args) > 1 else None)
+        with _own_label_smoothing(arguments):
+            super().__init__(*args, **kwargs)
         self.label_names = ["labels"]
         # The loss is divided by the examples of the whole step (see `_get_num_items_in_batch`).
         self.loss_is_scaled_for_ga = True
         name = getattr(self.args, "loss", "zlpr")
-        self.loss = loss if loss is not None else build_loss(name, reduction="none")
+        self.loss = loss if loss is not None else self._build_loss(name)
         self.loss.to(self.args.device)
+        if isinstance(self.loss, PowersetLoss):
+            self._prepare_for_label_sets(self.loss)
+        if self._option("rdrop_alpha") and not any(
+            isinstance(module, nn.Dropout) and module.p > 0
+            for module in self.model.modules()  # type: ignore[union-attr]
+        ):
+            warnings.warn(
+                "rdrop_alpha compares two passes with different dropout, and this model has none: "
+                "set hidden_dropout_prob or leave rdrop_alpha at 0",
+                stacklevel=2,
+            )
         config: Any = getattr(self.model, "config", None)
         if config is not None:
-            config.problem_type = "multi_label_classification"
+            single = isinstance(self.loss, PowersetLoss)
+            config.problem_type = (
+                "single_label_classification" if single else "multi_label_classification"
+            )
             stored = getattr(config, "zlpr", None) or {}
-            config.zlpr = stored | {"loss": name if loss is None else type(loss).__name__}
+            config.zlpr = stored | {"loss": name_of(self.loss)}
+
+    def _option(self, name: str) -> float:
+        """An argument of ours, 0 where the arguments are transformers' own."""
+        return float(getattr(self.args, name, 0.0))
+
+    def _build_loss(self, name: str) -> MultiLabelLoss:
+        columns = getattr(self.train_dataset, "column_names", None) or ()
+        targets = None
+        if hasattr(LOSSES.get(name), "fit") and "labels" in columns:
+            targets = np.asarray(self.train_dataset["labels"][:], dtype=np.float32)  # type: ignore[index]
+        return build_loss(name, reduction="none", train_targets=targets)
+
+    def _prepare_for_label_sets(self, loss: PowersetLoss) -> None:
+        """Outputs are label sets: check their number, and hand the scores of labels to metrics."""
+        outputs = getattr(getattr(self.model, "config", None), "num_labels", len(loss.members))
+        if outputs != len(loss.members):
+            raise ValueError(
+                f"loss powerset needs a model with one output a label set ({len(loss.members)}), "
+                f"got {outputs}; load it with load_model(..., label_sets=loss.label_sets)"
+            )
+        self.preprocess_logits_for_metrics = lambda logits, labels: loss.label_scores(logits)
 
     def compute_loss(
         self,
@@ -143,20 +120,47 @@ class ZLPRTrainer(Trainer):
             raise ValueError(
                 f"the batch has no 'labels', only {', '.join(inputs)}; expected multi-hot (B, L)"
             )
+        teacher_logits = inputs.pop("teacher_logits", None)
+        rows, copies = len(targets), 1
+        if model.training:
+            targets = self._smoothed(targets)
+            if self._option("rdrop_alpha"):
+                copies = 2  # one forward on the doubled batch: other dropout in each half
+                inputs = {name: _doubled(value, rows) for name, value in inputs.items()}
+                targets = torch.cat([targets, targets])
         outputs = model(**inputs, return_dict=True)
-        value = self.loss(outputs.logits, targets)
+        logits = outputs.logits
+        value = self.loss(logits, targets)
         if value.ndim > 1 or (value.ndim == 1 and len(value) != len(targets)):
             raise ValueError(
                 f"the loss must return one value an example ({len(targets)},) or their mean, "
                 f"got the shape {tuple(value.shape)}"
             )
-        total = value.sum() if value.ndim else value * len(targets)
+        total = value.sum() / copies if value.ndim else value * rows
+        if model.training and teacher_logits is not None:
+            share = self._option("distillation_alpha")
+            teacher = torch.cat([teacher_logits] * copies).detach()
+            divergence = zlpr_divergence(logits, teacher, reduction="sum") / copies
+            total = (1 - share) * total + share * divergence
+        if copies == 2:
+            one, other = logits[:rows], logits[rows:]
+            both = zlpr_divergence(one, other, reduction="sum") + zlpr_divergence(
+                other, one, reduction="sum"
+            )
+            total = total + self._option("rdrop_alpha") * both / 2
         if num_items_in_batch is None:
-            loss = total / len(targets)
+            loss = total / rows
         else:
             # Gradients are averaged over processes, the count is over all of them.
             loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _smoothed(self, targets: Tensor) -> Tensor:
+        factor = self._option("label_smoothing_factor")
+        if not factor:
+            return targets
+        mode: Any = getattr(self.args, "label_smoothing_mode", "mass_preserving")
+        return smooth_targets(targets, factor, mode=mode)
 
     def _get_num_items_in_batch(
         self, batch_samples: list[Any], device: torch.device
@@ -170,8 +174,7 @@ class ZLPRTrainer(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
-        if "label_values" not in columns:
-            columns.append("label_values")
+        columns += [name for name in ("label_values", "teacher_logits") if name not in columns]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
@@ -217,6 +220,34 @@ class ZLPRTrainer(Trainer):
             if head:
                 optimizer.add_param_group({**group, "params": head, "lr": rate})
         return optimizer
+
+
+def name_of(loss: nn.Module) -> str:
+    """The name of a loss in :data:`zlpr_hf.losses.LOSSES`, or of its class if it is none of them.
+
+    Args:
+        loss: A module.
+    """
+    names = (name for name, kind in LOSSES.items() if type(loss) is kind)
+    return next(names, type(loss).__name__)
+
+
+def _doubled(value: Any, rows: int) -> Any:
+    per_row = isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows
+    return torch.cat([value, value]) if per_row else value
+
+
+@contextmanager
+def _own_label_smoothing(arguments: Any) -> Iterator[None]:
+    """Keep transformers from warning that it cannot smooth several labels: here it is done."""
+    factor = getattr(arguments, "label_smoothing_factor", 0.0)
+    if factor:
+        arguments.label_smoothing_factor = 0.0
+    try:
+        yield
+    finally:
+        if factor:
+            arguments.label_smoothing_factor = factor
 
 
 @contextmanager

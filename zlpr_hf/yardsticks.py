@@ -12,7 +12,32 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 from tqdm.auto import tqdm
 
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.metrics import compute_decision_metrics
+
 Bools = NDArray[np.bool_]
+
+
+def compute_yardsticks(data: LabelledData, *, svm: bool = True) -> dict[str, dict[str, float]]:
+    """Test metrics of both predictors.
+
+    Args:
+        data: All splits.
+        svm: Whether to fit the SVM, which takes a minute where there are many texts and labels.
+
+    Returns:
+        Predictor to decision metrics; without the SVM where the texts hold no words.
+    """
+    targets = {name: data.targets(name) for name in ("train", "test")}
+    frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
+    metrics = {"most frequent label set": compute_decision_metrics(frequent, targets["test"])}
+    if not svm:
+        return metrics
+    texts = {name: [" ".join(parts) for parts in data.texts(name)] for name in ("train", "test")}
+    machine = predict_tfidf_svm(texts["train"], targets["train"], texts["test"])
+    if machine is not None:
+        metrics["TF-IDF + linear SVM"] = compute_decision_metrics(machine, targets["test"])
+    return metrics
 
 
 def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools:

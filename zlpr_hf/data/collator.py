@@ -20,7 +20,8 @@ class MultiLabelCollator:
         num_labels: ``L``.
 
     Shape:
-        Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known.
+        Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known, and
+        ``teacher_logits`` ``(B, L)`` where the rows have them.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -37,4 +38,7 @@ class MultiLabelCollator:
                 self.num_labels,
             )
             batch["labels"] = torch.from_numpy(targets)
+        if "teacher_logits" in features[0]:
+            logits = [row["teacher_logits"] for row in features]
+            batch["teacher_logits"] = torch.tensor(logits, dtype=torch.float32)
         return batch

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, List, Value
@@ -43,6 +44,12 @@ class LabelledData:
         rows = self.splits[split]
         return dense_targets(rows["label_ids"], rows["label_values"], self.label_space.num_labels)
 
+    def texts(self, split: str) -> list[tuple[str, ...]]:
+        """Texts of each row of a split: one, or two for pairs."""
+        rows = self.splits[split]
+        columns = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
+        return list(zip(*columns, strict=True))
+
 
 def dense_targets(
     label_ids: Sequence[Sequence[int]], label_values: Sequence[Sequence[float]], num_labels: int
@@ -78,6 +85,7 @@ def build_labelled_data(
     text_column: str = "text",
     text_pair_column: str | None = None,
     group_column: str | None = None,
+    teacher_logits_column: str | None = None,
     validation_size: float = 0.1,
     test_size: float = 0.1,
     split_seed: int = 0,
@@ -91,6 +99,7 @@ def build_labelled_data(
         text_column: Column of the text.
         text_pair_column: Column of a second text, for pairs.
         group_column: Rows with equal values never end up in different splits.
+        teacher_logits_column: Column of the training rows with a teacher's logits.
         validation_size: Share of the training rows for a missing validation split.
         test_size: Share of the training rows for a missing test split.
         split_seed: Same seed, same splits.
@@ -104,7 +113,7 @@ def build_labelled_data(
     """
     if unseen_labels not in ("error", "drop"):
         raise InputError(f"unseen_labels: expected error or drop, got {unseen_labels!r}")
-    texts: dict[str, dict[str, list[str]]] = {}
+    columns: dict[str, dict[str, list[Any]]] = {}
     rows: dict[str, list[RowLabels]] = {}
     groups: dict[str, list[object]] = {}
     declared: tuple[str, ...] | None = None
@@ -112,9 +121,11 @@ def build_labelled_data(
         origin = source.origins[split]
         if dataset.num_rows == 0:
             raise InputError(f"{origin}: the split holds no rows")
-        texts[split] = {"text": _texts(dataset, text_column, origin)}
+        columns[split] = {"text": _texts(dataset, text_column, origin)}
         if text_pair_column:
-            texts[split]["text_pair"] = _texts(dataset, text_pair_column, origin)
+            columns[split]["text_pair"] = _texts(dataset, text_pair_column, origin)
+        if teacher_logits_column and split == "train":
+            columns[split]["teacher_logits"] = _logits(dataset, teacher_logits_column, origin)
         names, rows[split] = labels.read(dataset, origin)
         if split == "train":
             declared = names
@@ -130,12 +141,15 @@ def build_labelled_data(
         _check_groups(groups, source.origins)
     for split, size in (("test", test_size), ("validation", validation_size)):
         if split not in rows:
-            _split_off(split, size, texts, rows, groups, split_seed)
+            _split_off(split, size, columns, rows, groups, split_seed)
     space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
     dropped = _handle_unseen(rows, space, unseen_labels, source.origins)
+    if teacher_logits_column:
+        given = list(source.splits["train"][teacher_logits_column])
+        _check_logits(given, space.num_labels, source.origins["train"])
     order = [split for split in ("train", "validation", "test") if split in rows]
     return LabelledData(
-        DatasetDict({split: _to_dataset(texts[split], rows[split], space) for split in order}),
+        DatasetDict({split: _to_dataset(columns[split], rows[split], space) for split in order}),
         space,
         source.label_descriptions,
         dropped,
@@ -172,7 +186,7 @@ def _check_groups(groups: dict[str, list[object]], origins: dict[str, str]) -> N
 def _split_off(
     split: str,
     size: float,
-    texts: dict[str, dict[str, list[str]]],
+    columns: dict[str, dict[str, list[Any]]],
     rows: dict[str, list[RowLabels]],
     groups: dict[str, list[object]],
     seed: int,
@@ -185,10 +199,9 @@ def _split_off(
         flags[[column_of[name] for name, value in row.items() if value >= 0.5]] = True
     train_groups = groups.get("train")
     kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)
-    for column in list(texts["train"]):
-        values = texts["train"][column]
-        texts.setdefault(split, {})[column] = [values[index] for index in moved]
-        texts["train"][column] = [values[index] for index in kept]
+    for column, values in list(columns["train"].items()):
+        columns.setdefault(split, {})[column] = [values[index] for index in moved]
+        columns["train"][column] = [values[index] for index in kept]
     rows[split] = [rows["train"][index] for index in moved]
     rows["train"] = [rows["train"][index] for index in kept]
     if train_groups is not None:
@@ -217,14 +230,37 @@ def _handle_unseen(
     return dict(unseen)
 
 
-def _to_dataset(texts: dict[str, list[str]], rows: list[RowLabels], space: LabelSpace) -> Dataset:
+def _logits(dataset: Dataset, column: str, origin: str) -> list[list[float]]:
+    if column not in dataset.column_names:
+        raise InputError(
+            f"{origin}: no column {column!r} for the teacher's logits; there are "
+            f"{', '.join(dataset.column_names)} (see teacher_logits_column)"
+        )
+    return list(dataset[column])
+
+
+def _check_logits(values: list[Any], num_labels: int, origin: str) -> None:
+    for number, row in enumerate(values, start=1):
+        try:
+            finite = np.isfinite(np.asarray(row, dtype=np.float64))
+        except (TypeError, ValueError):
+            finite = np.zeros(0, dtype=bool)
+        if finite.shape != (num_labels,) or not finite.all():
+            raise InputError(
+                f"{origin}, row {number}: expected {num_labels} finite numbers as the teacher's "
+                f"logits, one a label, got {row!r:.60}"
+            )
+
+
+def _to_dataset(columns: dict[str, list[Any]], rows: list[RowLabels], space: LabelSpace) -> Dataset:
     features = Features(
-        {name: Value("string") for name in texts}
+        {name: Value("string") for name in columns if name != "teacher_logits"}
+        | {name: List(Value("float32")) for name in columns if name == "teacher_logits"}
         | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
     )
-    columns = {
-        **texts,
+    content = {
+        **columns,
         "label_ids": [[space.label2id[name] for name in row] for row in rows],
         "label_values": [list(row.values()) for row in rows],
     }
-    return Dataset.from_dict(columns, features=features)
+    return Dataset.from_dict(content, features=features)

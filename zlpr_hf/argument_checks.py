@@ -1,0 +1,90 @@
+"""What can be found wrong with the arguments of a run before anything is read or written."""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+
+from zlpr_hf.arguments import DataArguments, ModelArguments
+from zlpr_hf.errors import InputError
+from zlpr_hf.metrics import compute_multi_label_metrics
+from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
+from zlpr_hf.training_arguments import ZLPRTrainingArguments
+
+
+def check_choices(
+    model_args: ModelArguments, data_args: DataArguments, training_args: ZLPRTrainingArguments
+) -> None:
+    """Refuse values that are none of those there are, and options that exclude one another.
+
+    Args:
+        model_args: The encoder and its head.
+        data_args: The data set.
+        training_args: Everything for the trainer.
+
+    Raises:
+        InputError: With what was expected and what came.
+    """
+    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("pooling", model_args.pooling, ("first", "mean")),
+        ("head_init", model_args.head_init, ("auto", "random", "label_names")),
+        ("tune_thresholds", model_args.tune_thresholds, ("none", "global", "per_label")),
+        (
+            "threshold_metric",
+            model_args.threshold_metric,
+            LABEL_METRICS if model_args.tune_thresholds == "per_label" else DECISION_METRICS,
+        ),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    loss = training_args.loss
+    if loss == "powerset" and model_args.tune_thresholds != "none":
+        raise InputError(
+            "tune_thresholds: loss powerset chooses among whole label sets, which no offset of a "
+            f"label can change; expected none, got {model_args.tune_thresholds!r}"
+        )
+    teacher = model_args.teacher_model_name_or_path
+    column = data_args.teacher_logits_column
+    if teacher and column:
+        raise InputError("expected teacher_model_name_or_path or teacher_logits_column, got both")
+    if (teacher or column) and loss != "zlpr":
+        option = "teacher_model_name_or_path" if teacher else "teacher_logits_column"
+        raise InputError(
+            f"{option}: distillation uses the divergence of the loss zlpr; got loss {loss}"
+        )
+
+
+def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> None:
+    """Refuse a metric that the trainer would look up in vain, perhaps hours into the run.
+
+    Args:
+        arguments: Everything for the trainer.
+        num_labels: ``L``, on which the names of some metrics depend.
+
+    Raises:
+        InputError: With the nearest name, or all there are.
+    """
+    name = (arguments.metric_for_best_model or "loss").removeprefix("eval_")
+    check_metric("metric_for_best_model", name, {"loss"}, num_labels)
+
+
+def check_metric(option: str, name: str, others: set[str], num_labels: int) -> None:
+    """Refuse the name of a metric that does not exist.
+
+    Args:
+        option: What the user set.
+        name: What it was set to.
+        others: Names besides the multi-label metrics that will do.
+        num_labels: ``L``, on which the names of some metrics depend.
+
+    Raises:
+        InputError: With the nearest name, or all there are.
+    """
+    example = np.eye(num_labels)
+    known = others | set(compute_multi_label_metrics(example, example))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+        raise InputError(f"{option}: unknown metric {name!r}{hint}")
