@@ -18,6 +18,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": {"errors", "training_arguments"},
     "baselines": {"numerics"},
     "checkpoints": {"errors", "label_space"},
+    "comparison.__init__": set(),
+    "comparison.gathering": {
+        "arguments",
+        "checkpoints",
+        "comparison.plan",
+        "comparison.statistics",
+        "data.dataset",
+        "yardsticks",
+    },
+    "comparison.plan": {"argument_checks", "arguments", "errors", "thresholds"},
+    "comparison.plots": {
+        "comparison.gathering",
+        "comparison.statistics",
+        "comparison.table",
+        "errors",
+    },
+    "comparison.statistics": {"metrics", "thresholds"},
+    "comparison.table": {"comparison.gathering", "comparison.statistics"},
     "cost": set(),
     "data.__init__": set(),
     "data.collator": {"data.dataset"},
@@ -51,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training_arguments": {"losses", "smoothing"},
     "yardsticks": {"data.dataset", "metrics"},
 }
-KNOWS_EVERYTHING = {"finetuning"}
+KNOWS_EVERYTHING = {"cli", "comparison.running", "finetuning"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -201,6 +201,18 @@ def save_config(path: Path, arguments: Arguments) -> None:
         path: A YAML file that ``train.py`` takes again.
         arguments: What :func:`parse_arguments` returned.
     """
+    path.write_text(render_config(arguments), encoding="utf-8")
+
+
+def render_config(arguments: Arguments) -> str:
+    """The effective configuration as YAML: every value that is not the default.
+
+    Args:
+        arguments: What :func:`parse_arguments` returned.
+
+    Returns:
+        The content of the file that :func:`save_config` writes.
+    """
     values: dict[str, Any] = {}
     for part in arguments:
         for spec in dataclasses.fields(part):
@@ -218,4 +230,5 @@ def save_config(path: Path, arguments: Arguments) -> None:
                 values[spec.name] = value
     # Said always, since their defaults depend on the machine or on one another.
     values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}
-    path.write_text(yaml.safe_dump(values, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    text: str = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+    return text
