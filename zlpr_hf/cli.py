@@ -90,17 +90,24 @@ def compare(argv: list[str]) -> int:
     """Run a comparison and print its table.
 
     Args:
-        argv: ``PLAN.yaml [--output_dir DIR] [--dry_run] [--no_plots]``.
+        argv: ``PLAN.yaml [--output_dir DIR] [--dry_run] [--no_plots] [--name value ...]``; other
+            names are settings of ``zlpr train`` for all runs.
 
     Returns:
         As :func:`main`.
     """
-    parser = argparse.ArgumentParser("zlpr compare", description=compare.__doc__, add_help=True)
+    parser = argparse.ArgumentParser(
+        "zlpr compare",
+        usage="zlpr compare PLAN.yaml [options] [--name value ...]",
+        description="Data sets x losses x seeds, with statistics.",
+        epilog="Other options are settings of zlpr train, for all runs: --num_train_epochs 1",
+        allow_abbrev=False,
+    )
     parser.add_argument("plan", type=Path, help="YAML file: datasets, losses, seeds")
     parser.add_argument("--output_dir", help="in place of the one in the plan")
     parser.add_argument("--dry_run", action="store_true", help="show the runs and stop")
     parser.add_argument("--no_plots", action="store_true", help="no pictures, hence no matplotlib")
-    options = parser.parse_args(argv)
+    options, rest = parser.parse_known_args(argv)
 
     from zlpr_hf.comparison.plan import read_plan
     from zlpr_hf.comparison.plots import check_plots, draw_comparison
@@ -112,7 +119,8 @@ def compare(argv: list[str]) -> int:
     try:
         if not options.no_plots:
             check_plots()
-        plan = read_plan(options.plan, output_dir=options.output_dir)
+        overrides = _overrides(rest)
+        plan = read_plan(options.plan, output_dir=options.output_dir, overrides=overrides)
         if options.dry_run:
             print(render_plan(plan))
             print(f"to run them: {command.replace(' --dry_run', '')}")
@@ -133,6 +141,20 @@ def compare(argv: list[str]) -> int:
     names = ", ".join(["comparison.json", TABLE_FILE, *(path.name for path in files)])
     print(f"written to {plan.output_dir}: {names}")
     return 1 if comparison.failed else 0
+
+
+def _overrides(rest: list[str]) -> dict[str, str]:
+    """``--name value`` or ``--name=value`` as a mapping."""
+    from zlpr_hf.errors import InputError
+
+    found: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise InputError(f"expected --name value, got {word!r} (see zlpr compare --help)")
+        found[name] = value if equals else next(words, "")
+    return found
 
 
 if __name__ == "__main__":

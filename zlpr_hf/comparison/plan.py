@@ -74,7 +74,9 @@ class Plan:
     cells: tuple[Cell, ...]
 
 
-def read_plan(path: Path, *, output_dir: str | None = None) -> Plan:
+def read_plan(
+    path: Path, *, output_dir: str | None = None, overrides: dict[str, Any] | None = None
+) -> Plan:
     """Read a comparison from YAML.
 
     ``datasets`` and ``losses`` map a name to settings of ``train.py``, of which ``recipe`` is a
@@ -85,6 +87,7 @@ def read_plan(path: Path, *, output_dir: str | None = None) -> Plan:
     Args:
         path: The file.
         output_dir: In place of the one in the file.
+        overrides: Settings of ``train.py`` that win over all others, in all runs.
 
     Returns:
         The plan.
@@ -119,12 +122,13 @@ def read_plan(path: Path, *, output_dir: str | None = None) -> Plan:
         raise InputError(f"{path}: resamples: expected 100 or more, got {resamples!r}")
     folder = Path(output_dir or str(content.get("output_dir", f"out/compare/{path.stem}")))
     common = _settings(path, "settings", content.get("settings") or {})
+    last = _settings(path, "the command line", overrides or {})
     cells = []
     for dataset, of_dataset in datasets.items():
         for seed in seeds:
             for loss, of_loss in losses.items():
                 place = folder / _slug(dataset) / _slug(loss) / f"seed{seed}"
-                settings = common | of_dataset | {"loss": loss} | of_loss
+                settings = common | of_dataset | {"loss": loss} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
                 settings |= FIXED | {"output_dir": str(place)}
                 cells.append(Cell(dataset, loss, seed, _arguments(path, dataset, loss, settings)))
