@@ -10,7 +10,15 @@ from torch import nn
 from transformers import BertForSequenceClassification, Trainer, TrainingArguments
 
 from tests.conftest import tiny_config
-from zlpr_hf import ZLPRLoss, ZLPRTrainer, ZLPRTrainingArguments, build_compute_loss_func
+from zlpr_hf import (
+    ZLPRLoss,
+    ZLPRTrainer,
+    ZLPRTrainingArguments,
+    build_compute_loss_func,
+    smooth_targets,
+    zlpr_divergence,
+    zlpr_loss,
+)
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 
 ROWS = 10  # not a multiple of 8: the last optimizer step is uneven
@@ -216,3 +224,83 @@ def test_stored_loss_follows_the_trainer(tmp_path: Path) -> None:
     start.config.zlpr = {"loss": "zlpr", "pooling": "mean"}
     trainer = ZLPRTrainer(model=start, args=arguments(tmp_path, loss="bce"))
     assert trainer.model.config.zlpr == {"loss": "bce", "pooling": "mean"}
+
+
+def with_labels(labels: torch.Tensor) -> Dataset:
+    return rows().remove_columns("labels").add_column("labels", labels.tolist())
+
+
+@pytest.mark.parametrize("mode", ["uniform", "mass_preserving", "positives"])
+def test_label_smoothing_is_training_on_smoothed_targets_only(tmp_path: Path, mode: str) -> None:
+    options = {"label_smoothing_factor": 0.3, "label_smoothing_mode": mode}
+    args = arguments(tmp_path, **options)
+    smoothing = ZLPRTrainer(model=model(), args=args, train_dataset=rows(), eval_dataset=rows())
+    assert smoothing.args.label_smoothing_factor == 0.3
+    by_hand = with_labels(smooth_targets(torch.tensor(rows()["labels"][:]), 0.3, mode=mode))
+    plain = ZLPRTrainer(model=model(), args=arguments(tmp_path), train_dataset=by_hand)
+    before = smoothing.evaluate()["eval_loss"]
+    assert before == pytest.approx(plain.evaluate(rows())["eval_loss"])
+    expected = trained(plain)
+    for name, value in trained(smoothing).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_rdrop_is_one_forward_with_the_divergence_of_both_halves(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
+    args = arguments(tmp_path, rdrop_alpha=2.0)
+    trainer = ZLPRTrainer(model=noisy, args=args, eval_dataset=rows())
+    data = rows().with_format("torch")[:]
+    batch = {"input_ids": data["input_ids"], "labels": data["labels"]}
+    noisy.train()
+    torch.manual_seed(1)
+    value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    one, other = outputs.logits.split(ROWS)
+    assert not torch.equal(one, other)
+    losses = [zlpr_loss(half, data["labels"]) for half in (one, other)]
+    both = zlpr_divergence(one, other) + zlpr_divergence(other, one)
+    torch.testing.assert_close(value, sum(losses) / 2 + 2.0 * both / 2)
+    noisy.eval()
+    calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    assert len(outputs.logits) == ROWS
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+
+
+def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="this model has none"):
+        trainer = ZLPRTrainer(
+            model=model(), args=arguments(tmp_path, rdrop_alpha=1.0), train_dataset=rows()
+        )
+    expected = trained(ZLPRTrainer(model=model(), args=arguments(tmp_path), train_dataset=rows()))
+    for name, value in trained(trainer).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_distillation_mixes_the_loss_and_the_divergence(tmp_path: Path, share: float) -> None:
+    teacher = torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(3))
+    data = rows().add_column("teacher_logits", teacher.tolist())
+    args = arguments(
+        tmp_path, num_train_epochs=1, per_device_train_batch_size=ROWS, head_learning_rate=1e-3,
+        distillation_alpha=share,
+    )  # fmt: skip
+    found = trained(ZLPRTrainer(model=model(), args=args, train_dataset=data))
+    expected, batch = model(), data.with_format("torch")[:]
+    logits = expected(batch["input_ids"]).logits
+    loss = (1 - share) * zlpr_loss(logits, batch["labels"])
+    (loss + share * zlpr_divergence(logits, batch["teacher_logits"])).backward()
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found[name], (parameter - 1e-3 * parameter.grad).detach())
+
+
+def test_powerset_for_people_with_their_own_model(tmp_path: Path) -> None:
+    args = arguments(tmp_path, loss="powerset")
+    with pytest.raises(ValueError, match=r"one output a label set \(\d\), got 3; load it with"):
+        ZLPRTrainer(model=model(), args=args, train_dataset=rows())
+    sets = len(set(map(tuple, rows()["labels"][:])))
+    torch.manual_seed(0)
+    wide = BertForSequenceClassification(tiny_config(num_labels=sets))
+    trainer = ZLPRTrainer(model=wide, args=args, train_dataset=rows(), eval_dataset=rows())
+    assert trainer.predict(rows()).predictions.shape == (ROWS, 3)
+    assert 0 <= trainer.evaluate()["eval_subset_accuracy"] <= 1
+    assert wide.config.problem_type == "single_label_classification"

@@ -52,10 +52,10 @@ def save_logits(
     Args:
         path: A file for ``numpy.load``: ``validation_logits``, ``validation_targets`` and so on.
         logits: Split to logits ``(N, L)``.
-        targets: Split to targets ``(N, L)``.
+        targets: Targets ``(N, L)`` of these splits.
     """
     arrays = {f"{name}_logits": values for name, values in logits.items()}
-    arrays |= {f"{name}_targets": values for name, values in targets.items()}
+    arrays |= {f"{name}_targets": targets[name] for name in logits}
     part = path.with_name("part-" + path.name)
     np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
     os.replace(part, path)

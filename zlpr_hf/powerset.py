@@ -54,13 +54,25 @@ class LabelSets:
             InputError: If there are more than thousands of them, or just one.
         """
         found = Counter(_sets_of(targets))
-        if not 2 <= len(found) <= MAX_LABEL_SETS:
-            raise InputError(
-                f"loss powerset has one output a label set: expected 2 to {MAX_LABEL_SETS:,} "
-                f"different sets in the training rows, got {len(found):,}; use another loss"
-            )
+        cls.check_count(len(found))
         order = sorted(found, key=lambda members: (-found[members], members))
         return cls(tuple(order), targets.shape[1])
+
+    @staticmethod
+    def check_count(count: int) -> None:
+        """Refuse a number of label sets that no softmax over them can be meant for.
+
+        Args:
+            count: Number of different sets in the training rows.
+
+        Raises:
+            InputError: If there are more than thousands of them, or just one.
+        """
+        if not 2 <= count <= MAX_LABEL_SETS:
+            raise InputError(
+                f"loss powerset has one output a label set: expected 2 to {MAX_LABEL_SETS:,} "
+                f"different sets in the training rows, got {count:,}; use another loss"
+            )
 
     @classmethod
     def from_config(cls, config: Any) -> LabelSets:

@@ -1,0 +1,131 @@
+"""What the losses cost as labels grow: time of a forward and backward pass, and memory kept.
+
+Memory is what autograd keeps for the backward pass, counted byte by byte, so that it is the same on
+every machine; time is the median of interleaved repetitions. Powerset has one output a label set:
+as many as 10,000 texts with three Zipf-distributed labels each have, unless they are refused.
+Run: python -m benchmarks.cost
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.output import save, save_figure
+from zlpr_hf import InputError, LabelSets, build_loss
+from zlpr_hf.losses import LOSSES, PowersetLoss, WeightedBCELoss
+
+LABELS = (10, 100, 1_000, 10_000, 30_000)
+BATCH, REPEATS, TEXTS = 32, 15, 10_000
+
+
+def draw_sets(labels: int, generator: np.random.Generator) -> np.ndarray:
+    """Multi-hot rows of texts with up to three labels, some labels far more frequent."""
+    share = 1 / np.arange(1, labels + 1)
+    chosen = generator.choice(labels, size=(TEXTS, 3), p=share / share.sum())
+    return np.unique(np.sort(chosen, axis=1), axis=0)
+
+
+def powerset_of(labels: int) -> tuple[int, PowersetLoss | None]:
+    """How many different sets the texts have, and the loss where they are not too many."""
+    distinct = draw_sets(labels, np.random.default_rng(0))
+    sets = sorted({tuple(sorted(set(row.tolist()))) for row in distinct})
+    try:
+        LabelSets.check_count(len(sets))
+    except InputError:
+        return len(sets), None
+    return len(sets), PowersetLoss(LabelSets(tuple(sets), labels))
+
+
+def passes(labels: int) -> tuple[int, dict[str, Callable[[], Tensor]]]:
+    """Forward pass of each loss on its own logits, and the number of label sets."""
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(BATCH, labels, generator=generator) < 3 / labels).float()
+    count, powerset = powerset_of(labels)
+    losses: dict[str, torch.nn.Module] = {
+        name: build_loss(name) for name in LOSSES if name not in ("powerset", "weighted_bce")
+    }
+    losses["weighted_bce"] = WeightedBCELoss(torch.ones(labels))
+    if powerset is not None:
+        losses["powerset"] = powerset
+
+    def one(name: str, loss: torch.nn.Module) -> Callable[[], Tensor]:
+        width = count if name == "powerset" else labels
+        logits = torch.randn(BATCH, width, generator=generator).requires_grad_()
+        return lambda: loss(logits, targets)
+
+    return count, {name: one(name, loss) for name, loss in losses.items()}
+
+
+def kept_bytes(forward: Callable[[], Tensor]) -> int:
+    """Bytes of the different tensors that the backward pass needs."""
+    kept: dict[int, int] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        result = forward()
+    del result
+    return sum(kept.values())
+
+
+def main() -> None:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    sets: dict[str, int] = {}
+    for labels in LABELS:
+        sets[str(labels)], forwards = passes(labels)
+        seconds: dict[str, list[float]] = {name: [] for name in forwards}
+        for repeat in range(REPEATS + 3):
+            for name, forward in forwards.items():
+                started = time.perf_counter()
+                forward().backward()
+                if repeat >= 3:
+                    seconds[name].append(time.perf_counter() - started)
+        found[str(labels)] = {
+            name: {
+                "milliseconds": 1000 * statistics.median(seconds[name]),
+                "kept_bytes": kept_bytes(forward),
+            }
+            for name, forward in forwards.items()
+        }
+    save("cost", {"batch": BATCH, "label_sets": sets, "results": found})
+    draw(found)
+    print(f"| labels | label sets | {' | '.join(LOSSES)} |")
+    print("|---:" * (2 + len(LOSSES)) + "|")
+    for labels_, row in found.items():
+        cells = [
+            f"{row[n]['milliseconds']:.2f} ms, {row[n]['kept_bytes'] / 2**20:.1f} MiB"
+            if n in row
+            else "refused"
+            for n in LOSSES
+        ]
+        print(f"| {int(labels_):,} | {sets[labels_]:,} | {' | '.join(cells)} |")
+
+
+def draw(found: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Time and kept memory over labels, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    titles = {
+        "milliseconds": "forward and backward, ms",
+        "kept_bytes": "kept for the backward pass, bytes",
+    }
+    for axis, (key, title) in zip(axes, titles.items(), strict=True):
+        for name in LOSSES:
+            points = [(int(n), row[name][key]) for n, row in found.items() if name in row]
+            axis.plot(*zip(*points, strict=True), "o-", markersize=3, label=name)
+        axis.set(xscale="log", yscale="log", title=title, xlabel="labels")
+    axes[0].legend(frameon=False, fontsize=7)
+    save_figure("cost", figure)
+
+
+if __name__ == "__main__":
+    main()
