@@ -99,8 +99,12 @@ def _groups(dataset: str, rows: list[Row]) -> Any:
         spread = [0.0 if row.std is None else row.std[f"f1_macro_{group}"] for row in own]
         axis.bar(places + 0.27 * (shift - 1), heights, 0.25, yerr=spread, color=shade, label=group,
                  error_kw={"linewidth": 0.8})  # fmt: skip
-    axis.set_xticks(places, [row.loss for row in own])
+    names = [row.loss for row in own]
+    if len(names) > 6:  # too many for one line
+        axis.set_xticks(places, names, rotation=20, ha="right")
+    else:
+        axis.set_xticks(places, names)
     axis.set_ylabel("macro-F1")
     axis.set_title(f"{dataset}: labels by frequency in training, own rule")
-    axis.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     return figure

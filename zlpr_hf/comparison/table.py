@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zlpr_hf.comparison.gathering import Comparison, Row
-from zlpr_hf.comparison.statistics import GROUPS
+from zlpr_hf.comparison.gathering import Comparison
+from zlpr_hf.comparison.statistics import GROUPS, PAIRED_METRICS
 
 TABLE_FILE = "comparison.md"
 RULE_NAMES = {"own": "own rule", "global": "one tuned offset", "per_label": "an offset a label"}
@@ -12,11 +12,11 @@ SHORT = {
     "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
 }  # fmt: skip
 EXPLANATION = """\
-Test rows; mean over {seeds} seeds of training, ± standard deviation over them. *Own rule* is zero;
-for `lsep` and `bp_mll`, which have none, one offset fitted on validation. Tuned offsets maximise
-{metric} on validation. In brackets: difference from `{reference}` under its own rule, with the
-95 % interval of a paired bootstrap over test rows; **bold** where it excludes zero. Head, middle
-and tail are the labels by frequency in training, a third each: their macro-F1."""
+Test rows; mean over {seeds} of training ± standard deviation over them. *Own rule* is zero; for
+`lsep` and `bp_mll`, which have none, one offset fitted on validation. Tuned offsets maximise
+{metric} on validation. Head, middle and tail are the labels by frequency in training, a third each:
+their macro-F1. Differences are from `{reference}` under its own rule, with the 95 % interval of a
+paired bootstrap over test rows, **bold** where it excludes zero."""
 
 
 def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
@@ -33,7 +33,7 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
     parts = [
         "# Comparison of losses",
         EXPLANATION.format(
-            seeds=seeds,
+            seeds="one seed" if seeds == 1 else f"{seeds} seeds",
             metric=SHORT[threshold_metric],
             reference=comparison.reference,
         ),
@@ -47,12 +47,13 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
             f"{comparison.unseen[dataset]:.1%} of the test rows have a label set that no training "
             "row has.",
             _quality(comparison, dataset),
+            _differences(comparison, dataset),
             _cost(comparison, dataset),
         ]
     if comparison.failed:
         parts += ["## Failed", *(f"* {cell}: {why}" for cell, why in comparison.failed.items())]
     about = ", ".join(f"{name} {value}" for name, value in comparison.environment.items())
-    return "\n\n".join([*parts, f"Made on: {about}."]) + "\n"
+    return "\n\n".join(part for part in [*parts, f"Made on: {about}."] if part) + "\n"
 
 
 def _quality(comparison: Comparison, dataset: str) -> str:
@@ -62,22 +63,34 @@ def _quality(comparison: Comparison, dataset: str) -> str:
     for name, metrics in comparison.yardsticks[dataset].items():
         cells = [f"{metrics[c]:.3f}" if c in metrics else "" for c in columns]
         lines.append([name, "", *cells, ""])
-    lines += [_row(row, columns) for row in comparison.of(dataset)]
+    for row in comparison.of(dataset):
+        cells = [
+            f"{row.mean[name]:.3f}" + ("" if row.std is None else f" ± {row.std[name]:.3f}")
+            for name in columns
+        ]
+        groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
+        lines.append([row.loss, RULE_NAMES[row.rule], *cells, groups])
     return _markdown(lines)
 
 
-def _row(row: Row, columns: tuple[str, ...]) -> list[str]:
-    cells = []
-    for name in columns:
-        spread = "" if row.std is None else f" ± {row.std[name]:.3f}"
-        interval = (row.difference or {}).get(name)
-        against = ""
-        if interval is not None:
-            against = f"{interval.difference:+.3f}, {interval.low:+.3f} to {interval.high:+.3f}"
-            against = f" (**{against}**)" if interval.is_clear else f" ({against})"
-        cells.append(f"{row.mean[name]:.3f}{spread}{against}")
-    groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
-    return [row.loss, RULE_NAMES[row.rule], *cells, groups]
+def _differences(comparison: Comparison, dataset: str) -> str:
+    lines = [
+        [
+            f"difference from {comparison.reference}",
+            "rule",
+            *(SHORT[name] for name in PAIRED_METRICS),
+        ]
+    ]
+    lines.append(["---"] * len(lines[0]))
+    for row in comparison.of(dataset):
+        if row.difference is None:
+            continue
+        cells = []
+        for interval in (row.difference[name] for name in PAIRED_METRICS):
+            text = f"{interval.difference:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+            cells.append(f"**{text}**" if interval.is_clear else text)
+        lines.append([row.loss, RULE_NAMES[row.rule], *cells])
+    return _markdown(lines) if len(lines) > 2 else ""
 
 
 def _cost(comparison: Comparison, dataset: str) -> str:
