@@ -66,10 +66,12 @@ def minimise(cases: list[tuple[float, bool, int]], m: int) -> Tensor:
         return expected_loss(values, cases, m)
 
     for _ in range(60):
-        gradient = torch.func.grad(loss)(logits)
+        gradient = torch.autograd.functional.jacobian(loss, logits)
         if gradient.abs().max() < 1e-10:
             break
-        curvature = torch.func.hessian(loss)(logits) + 1e-12 * torch.eye(2, dtype=torch.float64)
+        curvature = torch.autograd.functional.hessian(loss, logits) + 1e-12 * torch.eye(
+            2, dtype=torch.float64
+        )
         step = torch.linalg.solve(curvature, gradient).clamp(-2, 2)
         while loss(logits - step) > loss(logits) and step.abs().max() > 1e-12:
             step = step / 2

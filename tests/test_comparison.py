@@ -149,6 +149,23 @@ def test_killed_half_way_it_goes_on(
     assert [row.each for row in resumed.rows] == [row.each for row in finished[1].rows]
 
 
+@pytest.mark.slow
+def test_two_processes_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
+    path = plan_file(tmp_path, content, losses=["zlpr", "powerset"], seeds=[1])
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "zlpr_hf.cli",
+         "compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"],
+        cwd=REPOSITORY, check=True, capture_output=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    comparison = Comparison.load(tmp_path / "out" / "comparison.json")
+    assert {row.loss for row in comparison.rows} == {"zlpr", "powerset"}
+    results = tmp_path / "out" / "colours" / "zlpr" / "seed1" / "results.json"
+    training = json.loads(results.read_text())["training"]
+    assert training["processes"] == 2
+    assert training["steps"] == 18  # 3 epochs of 82 rows, 16 a step: half of what one process takes
+
+
 def test_dry_run_shows_the_runs_and_writes_nothing(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

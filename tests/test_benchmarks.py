@@ -1,0 +1,55 @@
+"""The experiments on made data: their mathematics, and that their files are theirs."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.cost import kept_bytes
+from benchmarks.exact import WORLDS, boundary, exclusive, minimise
+from benchmarks.learned import counted, dependent, single
+
+MADE = Path(__file__).parents[1] / "results" / "made_data"
+
+
+def test_two_exclusive_labels_are_a_coin() -> None:
+    assert boundary(WORLDS["exclusive"], 1) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_minimum_is_where_all_derivatives_vanish() -> None:
+    """One label a text, A with 0.3 beside ten: the conditions written out by hand."""
+    p, m = 0.3, 10
+    a, b = minimise(exclusive(p, m), m).tolist()
+    for_a = -p / (1 + math.exp(a)) + (1 - p) * math.exp(a) / (
+        1 + math.exp(a) + (m - 1) * math.exp(b)
+    )
+    assert for_a == pytest.approx(0, abs=1e-8)
+    down = p / (1 + m * math.exp(b)) + (1 - p) * (m - 1) / m / (
+        1 + math.exp(a) + (m - 1) * math.exp(b)
+    )
+    for_others = m * math.exp(b) * down - (1 - p) / (1 + math.exp(b))
+    assert for_others == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("world", ["exclusive", "independent"])
+def test_written_boundaries_are_computed_ones(world: str) -> None:
+    stored = json.loads((MADE / "exact.json").read_text())[world]
+    index = stored["others"].index(5)
+    assert stored["zlpr"][index] == pytest.approx(boundary(WORLDS[world], 5), abs=1e-4)
+
+
+def test_made_data_is_what_it_says() -> None:
+    marginals = [dependent(rho, 0)[1].mean(0) for rho in (0.0, 0.99)]
+    torch.testing.assert_close(*marginals, atol=0.03, rtol=0)
+    together = [torch.corrcoef(dependent(rho, 0)[1].T).sum() for rho in (0.0, 0.99)]
+    assert together[1] > together[0] + 3
+    assert set(counted(3, 3, 0)[1].sum(1).tolist()) == {3.0}
+    assert set(counted(0, 6, 0)[1].sum(1).tolist()) == set(map(float, range(7)))
+    assert (single(100, 0)[1].sum(1) == 1).all()
+
+
+def test_kept_bytes_counts_a_tensor_once() -> None:
+    values = torch.ones(1000, requires_grad=True)
+    assert kept_bytes(lambda: (values * values).sum()) == 4000
