@@ -105,7 +105,8 @@ def main() -> None:
                 for loss in ("zlpr", "bce", "weighted_bce", "asymmetric", "powerset")
             }
             found.setdefault("imbalance", {})[f"1 to {labels - 1:,}, {steps} steps"] = row
-    save("learned", {"unseen_label_sets": shares, "results": found})
+    about = {"draws": len(DRAWS), "rows": SIZES}
+    save("learned", {**about, "unseen_label_sets": shares, "results": found})
     draw(found)
     print(render(found))
 

@@ -41,7 +41,7 @@ def fit_predict(
     head = torch.nn.Linear(features.shape[1], outputs)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    optimizer = torch.optim.Adam(head.parameters(), lr=rate, weight_decay=1e-5)
+    optimizer = torch.optim.Adam(head.parameters(), lr=rate)
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.cost import kept_bytes
 from benchmarks.exact import WORLDS, boundary, exclusive, minimise
-from benchmarks.learned import counted, dependent, single
+from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
 
 MADE = Path(__file__).parents[1] / "results" / "made_data"
 
@@ -48,6 +48,16 @@ def test_made_data_is_what_it_says() -> None:
     assert set(counted(3, 3, 0)[1].sum(1).tolist()) == {3.0}
     assert set(counted(0, 6, 0)[1].sum(1).tolist()) == set(map(float, range(7)))
     assert (single(100, 0)[1].sum(1) == 1).all()
+
+
+def test_written_results_are_of_this_script() -> None:
+    stored = json.loads((MADE / "learned.json").read_text())
+    assert (stored["draws"], stored["rows"]) == (len(DRAWS), list(SIZES))
+    for cases in stored["results"].values():
+        for metrics in (m for row in cases.values() for m in row.values()):
+            assert len(metrics["f1_micro"]) == len(DRAWS)
+            counts = [value * SIZES[2] for value in metrics["subset_accuracy"]]
+            assert counts == pytest.approx([round(count) for count in counts], abs=1e-6)
 
 
 def test_kept_bytes_counts_a_tensor_once() -> None:

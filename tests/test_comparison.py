@@ -13,18 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from zlpr_hf import InputError, compute_multi_label_metrics, finetune
+from zlpr_hf import InputError, finetune
 from zlpr_hf.cli import main
 from zlpr_hf.comparison.gathering import Comparison
 from zlpr_hf.comparison.plan import read_plan
 from zlpr_hf.comparison.running import is_finished
-from zlpr_hf.comparison.statistics import (
-    PAIRED_METRICS,
-    evaluate_rule,
-    fit_rules,
-    paired_bootstrap,
-    split_into_groups,
-)
 from zlpr_hf.comparison.table import render_comparison
 
 REPOSITORY = Path(__file__).parents[1]
@@ -187,6 +180,10 @@ def test_dry_run_shows_the_runs_and_writes_nothing(
         ({"losses": ["zlpr", "zpl"]}, "loss must be one of"),
         ({"losses": ["zlpr", "ZLPR "]}, "two names make the same folder, 'zlpr'"),
         ({"reference": "focal"}, "reference: expected one of zlpr, bce"),
+        ({"metrics": "f1_micro"}, "metrics: expected a list of metrics, got 'f1_micro'"),
+        ({"metrics": ["brier"]}, "metrics: brier reads logits as ZLPR's"),
+        ({"metrics": ["precision_at_5"]}, "metrics: unknown metric 'precision_at_5'; did you mean"),
+        ({"settings": {"loss": "bce"}}, "settings: loss is what is compared; see losses"),
         ({"metrics": ["f1_mikro"]}, "metrics: unknown metric 'f1_mikro'; did you mean f1_micro?"),
         ({"threshold_metric": "auc"}, "threshold_metric: expected one of f1_micro, f1_macro"),
         ({"resamples": 1}, "resamples: expected 100 or more, got 1"),
@@ -213,6 +210,52 @@ def test_wrong_plans_are_one_line_and_run_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_loss_may_train_on_other_rows_but_not_be_tested_on_others(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"zlpr": None, "few": {"loss": "zlpr", "max_train_samples": 16}}
+    path = plan_file(tmp_path, content, losses=losses, seeds=[1])
+    argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
+    assert main(argv) == 0
+    steps = [
+        json.loads((tmp_path / "out" / "colours" / loss / "seed1" / "results.json").read_text())
+        for loss in losses
+    ]
+    assert [run["training"]["steps"] for run in steps] == [33, 6]
+    losses["few"]["test_size"] = 0.3
+    plan_file(tmp_path, content, losses=losses, seeds=[1])
+    assert main([*argv, f"--output_dir={tmp_path / 'other'}"]) == 2
+    assert "Colours: all losses must share its" in capsys.readouterr().err
+
+
+def test_begun_with_other_settings_or_rows(content: dict[str, Any], tmp_path: Path) -> None:
+    path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
+    argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
+    assert main(argv) == 0
+    folder = tmp_path / "out" / "colours" / "bce" / "seed1"
+    (folder / "results.json").unlink()  # as if it had been killed
+    assert main([*argv, "--weight_decay=0.5"]) == 2
+    assert main(argv) == 0
+    data = Path(content["datasets"]["Colours"]["train_file"])
+    before = data.read_text()
+    try:
+        data.write_text("".join(reversed(before.splitlines(keepends=True))))
+        assert main(argv) == 2, "old logits scored on other rows"
+    finally:
+        data.write_text(before)
+    assert main(argv) == 0
+
+
+def test_the_command_line_does_not_rename_losses(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"zlpr": None, "a": {"loss": "zlpr", "rdrop_alpha": 1}}
+    path = str(plan_file(tmp_path, content, losses=losses))
+    for option, message in (("--loss=bce", "see losses"), ("--rdrop_alpha=0", "set for 'a'")):
+        assert main(["compare", path, option, "--dry_run"]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_failing_run_does_not_end_the_others(
     content: dict[str, Any],
     tmp_path: Path,
@@ -221,7 +264,7 @@ def test_a_failing_run_does_not_end_the_others(
 ) -> None:
     def diverging(*arguments: Any, **options: Any) -> Any:
         if arguments[2].loss == "bce":
-            raise InputError("training went wrong: logits are NaN")
+            raise RuntimeError("training went wrong:\n logits are NaN")
         return finetune(*arguments, **options)
 
     monkeypatch.setattr("zlpr_hf.comparison.running.finetune", diverging)
@@ -232,80 +275,6 @@ def test_a_failing_run_does_not_end_the_others(
     comparison = Comparison.load(tmp_path / "out" / "comparison.json")
     assert {row.loss for row in comparison.rows} == {"zlpr"}
     assert all(row.std is None for row in comparison.rows)
-
-
-class TestStatistics:
-    @staticmethod
-    def made(seed: int = 0, rows: int = 40) -> tuple[Any, ...]:
-        generator = np.random.default_rng(seed)
-        truth = (generator.random((rows, 5)) < 0.3).astype(np.float32)
-        truth[0, 0] = np.nan
-        good = [generator.random((rows, 5)) < 0.2 + 0.6 * np.nan_to_num(truth) for _ in range(2)]
-        poor = [generator.random((rows, 5)) < 0.3 for _ in range(2)]
-        return truth, good, poor
-
-    def test_differences_are_those_of_the_metrics(self) -> None:
-        truth, good, poor = self.made()
-        found = paired_bootstrap({"a": good, "b": poor}, truth, reference="a", resamples=100)
-        assert set(found) == {"b"}
-        for metric in PAIRED_METRICS:
-            means = [
-                np.mean(
-                    [
-                        compute_multi_label_metrics(run - 0.5, truth, predictions=run)[metric]
-                        for run in runs
-                    ]
-                )
-                for runs in (good, poor)
-            ]
-            interval = found["b"][metric]
-            assert interval.difference == pytest.approx(means[1] - means[0], abs=1e-6)
-            assert interval.low <= interval.difference <= interval.high
-
-    def test_interval_is_that_of_a_naive_bootstrap(self) -> None:
-        truth, good, poor = self.made(rows=30)
-        draws = 2000
-        found = paired_bootstrap({"a": good, "b": poor}, truth, reference="a", resamples=draws)
-        generator, differences = np.random.default_rng(5), []
-        for _ in range(draws):
-            pick = generator.integers(0, 30, 30)
-            values = []
-            for runs in (good, poor):
-                hits = [
-                    (2 * (run & (truth >= 0.5))[pick].sum())
-                    / ((run & ~np.isnan(truth))[pick].sum() + (truth >= 0.5)[pick].sum())
-                    for run in runs
-                ]
-                values.append(np.mean(hits))
-            differences.append(values[1] - values[0])
-        low, high = np.percentile(differences, [2.5, 97.5])
-        assert found["b"]["f1_micro"].low == pytest.approx(low, abs=0.02)
-        assert found["b"]["f1_micro"].high == pytest.approx(high, abs=0.02)
-
-    def test_equal_predictors_do_not_differ(self) -> None:
-        truth, good, _ = self.made()
-        found = paired_bootstrap({"a": good, "b": good}, truth, reference="a", resamples=100)
-        assert all(x.difference == x.low == x.high == 0 for x in found["b"].values())
-        assert not any(x.is_clear for x in found["b"].values())
-
-    def test_groups_are_thirds_by_frequency(self) -> None:
-        targets = np.array([[1, 1, 0, 1, 0, 0], [0, 1, 0, 1, 1, 0], [0, 1, 0, 0, 1, 1]])
-        groups = split_into_groups(targets)
-        assert {name: labels.tolist() for name, labels in groups.items()} == {
-            "head": [1, 3], "middle": [4, 0], "tail": [5, 2],
-        }  # fmt: skip
-
-    def test_rules_are_fitted_on_validation(self) -> None:
-        generator = np.random.default_rng(0)
-        truth = (generator.random((200, 4)) < 0.3).astype(np.float32)
-        logits = 2 * truth - 3 + generator.normal(size=truth.shape)  # zero lies too high
-        rules = fit_rules(logits, truth, metric="f1_micro")
-        groups = split_into_groups(truth)
-        f1 = {name: evaluate_rule(logits, truth, rule, groups) for name, rule in rules.items()}
-        assert f1["own"]["f1_micro"] < f1["global"]["f1_micro"] <= f1["per_label"]["f1_micro"]
-        thirds = [f1["own"][f"f1_macro_{group}"] for group in groups]
-        weights = [len(labels) for labels in groups.values()]
-        assert np.average(thirds, weights=weights) == pytest.approx(f1["own"]["f1_macro"])
 
 
 def test_unknown_commands_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """What the paper says of ZLPR beyond its value: gradient, minimum, boundary, ranking."""
 
+import math
+
 import pytest
 import torch
 
@@ -131,6 +133,18 @@ class TestDivergence:
             (gradient,) = torch.autograd.grad(value, student)
             assert gradient.isfinite().all()
             assert divergence(teacher, teacher) == 0
+
+    @pytest.mark.parametrize("mask", [-torch.inf, -1e30])
+    def test_a_label_that_only_the_teacher_masks(self, mask: float) -> None:
+        """With p = 0 the label adds e^s to the second sum, and softplus(2 s) to the other."""
+        teacher = torch.tensor([[mask, 0.0]], dtype=torch.float64)
+        student = torch.tensor([[2.0, 0.0]], dtype=torch.float64, requires_grad=True)
+        value = zlpr_divergence(student, teacher)
+        expected = math.log(1.5 + math.exp(2)) - math.log(1.5)
+        assert value.item() == pytest.approx(expected, rel=1e-12)
+        other = bernoulli_divergence(student, teacher)
+        assert other.item() == pytest.approx(math.log1p(math.exp(4)), rel=1e-12)
+        assert all(torch.autograd.grad(v, student)[0].isfinite().all() for v in (value, other))
 
     def test_bernoulli_is_torchs(self) -> None:
         student, teacher = torch.randn(2, 3, 4, dtype=torch.float64)

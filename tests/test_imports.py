@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoints": {"errors", "label_space"},
     "comparison.__init__": set(),
     "comparison.gathering": {
+        "losses",
         "arguments",
         "checkpoints",
         "comparison.plan",

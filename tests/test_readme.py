@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from zlpr_hf.comparison.gathering import Comparison
+from zlpr_hf.comparison.table import render_comparison
 from zlpr_hf.report import MODEL_ROW
 
 REPOSITORY = Path(__file__).parents[1]
@@ -19,6 +21,12 @@ RUNS = {
     "Reuters-90": "reuters.json",
     "GoEmotions": "go_emotions.json",
 }
+
+COMPARED = {"CWE": "cwe", "Reuters-90": "reuters", "GoEmotions": "go_emotions"}
+COMPARED_RULES = (
+    ("zlpr", "own"), ("bce", "own"), ("bce", "global"), ("asymmetric", "own"), ("powerset", "own"),
+    ("lsep", "own"),
+)  # fmt: skip
 
 
 def test_scripts_run_as_they_stand(
@@ -49,6 +57,21 @@ def test_figures_are_those_of_the_runs(name: str, predictor: str) -> None:
     figures = " / ".join(f"{value:.3f}" for value in means)
     row = next(line for line in README.splitlines() if line.startswith(f"| {name}"))
     assert figures in row.replace("**", "")
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_compared_figures_are_those_of_the_comparison(name: str) -> None:
+    folder = REPOSITORY / "results" / "compare" / COMPARED[name]
+    comparison = Comparison.load(folder / "comparison.json")
+    rows = {(row.loss, row.rule): row for row in comparison.rows}
+    cells = [
+        " / ".join(f"{rows[key].mean[column]:.3f}" for column in COLUMNS) for key in COMPARED_RULES
+    ]
+    line = next(line for line in README.splitlines() if line.startswith(f"| {name}, compared"))
+    assert [cell.strip() for cell in line.replace("**", "").split("|")[2:-1]] == cells
+    table = (folder / "comparison.md").read_text()
+    assert table == render_comparison(comparison, threshold_metric="f1_micro")
+    assert all("out/compare/" in text for text in comparison.settings.values())
 
 
 def test_links_lead_somewhere() -> None:

@@ -21,6 +21,20 @@ def validation() -> tuple[np.ndarray, np.ndarray]:
     return logits, targets.astype(np.float32)
 
 
+def test_global_micro_f1_is_the_best_there_is() -> None:
+    """Rare labels: the boundary lies among a few of many thousand cells."""
+    generator = np.random.default_rng(0)
+    truth = (generator.random((300, 90)) < 0.013).astype(np.float32)
+    logits = generator.normal(size=truth.shape) + 3 * truth + 20
+    offset = fit_thresholds(logits, truth, metric="f1_micro").offsets[0]
+    values = np.unique(logits)
+    f1 = [
+        compute_decision_metrics(logits > x, truth)["f1_micro"]
+        for x in (values[-1500:-1] + values[-1499:]) / 2
+    ]
+    assert compute_decision_metrics(logits > offset, truth)["f1_micro"] == max(f1)
+
+
 def test_zero_is_the_rule() -> None:
     logits = np.array([[-1e-6, 0.0, 1e-6]])
     assert Thresholds().apply(logits).tolist() == [[False, False, True]]

@@ -11,6 +11,7 @@ from transformers import BertForSequenceClassification, Trainer, TrainingArgumen
 
 from tests.conftest import tiny_config
 from zlpr_hf import (
+    BCELoss,
     ZLPRLoss,
     ZLPRTrainer,
     ZLPRTrainingArguments,
@@ -291,6 +292,15 @@ def test_distillation_mixes_the_loss_and_the_divergence(tmp_path: Path, share: f
     (loss + share * zlpr_divergence(logits, batch["teacher_logits"])).backward()
     for name, parameter in expected.named_parameters():
         torch.testing.assert_close(found[name], (parameter - 1e-3 * parameter.grad).detach())
+
+
+def test_divergences_are_for_zlpr(tmp_path: Path) -> None:
+    data = rows().add_column("teacher_logits", torch.zeros(ROWS, 3).tolist())
+    args = arguments(tmp_path, loss="bce")
+    with pytest.raises(ValueError, match="teacher_logits: .* belongs to ZLPRLoss, got BCELoss"):
+        ZLPRTrainer(model=model(), args=args, train_dataset=data).train()
+    with pytest.raises(ValueError, match="rdrop_alpha: .* belongs to ZLPRLoss, got BCELoss"):
+        ZLPRTrainer(model=model(), args=arguments(tmp_path, rdrop_alpha=1.0), loss=BCELoss())
 
 
 def test_powerset_for_people_with_their_own_model(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zlpr_hf.numerics import Reduction, log1p_sum_exp, log_sum_exp, prepare, reduce
+from zlpr_hf.numerics import IGNORE_INDEX, Reduction, log1p_sum_exp, log_sum_exp, prepare, reduce
 
 
 def bce_loss(
@@ -93,6 +93,8 @@ def focal_loss(
     if gamma < 0:
         raise ValueError(f"gamma must be 0 or above, got {gamma:g}")
     logits, targets, known = prepare(logits, targets)
+    if gamma == 0:  # the factor of a masked logit would be 0 times infinity
+        return bce_loss(logits, targets.where(known, IGNORE_INDEX), reduction=reduction)
     above, below = _sides(logits, targets, known)
     up = targets * (-gamma * F.softplus(above)).exp() * F.softplus(-above)
     down = (1 - targets) * (-gamma * F.softplus(-below)).exp() * F.softplus(below)
@@ -139,7 +141,7 @@ def asymmetric_loss(
 
     References:
         Ridnik, Ben-Baruch, Zamir, Noy, Friedman, Protter, Zelnik-Manor: Asymmetric Loss For
-        Multi-Label Classification, 2021, arXiv:2009.14119, equations 4 to 7.
+        Multi-Label Classification, 2021, arXiv:2009.14119, section 2.
 
     Example:
         >>> asymmetric_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -189,7 +191,7 @@ def lsep_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
 
     References:
         Li, Song, Luo: Improving Pairwise Ranking for Multi-label Image Classification, 2017,
-        arXiv:1704.03135, equation 5.
+        arXiv:1704.03135.
 
     Example:
         >>> lsep_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -229,7 +231,7 @@ def bp_mll_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean
 
     References:
         Zhang, Zhou: Multilabel Neural Networks with Applications to Functional Genomics and Text
-        Categorization, 2006, equation 4.
+        Categorization, 2006.
 
     Example:
         >>> bp_mll_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))

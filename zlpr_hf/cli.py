@@ -117,7 +117,7 @@ def compare(argv: list[str]) -> int:
 
     command = shlex.join(["zlpr", "compare", *argv])
     try:
-        if not options.no_plots:
+        if not options.no_plots and not options.dry_run:
             check_plots()
         overrides = _overrides(rest)
         plan = read_plan(options.plan, output_dir=options.output_dir, overrides=overrides)

@@ -18,17 +18,19 @@ class TrainingCost(TrainerCallback):
     """Measures a run. The median over steps is not moved by what else a machine does now and then.
 
     Memory is that of the accelerator's allocator; on a processor the resident size of the process,
-    where the system keeps its peak (Linux), data and libraries included.
+    where the system keeps its peak (Linux): data, libraries and what earlier runs left included.
     """
 
     def __init__(self) -> None:
         self._durations: list[float] = []
         self._started = 0.0
+        self._on_gpu = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if torch.cuda.is_available():
+        self._on_gpu = args.device.type == "cuda"
+        if self._on_gpu:
             torch.cuda.reset_peak_memory_stats()
             return
         try:
@@ -44,7 +46,7 @@ class TrainingCost(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if torch.cuda.is_available():
+        if self._on_gpu:
             torch.cuda.synchronize()
         self._durations.append(time.perf_counter() - self._started)
 
@@ -52,13 +54,13 @@ class TrainingCost(TrainerCallback):
         """Median seconds a step and peak memory in MiB; None where it is not known."""
         return {
             "seconds_per_step": statistics.median(self._durations) if self._durations else None,
-            "peak_memory_mib": _peak_memory(),
+            "peak_memory_mib": (
+                torch.cuda.max_memory_allocated() / 2**20 if self._on_gpu else _peak_of_process()
+            ),
         }
 
 
-def _peak_memory() -> float | None:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+def _peak_of_process() -> float | None:
     try:
         lines = _PEAK.read_text(encoding="ascii").splitlines()
     except OSError:

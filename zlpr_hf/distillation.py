@@ -61,18 +61,20 @@ class Teacher:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"teacher_model_name_or_path {name!r}: {reason}") from error
-        names = tuple(model.config.id2label.values())
+        names = LabelSpace.from_config(model.config).names
         if sorted(names) != sorted(label_space.names):
             raise InputError(
                 f"teacher_model_name_or_path {name!r}: its labels ({len(names)}: "
                 f"{', '.join(names[:8])}) are not those of the data ({label_space.num_labels}: "
                 f"{label_space.summary()})"
             )
+        # What transformers trains as a multi-label model, it trains with a logistic loss.
         loss = (getattr(model.config, "zlpr", None) or {}).get("loss", "bce")
-        if loss not in SCALES or model.config.problem_type == "single_label_classification":
+        kind = model.config.problem_type
+        if loss not in SCALES or kind != "multi_label_classification":
             raise InputError(
                 f"teacher_model_name_or_path {name!r}: expected a multi-label model trained with "
-                f"{' or '.join(SCALES)}, got loss {loss}"
+                f"{' or '.join(SCALES)}, got loss {loss}, problem_type {kind}"
             )
         order = tuple(names.index(label) for label in label_space.names)
         return cls(name, model.eval(), order, SCALES[loss])

@@ -135,6 +135,7 @@ def finetune(
                 folder=output_dir,
             )
         trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
+        teacher = None  # frees its memory
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.monotonic() - started

@@ -96,8 +96,7 @@ def zlpr_divergence(
 
     where the atom ``w_0`` sits at a difference of zero. By the inequality of Cauchy and Schwarz it
     is non-negative, and zero only where all logits are equal; near there it is the variance of the
-    difference. It is formed from differences of logits, never from ``p``, so that confident logits
-    lose nothing to rounding.
+    difference. It is formed in log space, never from ``p``, so that it is exactly zero at equality.
 
     Args:
         student_logits: Raw scores that are to follow.
@@ -110,7 +109,7 @@ def zlpr_divergence(
 
     Returns:
         The divergence, 0 or above up to rounding; a label masked with ``-inf`` in both counts as
-        equal.
+        equal, one that only the teacher masks must become negative.
 
     Raises:
         ValueError: If the shapes differ or ``reduction`` is unknown.
@@ -125,13 +124,14 @@ def zlpr_divergence(
         (tensor(0.), tensor(4.4507))
     """
     student, teacher = _same_shape(student_logits, teacher_logits)
-    log_weight = -teacher.abs() - torch.log1p((-2 * teacher.abs()).exp())
-    difference = _difference(student, teacher)
-    divergence = (
-        log1p_sum_exp(log_weight - difference)
-        + log1p_sum_exp(log_weight + difference)
-        - 2 * log1p_sum_exp(log_weight)
-    )
+    masked = (student == teacher) & student.isinf()
+    s, u = (values.masked_fill(masked, 0.0) for values in (student, teacher))
+    # log w + u - s and log w + s - u without the difference of two large numbers.
+    rest = torch.log1p((-2 * u.abs()).exp())
+    pull_up = (-s - 2 * (-u).relu() - rest).masked_fill(masked, -torch.inf)
+    push_down = (s - 2 * u.relu() - rest).masked_fill(masked, -torch.inf)
+    log_weight = (-u.abs() - rest).masked_fill(masked, -torch.inf)
+    divergence = log1p_sum_exp(pull_up) + log1p_sum_exp(push_down) - 2 * log1p_sum_exp(log_weight)
     return reduce(divergence, reduction)
 
 
@@ -169,10 +169,12 @@ def bernoulli_divergence(
         tensor(0.6556)
     """
     student, teacher = _same_shape(student_logits, teacher_logits)
-    p = torch.sigmoid(2 * teacher)
-    # p log(p / q) + (1 - p) log((1 - p) / (1 - q)), with log p / (1 - p) = 2 u taken out.
-    rest = F.softplus(2 * student) - F.softplus(2 * teacher)
-    return reduce((rest - 2 * p * _difference(student, teacher)).sum(-1), reduction)
+    present, absent = torch.sigmoid(2 * teacher), torch.sigmoid(-2 * teacher)
+    # A label masked with -inf has p = 0: select before computing p log(p / q).
+    s, u = (values.where(present > 0, 0.0) for values in (student, teacher))
+    cells = present * (F.softplus(-2 * s) - F.softplus(-2 * u))
+    cells = cells + absent * (F.softplus(2 * student) - F.softplus(2 * teacher))
+    return reduce(cells.sum(-1), reduction)
 
 
 def _same_shape(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,9 +186,3 @@ def _same_shape(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor,
     dtype = torch.promote_types(student_logits.dtype, torch.float32)
     dtype = torch.promote_types(dtype, teacher_logits.dtype)
     return student_logits.to(dtype), teacher_logits.to(dtype)
-
-
-def _difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """Student minus teacher, with -inf minus -inf as no difference."""
-    both_masked = (student == teacher) & student.isinf()
-    return torch.where(both_masked, 0.0, student) - torch.where(both_masked, 0.0, teacher)

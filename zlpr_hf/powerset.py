@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.numerics import Reduction, prepare, reduce
+from zlpr_hf.numerics import IGNORE_INDEX, Reduction, prepare, reduce
 
 MAX_LABEL_SETS = 2_000
 """An output each; beyond this the head outgrows a small encoder and most sets have one example."""
@@ -42,7 +42,8 @@ class LabelSets:
         """Collect the label sets of training rows.
 
         Args:
-            targets: Training targets; a label is in the set from 0.5 on.
+            targets: Training targets; a label is in the set from 0.5 on. Rows with an unknown label
+                (NaN or -100) add no set.
 
         Shape:
             targets: ``(N, L)``.
@@ -53,7 +54,8 @@ class LabelSets:
         Raises:
             InputError: If there are more than thousands of them, or just one.
         """
-        found = Counter(_sets_of(targets))
+        targets = np.asarray(targets)
+        found = Counter(_sets_of(targets[_known(targets).all(1)]))
         cls.check_count(len(found))
         order = sorted(found, key=lambda members: (-found[members], members))
         return cls(tuple(order), targets.shape[1])
@@ -107,13 +109,22 @@ class LabelSets:
         return LabelSpace(tuple(name or "(no label)" for name in names))
 
     def count_unseen(self, targets: NDArray[Any]) -> int:
-        """Number of rows whose set is none of these, so that it can never be predicted.
+        """Number of rows that agree with none of these sets, so that none can be right.
 
         Args:
-            targets: Targets ``(N, L)``.
+            targets: Targets ``(N, L)``; an unknown label agrees with any set.
         """
-        known = set(self.sets)
-        return sum(members not in known for members in _sets_of(targets))
+        targets = np.asarray(targets)
+        known, members = _known(targets), self.members().numpy()
+        fits = set(self.sets)
+        unseen = 0
+        for members_of_row, row_known in zip(_sets_of(targets), known, strict=True):
+            if row_known.all():
+                unseen += members_of_row not in fits
+                continue
+            row = np.isin(np.arange(self.num_labels), members_of_row)
+            unseen += not (members == row)[:, row_known].all(1).any()
+        return unseen
 
     def members(self) -> Tensor:
         """Which labels are in which set, as booleans ``(K, L)``."""
@@ -121,6 +132,11 @@ class LabelSets:
         for row, members in zip(table, self.sets, strict=True):
             row[list(members)] = True
         return table
+
+
+def _known(targets: NDArray[Any]) -> NDArray[np.bool_]:
+    known: NDArray[np.bool_] = ~(np.isnan(targets) | (targets == IGNORE_INDEX))
+    return known
 
 
 def _sets_of(targets: NDArray[Any]) -> list[tuple[int, ...]]:

@@ -128,7 +128,8 @@ def fit_thresholds(
 ) -> Thresholds:
     """Tune offsets on validation logits. Never use the rows that the result is reported on.
 
-    ``global`` tries one offset for all labels. ``per_label`` is exact: macro-F1 is the mean of the
+    ``global`` is one offset for all labels, exact for micro-F1, the best of some hundred otherwise.
+    ``per_label`` is exact: macro-F1 is the mean of the
     labels' own F1 and is maximised label by label; micro-F1 is a ratio of sums over labels, which
     Dinkelbach's iteration maximises, each step again label by label. Ties go to the offset
     nearest zero.
@@ -170,7 +171,12 @@ def fit_thresholds(
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(targets, dtype=np.float32)
     if scope == "global":
-        return Thresholds((_best_offset(scores, truth, metric),) * scores.shape[1])
+        if metric == "f1_micro":  # a label of its own, of all cells: exact
+            curve = _Curve.of(scores.ravel(), truth.ravel())
+            best = curve.best(curve.f1())
+        else:
+            best = _best_offset(scores, truth, metric)
+        return Thresholds((best,) * scores.shape[1])
     curves = [_Curve.of(scores[:, label], truth[:, label]) for label in range(scores.shape[1])]
     tuned = [curve if curve.positives >= min_positives else curve.at_zero() for curve in curves]
     if metric == "f1_macro":

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 from zlpr_hf.functional import zlpr_divergence
-from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, build_loss
+from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.smoothing import smooth_targets
 
@@ -52,6 +53,10 @@ class ZLPRTrainer(Trainer):
         self.loss.to(self.args.device)
         if isinstance(self.loss, PowersetLoss):
             self._prepare_for_label_sets(self.loss)
+        if self._option("rdrop_alpha") and not isinstance(self.loss, ZLPRLoss):
+            raise ValueError(
+                f"rdrop_alpha: its divergence belongs to ZLPRLoss, got {type(self.loss).__name__}"
+            )
         if self._option("rdrop_alpha") and not any(
             isinstance(module, nn.Dropout) and module.p > 0
             for module in self.model.modules()  # type: ignore[union-attr]
@@ -138,6 +143,11 @@ class ZLPRTrainer(Trainer):
             )
         total = value.sum() / copies if value.ndim else value * rows
         if model.training and teacher_logits is not None:
+            if not isinstance(self.loss, ZLPRLoss):
+                raise ValueError(
+                    "teacher_logits: their divergence belongs to ZLPRLoss, "
+                    f"got {type(self.loss).__name__}"
+                )
             share = self._option("distillation_alpha")
             teacher = torch.cat([teacher_logits] * copies).detach()
             divergence = zlpr_divergence(logits, teacher, reduction="sum") / copies
@@ -270,11 +280,14 @@ def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)
 
 
-def build_compute_loss_func(name: str = "zlpr") -> Callable[..., Tensor]:
+def build_compute_loss_func(
+    name: str = "zlpr", *, train_targets: NDArray[Any] | None = None
+) -> Callable[..., Tensor]:
     """A ``compute_loss_func`` for people who keep their own Trainer.
 
     Args:
         name: A name in :data:`zlpr_hf.losses.LOSSES`.
+        train_targets: As for :func:`zlpr_hf.losses.build_loss`.
 
     Returns:
         A function of ``(outputs, labels, num_items_in_batch)`` to pass to
@@ -288,7 +301,7 @@ def build_compute_loss_func(name: str = "zlpr") -> Callable[..., Tensor]:
         >>> loss(SimpleNamespace(logits=torch.zeros(1, 3)), torch.tensor([[1, 0, 0]]))
         tensor(1.7918)
     """
-    loss = build_loss(name, reduction="none")
+    loss = build_loss(name, reduction="none", train_targets=train_targets)
 
     def compute_loss_func(
         outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ from zlpr_hf.comparison.statistics import (
     split_into_groups,
 )
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.losses import LOSSES
 from zlpr_hf.yardsticks import compute_yardsticks
 
 COMPARISON_FILE = "comparison.json"
@@ -117,12 +119,12 @@ class Comparison:
         return cls(**(content | {"rows": tuple(rows), "metrics": tuple(content["metrics"])}))
 
 
-def gather(plan: Plan, data: Mapping[str, LabelledData], failed: Mapping[str, str]) -> Comparison:
+def gather(plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, str]) -> Comparison:
     """Compute all statistics from the logits that the runs left.
 
     Args:
         plan: The plan; its finished cells are read.
-        data: Data set to its rows.
+        data: Cell to its rows; the test rows of a data set are the same for all.
         failed: Runs that did not come to their end.
 
     Returns:
@@ -134,17 +136,18 @@ def gather(plan: Plan, data: Mapping[str, LabelledData], failed: Mapping[str, st
     yardsticks, unseen, counts, environment = {}, {}, {}, _environment()
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         here = [cell for cell in cells if cell.dataset == dataset]
-        rows += _rows(plan, here, data[dataset])
+        shared = data[here[0]]
+        rows += _rows(plan, here, shared)
         results = {cell: json.loads((cell.folder / RESULTS_FILE).read_text()) for cell in here}
         cost[dataset] = {
             loss: _medians([results[c]["training"] for c in here if c.loss == loss])
             for loss in dict.fromkeys(cell.loss for cell in here)
         }
         environment |= next(iter(results.values()))["versions"]
-        yardsticks[dataset] = _yardsticks(plan.output_dir / here[0].folder.parts[-3], data[dataset])
-        unseen[dataset] = _unseen(data[dataset])
-        counts[dataset] = {name: len(rows_) for name, rows_ in data[dataset].splits.items()}
-        counts[dataset] |= {"labels": data[dataset].label_space.num_labels}
+        yardsticks[dataset] = _yardsticks(here[0].folder.parents[1], shared)
+        unseen[dataset] = _unseen(shared)
+        counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
+        counts[dataset] |= {"labels": shared.label_space.num_labels}
     settings = {str(cell): render_config(cell.arguments) for cell in cells}
     return Comparison(
         plan.reference, plan.metrics, tuple(rows), yardsticks, cost, unseen, counts, dict(failed),
@@ -154,7 +157,7 @@ def gather(plan: Plan, data: Mapping[str, LabelledData], failed: Mapping[str, st
 
 def _rows(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
     groups = split_into_groups(data.targets("train"))
-    decided: dict[tuple[str, str], list[Bools]] = {}
+    decided: dict[tuple[str, str], dict[int, Bools]] = {}
     metrics: dict[tuple[str, str], list[dict[str, float]]] = {}
     seeds: dict[str, list[int]] = {}
     truth = data.targets("test")
@@ -162,14 +165,18 @@ def _rows(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
         with np.load(cell.folder / LOGITS_FILE) as stored:
             logits, validation = stored["test_logits"], stored["validation_logits"]
         rules = fit_rules(validation, data.targets("validation"), metric=plan.threshold_metric)
+        if not LOSSES[cell.arguments[2].loss].decides_at_zero:
+            rules["own"] = rules["global"]  # the offset that the run fitted too
         seeds.setdefault(cell.loss, []).append(cell.seed)
         for name, rule in rules.items():
-            decided.setdefault((cell.loss, name), []).append(rule.apply(logits))
+            decided.setdefault((cell.loss, name), {})[cell.seed] = rule.apply(logits)
             found = evaluate_rule(logits, truth, rule, groups)
             metrics.setdefault((cell.loss, name), []).append(found)
-    names = {f"{loss} / {rule}": runs for (loss, rule), runs in decided.items()}
+    # Pairs share the seed: only seeds that came to their end for all losses count here.
+    paired = sorted(set.intersection(*(set(runs) for runs in decided.values())))
+    names = {f"{a} / {b}": [runs[seed] for seed in paired] for (a, b), runs in decided.items()}
     differences: dict[str, dict[str, Interval]] = {}
-    if f"{plan.reference} / own" in names:
+    if paired and f"{plan.reference} / own" in names:
         differences = paired_bootstrap(
             names, truth, reference=f"{plan.reference} / own", resamples=plan.resamples
         )
@@ -190,19 +197,28 @@ def _rows(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
 def _medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     medians: dict[str, float | None] = {}
     for name in COST:
-        values = [run[name] for run in runs if run.get(name) is not None]
+        # The seconds of a run that went on are those of its last part alone.
+        whole = [run for run in runs if name != "seconds" or run.get("resumed_from") is None]
+        values = [run[name] for run in whole if run.get(name) is not None]
         medians[name] = statistics.median(values) if values else None
     return medians
 
 
 def _yardsticks(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]:
-    """Fitted once a data set and kept, since the SVM takes a while on many labels."""
+    """Fitted once for the same rows and kept, since the SVM takes a while on many labels."""
     path = folder / YARDSTICKS_FILE
+    content = hashlib.sha256()
+    for split in ("train", "test"):
+        content.update(json.dumps(data.texts(split)).encode())
+        content.update(data.targets(split).tobytes())
     if path.is_file():
-        stored: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-        return stored
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored.get("rows") == content.hexdigest():
+            kept: dict[str, dict[str, float]] = stored["metrics"]
+            return kept
     metrics = compute_yardsticks(data)
-    path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"rows": content.hexdigest(), "metrics": metrics}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
     return metrics
 
 

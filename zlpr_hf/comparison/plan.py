@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from zlpr_hf.argument_checks import check_choices, check_metric
+from zlpr_hf.argument_checks import check_choices
 from zlpr_hf.arguments import Arguments, parse_arguments
 from zlpr_hf.errors import InputError
 from zlpr_hf.thresholds import LABEL_METRICS
@@ -115,14 +116,27 @@ def read_plan(
             f"got {threshold_metric!r}"
         )
     metrics = content.get("metrics", list(COLUMNS))
-    for name in metrics:
-        check_metric(f"{path}: metrics", str(name), set(), 100)
+    if not isinstance(metrics, list) or not metrics:
+        raise InputError(f"{path}: metrics: expected a list of metrics, got {metrics!r}")
+    calibration = sorted({"brier", "ece"} & set(map(str, metrics)))
+    if calibration:
+        raise InputError(
+            f"{path}: metrics: {calibration[0]} reads logits as ZLPR's, which the other losses' "
+            "are not; expected decision or ranking metrics"
+        )
     resamples = content.get("resamples", 1000)
     if type(resamples) is not int or resamples < 100:
         raise InputError(f"{path}: resamples: expected 100 or more, got {resamples!r}")
     folder = Path(output_dir or str(content.get("output_dir", f"out/compare/{path.stem}")))
     common = _settings(path, "settings", content.get("settings") or {})
     last = _settings(path, "the command line", overrides or {})
+    for where, settings in (("settings", common), ("the command line", last), *datasets.items()):
+        if "loss" in settings:
+            raise InputError(f"{path}: {where}: loss is what is compared; see losses")
+    for loss, settings in losses.items():
+        erased = sorted(set(settings) & set(last))
+        if erased:
+            raise InputError(f"{path}: {erased[0]} is set for {loss!r}, not on the command line")
     cells = []
     for dataset, of_dataset in datasets.items():
         for seed in seeds:
@@ -194,7 +208,8 @@ def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) ->
         elif value is not None:
             # YAML reads the "no" of "save_strategy: no" as a truth value.
             no = value is False and name.endswith("_strategy")
-            argv.append(f"--{name}={'no' if no else value}")
+            plain = json.dumps(value) if isinstance(value, dict) else value
+            argv.append(f"--{name}={'no' if no else plain}")
     try:
         arguments = parse_arguments(argv)
         check_choices(*arguments)

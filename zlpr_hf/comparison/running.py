@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+import torch
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
-from zlpr_hf.argument_checks import check_best_metric
-from zlpr_hf.arguments import DataArguments, render_config
+from zlpr_hf.argument_checks import check_best_metric, check_metric
+from zlpr_hf.arguments import render_config
 from zlpr_hf.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
 from zlpr_hf.comparison.gathering import Comparison, gather
 from zlpr_hf.comparison.plan import Cell, Plan
@@ -28,8 +31,8 @@ Say = Callable[[str], None]
 def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
     """Run what is not finished yet, then compute the statistics and write them.
 
-    All settings and data are checked before the first run. A run that fails, say because its loss
-    diverged, does not end the others.
+    All settings and data are checked before the first run. With a single process, a run that
+    fails, say because its loss diverged or memory ran out, does not end the others.
 
     Args:
         plan: From :func:`zlpr_hf.comparison.plan.read_plan`.
@@ -39,24 +42,31 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
         All numbers, the same as in ``output_dir``; None on other processes than the main one.
 
     Raises:
-        InputError: If data or settings are wrong, or a finished run had other settings.
+        InputError: If data or settings are wrong, or a run was begun with other settings.
     """
     is_main = PartialState().is_main_process
     tell: Say = say if is_main else lambda text: None
     pending = [cell for cell in plan.cells if not is_finished(cell)]
-    data = {cell.dataset: load_data(_data_arguments(cell)) for cell in _first_cells(plan)}
-    for cell in pending:
-        _check(cell, data[cell.dataset])
+    data = _load(plan)
+    for cell in plan.cells:
+        if cell not in pending:
+            _check_same_rows(cell, data[cell])
+    _check(plan, data)
     failed: dict[str, str] = {}
     spent: list[float] = []
     for number, cell in enumerate(pending, start=1):
         tell(f"\n[{number}/{len(pending)}] {cell}{_time_left(spent, len(pending) - number + 1)}")
         started = time.monotonic()
         try:
-            finetune(*cell.arguments, data=data[cell.dataset], say=lambda text: None)
-        except InputError as error:
-            failed[str(cell)] = str(error)
-            tell(f"failed: {error}")
+            AcceleratorState._reset_state()  # cells may differ in precision
+            finetune(*cell.arguments, data=data[cell], say=lambda text: None)
+        except (InputError, RuntimeError, ValueError) as error:
+            if PartialState().num_processes > 1:
+                raise  # the other processes wait for this one
+            failed[str(cell)] = " ".join(str(error).split())[:300]
+            tell(f"failed: {failed[str(cell)]}")
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
         spent.append(time.monotonic() - started)
         gc.collect()
         if is_main and not plan.keep_models:
@@ -97,9 +107,9 @@ def is_finished(cell: Cell) -> bool:
         True if its numbers can be read.
 
     Raises:
-        InputError: If it was run with other settings.
+        InputError: If it was run, or begun, with other settings.
     """
-    if not all((cell.folder / name).is_file() for name in (RESULTS_FILE, LOGITS_FILE)):
+    if not (cell.folder / CONFIG_FILE).is_file():
         return False
     before = (cell.folder / CONFIG_FILE).read_text(encoding="utf-8").splitlines()
     now = render_config(cell.arguments).splitlines()
@@ -109,27 +119,51 @@ def is_finished(cell: Cell) -> bool:
             f"{cell.folder}: was run with other settings ({'; '.join(changed[:4])}); choose "
             "another --output_dir, or remove that folder to run it again"
         )
-    return True
+    return all((cell.folder / name).is_file() for name in (RESULTS_FILE, LOGITS_FILE))
 
 
-def _first_cells(plan: Plan) -> list[Cell]:
-    """One cell a data set: all its cells read the same data."""
-    return list({cell.dataset: cell for cell in reversed(plan.cells)}.values())
+def _load(plan: Plan) -> dict[Cell, LabelledData]:
+    """The data of every cell, each different data set once; a loss may train on other rows."""
+    loaded: dict[str, LabelledData] = {}
+    data: dict[Cell, LabelledData] = {}
+    for cell in plan.cells:
+        key = repr(cell.arguments[1])
+        if key not in loaded:
+            loaded[key] = load_data(cell.arguments[1])
+        data[cell] = loaded[key]
+    for dataset in plan.datasets:
+        first, *others = [data[cell] for cell in plan.cells if cell.dataset == dataset]
+        for split in ("validation", "test"):
+            for other in others:
+                if other is not first and other.texts(split) != first.texts(split):
+                    raise InputError(f"{dataset}: all losses must share its {split} rows")
+    return data
 
 
-def _data_arguments(cell: Cell) -> DataArguments:
-    return cell.arguments[1]
+def _check_same_rows(cell: Cell, data: LabelledData) -> None:
+    with np.load(cell.folder / LOGITS_FILE) as stored:
+        for split in ("validation", "test"):
+            if not np.array_equal(stored[f"{split}_targets"], data.targets(split), equal_nan=True):
+                raise InputError(
+                    f"{cell.folder}: was run on other {split} rows than the data has now; remove "
+                    "that folder to run it again"
+                )
 
 
-def _check(cell: Cell, data: LabelledData) -> None:
-    model_args, _, training_args = cell.arguments
-    try:
-        check_best_metric(training_args, data.label_space.num_labels)
-        build_loss(training_args.loss, train_targets=data.targets("train"))
-        if model_args.teacher_model_name_or_path:
-            Teacher.load(model_args.teacher_model_name_or_path, data.label_space)
-    except InputError as error:
-        raise InputError(f"{cell.dataset}, {cell.loss}: {error}") from error
+def _check(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:
+    """What only the data can tell, once for each loss on each data set."""
+    for cell in {(cell.dataset, cell.loss): cell for cell in plan.cells}.values():
+        model_args, _, training_args = cell.arguments
+        num_labels = data[cell].label_space.num_labels
+        for name in plan.metrics:
+            check_metric(f"{cell.dataset}: metrics", name, set(), num_labels)
+        try:
+            check_best_metric(training_args, num_labels)
+            build_loss(training_args.loss, train_targets=data[cell].targets("train"))
+            if model_args.teacher_model_name_or_path:
+                Teacher.load(model_args.teacher_model_name_or_path, data[cell].label_space)
+        except InputError as error:
+            raise InputError(f"{cell.dataset}, {cell.loss}: {error}") from error
 
 
 def _time_left(spent: list[float], cells: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zlpr_hf.comparison.gathering import Comparison
+from zlpr_hf.comparison.gathering import Comparison, Row
 from zlpr_hf.comparison.statistics import GROUPS, PAIRED_METRICS
 
 TABLE_FILE = "comparison.md"
@@ -16,7 +16,9 @@ Test rows; mean over {seeds} of training ± standard deviation over them. *Own r
 `lsep` and `bp_mll`, which have none, one offset fitted on validation. Tuned offsets maximise
 {metric} on validation. Head, middle and tail are the labels by frequency in training, a third each:
 their macro-F1. Differences are from `{reference}` under its own rule, with the 95 % interval of a
-paired bootstrap over test rows, **bold** where it excludes zero."""
+paired bootstrap over test rows, **bold** where it excludes zero; of a hundred such intervals about
+five exclude it by chance. Offsets for `powerset` are for study: no saved model can carry them. Peak
+memory on a processor is that of the whole process, with what earlier runs left."""
 
 
 def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
@@ -64,13 +66,18 @@ def _quality(comparison: Comparison, dataset: str) -> str:
         cells = [f"{metrics[c]:.3f}" if c in metrics else "" for c in columns]
         lines.append([name, "", *cells, ""])
     for row in comparison.of(dataset):
-        cells = [
-            f"{row.mean[name]:.3f}" + ("" if row.std is None else f" ± {row.std[name]:.3f}")
-            for name in columns
-        ]
+        cells = [_mean_and_spread(row, name) for name in columns]
         groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
-        lines.append([row.loss, RULE_NAMES[row.rule], *cells, groups])
+        fewer = len(row.seeds) < max(len(other.seeds) for other in comparison.rows)
+        loss = f"{row.loss} (seeds {', '.join(map(str, row.seeds))})" if fewer else row.loss
+        lines.append([loss, RULE_NAMES[row.rule], *cells, groups])
     return _markdown(lines)
+
+
+def _mean_and_spread(row: Row, metric: str) -> str:
+    if metric not in row.mean:  # a ranking metric where no row could be ranked
+        return ""
+    return f"{row.mean[metric]:.3f}" + ("" if row.std is None else f" ± {row.std[metric]:.3f}")
 
 
 def _differences(comparison: Comparison, dataset: str) -> str:
