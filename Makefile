@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test quick check clean
+.PHONY: help quickstart compare test quick check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,6 +18,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 quickstart: $(VENV)/installed ## train on real text (cwe, MiniLM) and print the numbers: minutes on two cores
 	$(BIN)/python train.py configs/quickstart.yaml --overwrite_output_dir true
+
+compare: $(VENV)/installed ## four losses on the same text, two seeds, with statistics: a quarter of an hour
+	$(BIN)/zlpr compare configs/compare/quickstart.yaml
 
 test: $(VENV)/installed ## everything that must hold, doctests and notebooks too
 	$(BIN)/python -m pytest
