@@ -2,7 +2,10 @@
 
 import json
 import math
+import re
+import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +61,25 @@ def test_written_results_are_of_this_script() -> None:
             assert len(metrics["f1_micro"]) == len(DRAWS)
             counts = [value * SIZES[2] for value in metrics["subset_accuracy"]]
             assert counts == pytest.approx([round(count) for count in counts], abs=1e-6)
+
+
+def numbers(value: Any) -> set[str]:
+    """All numbers of a JSON value, and the mean of a list of them, with three decimals."""
+    if isinstance(value, dict):
+        return set().union(*map(numbers, value.values()))
+    if isinstance(value, list):
+        numeric = [x for x in value if isinstance(x, (int, float))]
+        mean = {f"{statistics.mean(numeric):.3f}"} if numeric else set()
+        return mean.union(*map(numbers, value))
+    return {f"{value:.3f}"} if isinstance(value, (int, float)) else set()
+
+
+def test_the_page_quotes_the_files() -> None:
+    page = (MADE.parents[1] / "docs" / "label_dependence.md").read_text()
+    quoted = set(re.findall(r"\b[01]\.\d{3}\b", page))
+    files = [json.loads((MADE / f"{n}.json").read_text()) for n in ("exact", "learned", "cost")]
+    assert len(quoted) > 20
+    assert quoted <= set().union(*map(numbers, files))
 
 
 def test_kept_bytes_counts_a_tensor_once() -> None:
