@@ -19,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: $(VENV)/installed ## train on real text (cwe, MiniLM) and print the numbers: minutes on two cores
 	$(BIN)/python train.py configs/quickstart.yaml --overwrite_output_dir true
 
-compare: $(VENV)/installed ## four losses on the same text, two seeds, with statistics: a quarter of an hour
+compare: $(VENV)/installed ## four losses on the same text, two seeds, with statistics: 19 minutes on one core
 	$(BIN)/zlpr compare configs/compare/quickstart.yaml
 
 test: $(VENV)/installed ## everything that must hold, doctests and notebooks too

@@ -22,6 +22,19 @@ torch.set_num_threads(1)  # tiny models: a second thread only waits for the firs
 WORDS = [*COLOURS, *OTHERS]
 
 
+def check_refused(
+    argv: list[str], folder: Path, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``train.py`` ends with one line that says why, and has written nothing."""
+    from train import main
+
+    assert main([*argv, f"--output_dir={folder}"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not folder.exists()
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]

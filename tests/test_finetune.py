@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
+from tests.conftest import check_refused
 from train import main
 from zlpr_hf import InputError, Thresholds, finetune
 from zlpr_hf.arguments import parse_arguments
@@ -199,9 +200,4 @@ def test_wrong_arguments_are_one_line_and_write_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = tmp_path / "out"
-    assert main([*command, f"--output_dir={folder}", *options]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert message in lines[0]
-    assert not folder.exists()
+    check_refused([*command, *options], tmp_path / "out", message, capsys)

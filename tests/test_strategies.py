@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from train import main
+from tests.conftest import check_refused
 from zlpr_hf import InputError, LabelSets, Report, finetune, powerset_label_scores
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.loading import load_data
@@ -180,12 +180,7 @@ def test_wrong_settings_are_one_line_before_training(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = tmp_path / "out"
-    assert main([*command, f"--output_dir={folder}", *options]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert message in lines[0]
-    assert not folder.exists()
+    check_refused([*command, *options], tmp_path / "out", message, capsys)
 
 
 def test_a_teacher_of_other_labels_or_without_probabilities(run: Run, rows_file: Path) -> None:
