@@ -2,15 +2,12 @@
 
 import sys
 
-from zlpr_hf.cli import train
+from zlpr_hf.cli import main as zlpr
 
 
 def main(argv: list[str]) -> int:
-    return train(argv, program=[sys.executable, *sys.argv[:1]])
+    return zlpr(["train", *argv], program=[sys.executable, *sys.argv[:1]])
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:  # while the libraries were still loading
-        sys.exit(130)
+    sys.exit(main(sys.argv[1:]))

@@ -277,13 +277,6 @@ def test_a_failing_run_does_not_end_the_others(
     assert all(row.std is None for row in comparison.rows)
 
 
-def test_unknown_commands_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["comprae"]) == 2
-    assert "expected one of train, compare, got 'comprae'" in capsys.readouterr().err
-    assert main(["--help"]) == 0
-    assert "zlpr compare configs/compare/quickstart.yaml" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "compare").glob("*.yaml")))
 def test_the_plans_of_the_repository_are_valid(path: Path) -> None:
     plan = read_plan(path)

@@ -1,0 +1,352 @@
+"""Classifier: a trained model with its tokenizer and its rule, ready to decide about texts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.modeling import classification_head, load_tokenizer, resolve_model_path
+from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
+from zlpr_hf.powerset import LabelSets, powerset_label_scores
+from zlpr_hf.thresholds import Thresholds
+
+logger = logging.getLogger(__name__)
+
+Backend = Literal["auto", "torch", "onnxruntime"]
+LongTexts = Literal["max", "mean", "cut"]
+Texts = Sequence[tuple[str, ...]]
+"""A text a row, or two for pairs."""
+
+OVERLAP = 4
+"""Windows overlap by this part of their length: a quarter."""
+LARGEST_CUT = 1e4
+"""Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What a checkpoint says about texts: the same from Python, a pipeline, a file or a page.
+
+    Args:
+        model: A sequence classifier, of torch or of ONNX Runtime; in evaluation mode.
+        tokenizer: Its tokenizer; ``model_max_length`` is the length of a window.
+        label_space: The labels.
+        thresholds: Limits on the number of labels; offsets are in the model's bias.
+        label_sets: For a powerset model: what its outputs stand for.
+    """
+
+    model: PreTrainedModel | OnnxModel
+    tokenizer: PreTrainedTokenizerBase
+    label_space: LabelSpace
+    thresholds: Thresholds
+    label_sets: LabelSets | None
+
+    @classmethod
+    def load(
+        cls, name: str, *, backend: Backend = "auto", revision: str | None = None
+    ) -> Classifier:
+        """Load a trained model.
+
+        Args:
+            name: Folder or Hub id of a classifier; an exported ONNX folder too.
+            backend: ``torch``, ``onnxruntime``, or ``auto``: what the folder holds, torch first.
+            revision: Branch, tag or commit on the Hub.
+
+        Returns:
+            The classifier, on the accelerator if there is one.
+
+        Raises:
+            InputError: If there is no such model, or it is no multi-label classifier.
+        """
+        if backend not in get_args(Backend):
+            raise InputError(f"backend: expected {' or '.join(get_args(Backend))}, got {backend!r}")
+        path = resolve_model_path(name)
+        if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
+            raise InputError(f"{name}: this folder holds no model (config.json)")
+        exported = (Path(path) / ONNX_FILE).is_file()
+        whole = (Path(path) / "model.safetensors").is_file()
+        tokenizer = load_tokenizer(name, revision=revision)
+        if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
+            return cls.of(OnnxModel.load(path), tokenizer)
+        return cls.of(_load_torch(name, path, revision), tokenizer)
+
+    @classmethod
+    def of(
+        cls, model: PreTrainedModel | OnnxModel, tokenizer: PreTrainedTokenizerBase
+    ) -> Classifier:
+        """Wrap a model that is loaded already; offsets that its configuration stores are folded in.
+
+        Args:
+            model: As for the class.
+            tokenizer: As for the class.
+
+        Returns:
+            The classifier.
+
+        Raises:
+            InputError: If the model is no multi-label classifier.
+        """
+        config: Any = model.config
+        stored = getattr(config, "zlpr", None) or {}
+        if "label_sets" in stored:
+            label_sets = LabelSets.from_config(config)
+            return cls(
+                model, tokenizer, LabelSpace(tuple(stored["labels"])), Thresholds(), label_sets
+            )
+        if config.problem_type != "multi_label_classification":
+            raise InputError(
+                f"{config.name_or_path or 'the model'}: expected a multi-label classifier, "
+                f"got problem_type {config.problem_type}"
+            )
+        thresholds = Thresholds.from_config(config)
+        if thresholds.offsets:
+            if isinstance(model, OnnxModel):
+                raise InputError("an exported model has its offsets in the bias; export it again")
+            thresholds = thresholds.fold_into(classification_head(model), config)
+        return cls(model, tokenizer, LabelSpace.from_config(config), thresholds, None)
+
+    @torch.inference_mode()
+    def compute_logits(
+        self,
+        texts: Texts,
+        *,
+        batch_size: int = 32,
+        long_texts: LongTexts = "max",
+        progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Logits of texts: a label applies where its logit is above zero.
+
+        Texts are read longest first, so that batches hold little padding.
+
+        Args:
+            texts: One text a row, or two for pairs.
+            batch_size: Windows at a time.
+            long_texts: A text longer than the model was trained on is read in windows that overlap;
+                a label's logit is the largest of them (``max``: it applies where it applies
+                anywhere) or their ``mean``. ``cut`` reads the first window only.
+            progress: Whether to show a bar.
+
+        Shape:
+            Result: ``(N, L)``.
+
+        Returns:
+            Logits in float32, in the order of the texts; of a powerset model differences of
+            max-marginals, for which zero is the boundary too.
+
+        Raises:
+            InputError: If an option is none of those there are.
+        """
+        if long_texts not in get_args(LongTexts):
+            raise InputError(
+                f"long_texts: expected {', '.join(get_args(LongTexts))}, got {long_texts!r}"
+            )
+        if batch_size < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        windows, rows = self._windows(texts, cut=long_texts == "cut")
+        lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
+        order = np.argsort(-lengths, kind="stable")
+        found = np.empty((len(windows), self.label_space.num_labels), np.float32)
+        starts = range(0, len(order), batch_size)
+        for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
+            chosen = order[start : start + batch_size]
+            batch = self.tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
+            outputs: Any = self.model(**batch.to(self.model.device))
+            logits = outputs.logits.float()
+            if self.label_sets is not None:
+                members = self.label_sets.members().to(logits.device)
+                logits = powerset_label_scores(logits, members)
+            found[chosen] = logits.cpu().numpy()
+        return _gathered(found, rows, len(texts), long_texts)
+
+    def count_long(self, texts: Texts) -> int:
+        """Number of texts that are longer than a window.
+
+        Args:
+            texts: As for :meth:`compute_logits`.
+        """
+        _, rows = self._windows(texts, cut=False)
+        return int((np.bincount(rows, minlength=len(texts)) > 1).sum())
+
+    def _windows(
+        self, texts: Texts, *, cut: bool
+    ) -> tuple[list[dict[str, list[int]]], NDArray[np.intp]]:
+        """Model inputs of all windows without padding, and the row that each belongs to."""
+        limit = self.tokenizer.model_max_length
+        windows: list[dict[str, list[int]]] = []
+        rows: list[int] = []
+        for truncation, chosen in self._truncations(texts, cut).items():
+            columns = [list(column) for column in zip(*(texts[row] for row in chosen), strict=True)]
+            overflow = truncation is not True
+            found = self.tokenizer(
+                *columns,
+                truncation=truncation,
+                max_length=limit,
+                stride=limit // OVERLAP if overflow else 0,
+                return_overflowing_tokens=overflow,
+                verbose=False,
+            )
+            mapping = found.pop("overflow_to_sample_mapping", range(len(chosen)))
+            rows += [chosen[index] for index in mapping]
+            names = [name for name in self.tokenizer.model_input_names if name in found]
+            windows += [
+                dict(zip(names, values, strict=True))
+                for values in zip(*(found[name] for name in names), strict=True)
+            ]
+        return windows, np.asarray(rows, dtype=np.intp)
+
+    def _truncations(self, texts: Texts, cut: bool) -> dict[str | bool, list[int]]:
+        """Which side of each row is read in windows: of a pair the longer one."""
+        if not texts:
+            return {}
+        if cut or not self.tokenizer.is_fast:
+            if not cut:
+                logger.warning("long texts are cut: windows need a fast tokenizer")
+            return {True: list(range(len(texts)))}
+        if len(texts[0]) == 1:
+            return {"only_first": list(range(len(texts)))}
+        chosen: dict[str | bool, list[int]] = {}
+        limit = self.tokenizer.model_max_length
+        # A window must hold the shorter text whole, and more than what it shares with the next.
+        room = limit - limit // OVERLAP - self.tokenizer.num_special_tokens_to_add(pair=True)
+        for row, (first, second) in enumerate(texts):
+            lengths = [
+                len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+                for text in (first, second)
+            ]
+            side: str | bool = "only_first" if lengths[0] > lengths[1] else "only_second"
+            chosen.setdefault(side if min(lengths) < room else True, []).append(row)
+        if True in chosen:
+            logger.warning("%d pairs are cut: both texts are long", len(chosen[True]))
+        return chosen
+
+    def decide(
+        self,
+        logits: Any,
+        *,
+        threshold: float = 0.5,
+        top_k: int | None = None,
+        min_labels: int | None = None,
+    ) -> NDArray[np.bool_]:
+        """Which labels are predicted.
+
+        Args:
+            logits: From :meth:`compute_logits`.
+            threshold: Smallest score, ``sigmoid(2 logit)``; 0.5 is the rule ``logit > 0``, 0 takes
+                every label.
+            top_k: At most so many labels; None for what the model's own limit says.
+            min_labels: At least so many, the best ones; None likewise.
+
+        Shape:
+            logits: ``(N, L)``. Result: ``(N, L)``.
+
+        Returns:
+            True where a label is predicted.
+
+        Raises:
+            InputError: If a value is out of range.
+        """
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold: expected a score from 0 to 1, got {threshold}")
+        with np.errstate(divide="ignore"):
+            cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
+        offset = float(np.clip(cut / 2, -LARGEST_CUT, LARGEST_CUT))
+        most = self.thresholds.max_labels if top_k is None else top_k
+        least = self.thresholds.min_labels if min_labels is None else min_labels
+        offsets = (offset,) * self.label_space.num_labels if offset else ()
+        try:
+            rule = Thresholds(offsets, least, most)
+        except ValueError as error:
+            raise InputError(f"top_k, min_labels: {error}") from error
+        return rule.apply(logits)
+
+    def label_sets_of(
+        self, logits: Any, predictions: NDArray[np.bool_]
+    ) -> list[list[dict[str, Any]]]:
+        """Predicted labels with their scores, best first.
+
+        Args:
+            logits: From :meth:`compute_logits`.
+            predictions: From :meth:`decide`.
+
+        Returns:
+            One list a row of ``{"label": name, "score": sigmoid(2 logit)}``. For a model trained
+            with ZLPR the score is the probability that the loss fits; for others it ranks only.
+        """
+        scores = compute_scores(logits)
+        found: list[list[dict[str, Any]]] = []
+        for row, row_scores, chosen in zip(np.asarray(logits), scores, predictions, strict=True):
+            ids = np.flatnonzero(chosen)
+            ids = ids[np.argsort(-row[ids], kind="stable")]
+            found.append(
+                [
+                    {"label": self.label_space.names[index], "score": float(row_scores[index])}
+                    for index in ids
+                ]
+            )
+        return found
+
+
+def compute_scores(logits: Any) -> NDArray[np.float64]:
+    """``sigmoid(2 logit)``, the score of a label; 0.5 where the logit is zero.
+
+    Args:
+        logits: Of any shape.
+
+    Returns:
+        Scores of the same shape, in float64.
+
+    Example:
+        >>> compute_scores([0.0, -1e4]).tolist()
+        [0.5, 0.0]
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(-2 * values))
+    return scores
+
+
+def _gathered(
+    found: NDArray[np.float32], rows: NDArray[np.intp], count: int, how: LongTexts
+) -> NDArray[np.float32]:
+    """Logits of texts from those of their windows."""
+    if how == "mean":
+        sums = np.zeros((count, found.shape[1]), np.float32)
+        np.add.at(sums, rows, found)
+        sums /= np.bincount(rows, minlength=count)[:, None]
+        return sums
+    logits = np.full((count, found.shape[1]), -np.inf, np.float32)
+    np.maximum.at(logits, rows, found)
+    return logits
+
+
+def _load_torch(name: str, path: str, revision: str | None) -> PreTrainedModel:
+    options = {} if revision is None else {"revision": revision}
+    try:
+        # The configuration of an adapter is its own: labels, depth; not that of its encoder.
+        config = AutoConfig.from_pretrained(path, **options)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            path, config=config, dtype=torch.float32, use_safetensors=True, **options
+        )
+    except (OSError, SafetensorError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model {name!r} could not be loaded: {reason}") from error
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded

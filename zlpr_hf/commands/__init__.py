@@ -1,0 +1,1 @@
+"""The commands of ``zlpr``, a module each: ``run(argv, program)``."""
