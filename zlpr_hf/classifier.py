@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import (
     AutoConfig,
@@ -45,7 +46,7 @@ class Classifier:
     """What a checkpoint says about texts: the same from Python, a pipeline, a file or a page.
 
     Args:
-        model: A sequence classifier, of torch or of ONNX Runtime; in evaluation mode.
+        model: A sequence classifier, of torch or of ONNX Runtime; put into evaluation mode.
         tokenizer: Its tokenizer; ``model_max_length`` is the length of a window.
         label_space: The labels.
         thresholds: Limits on the number of labels; offsets are in the model's bias.
@@ -103,6 +104,8 @@ class Classifier:
         Raises:
             InputError: If the model is no multi-label classifier.
         """
+        if isinstance(model, PreTrainedModel):
+            nn.Module.eval(model)
         config: Any = model.config
         stored = getattr(config, "zlpr", None) or {}
         if "label_sets" in stored:
@@ -348,5 +351,5 @@ def _load_torch(name: str, path: str, revision: str | None) -> PreTrainedModel:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    loaded: PreTrainedModel = model.to(device).eval()
+    loaded: PreTrainedModel = model.to(device)
     return loaded

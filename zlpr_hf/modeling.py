@@ -88,12 +88,22 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
             f"model {name!r}: its tokenizer knows {len(tokenizer)} tokens, the encoder "
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
+    limit_to_positions(tokenizer, config)
+    return tokenizer
+
+
+def limit_to_positions(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
+    """Keep a tokenizer from making inputs that are longer than its model can number.
+
+    Args:
+        tokenizer: Its ``model_max_length`` is lowered where it is above that.
+        config: The model's configuration.
+    """
     positions: int = getattr(config, "max_position_embeddings", 0)
     if positions > 0:
         # RoBERTa and its kin number positions from padding_idx + 1 on.
         reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions - reserved)
-    return tokenizer
 
 
 def load_model(
