@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,6 +178,23 @@ class Classifier:
                 logits = powerset_label_scores(logits, members)
             found[chosen] = logits.cpu().numpy()
         return _gathered(found, rows, len(texts), long_texts)
+
+    def fingerprint(self) -> str:
+        """What tells this model's logits from those of another: its configuration and weights.
+
+        Returns:
+            A hexadecimal digest.
+        """
+        config: Any = self.model.config
+        content = hashlib.sha256(config.to_json_string().encode())
+        content.update(str(self.tokenizer.model_max_length).encode())
+        if isinstance(self.model, OnnxModel):
+            content.update(b"onnxruntime")
+        else:
+            for name, value in self.model.state_dict().items():
+                content.update(name.encode())
+                content.update(value.cpu().flatten().view(torch.uint8).numpy())
+        return content.hexdigest()
 
     def count_long(self, texts: Texts) -> int:
         """Number of texts that are longer than a window.

@@ -1,0 +1,165 @@
+"""Labelling: a whole file through a classifier, in order, in parts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.reading import BadRow, Row, RowReader
+from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
+from zlpr_hf.classifier import Classifier, LongTexts
+from zlpr_hf.errors import InputError
+
+PART_ROWS = 1024
+PART_CELLS = 4_000_000
+"""With many labels a part has fewer rows, so that its logits stay within some megabytes."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How texts are read and labels chosen; see :class:`zlpr_hf.classifier.Classifier`."""
+
+    threshold: float = 0.5
+    top_k: int | None = None
+    min_labels: int | None = None
+    long_texts: LongTexts = "max"
+    batch_size: int = 32
+    strict: bool = False
+
+    def check(self, classifier: Classifier) -> None:
+        """Refuse values that are out of range, before anything is read.
+
+        Args:
+            classifier: The model.
+
+        Raises:
+            InputError: With what was expected.
+        """
+        _labelled(classifier, [], self, ())
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the rows of a run: read in all, bad ones, and those done by an earlier run."""
+
+    rows: int
+    bad: int
+    earlier: int
+
+
+def label_file(
+    classifier: Classifier,
+    reader: RowReader,
+    writer: RowWriter,
+    output: PartedFile,
+    how: Labelling,
+) -> Counts:
+    """Label a file; a run that was killed is gone on with, and ends with the same file.
+
+    Args:
+        classifier: The model.
+        reader: The input.
+        writer: The format of the output.
+        output: The output. Bad rows end up beside it, in ``FILE.bad.jsonl``, with the reason.
+        how: Options.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        InputError: With ``strict``, at the first bad row; nothing stays then.
+    """
+    size = part_rows(classifier)
+    rows = iter(reader)
+    done = output.open()
+    earlier = sum(1 for _ in islice(rows, done * size))
+    count = earlier
+    with tqdm(desc="label", unit=" rows", initial=earlier, dynamic_ncols=True) as bar:
+        while chunk := list(islice(rows, size)):
+            good, bad = _separated(chunk)
+            if bad and how.strict:
+                output.discard()
+                raise InputError(f"{reader.origin}, row {bad[0].number}: {bad[0].reason}")
+            labelled = _labelled(classifier, good, how, writer.logit_columns)
+            output.add(writer.render(labelled), [asdict(each) for each in bad])
+            bar.update(len(chunk))
+            count += len(chunk)
+    return Counts(count, output.finish(writer.join), earlier)
+
+
+def label_stream(
+    classifier: Classifier, reader: RowReader, writer: RowWriter, how: Labelling
+) -> Counts:
+    """Label rows and write them to standard output as soon as they are read.
+
+    Args:
+        classifier: The model.
+        reader: The input; from a terminal each line is answered at once.
+        writer: The format of the output.
+        how: Options. Bad rows are named on standard error.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        InputError: With ``strict``, at the first bad row.
+    """
+    interactive = reader.path == "-" and sys.stdin.isatty()
+    size = 1 if interactive else part_rows(classifier)
+    count = bad_count = 0
+    rows, first = iter(reader), True
+    while (chunk := list(islice(rows, size))) or first:
+        good, bad = _separated(chunk)
+        for each in bad:
+            message = f"{reader.origin}, row {each.number}: {each.reason}"
+            if how.strict:
+                raise InputError(message)
+            print(f"left out: {message}", file=sys.stderr)
+        labelled = _labelled(classifier, good, how, writer.logit_columns)
+        sys.stdout.buffer.write(writer.render(labelled, header=first))
+        sys.stdout.buffer.flush()
+        count, bad_count, first = count + len(chunk), bad_count + len(bad), False
+    return Counts(count, bad_count, 0)
+
+
+def part_rows(classifier: Classifier) -> int:
+    """Rows of a part; depends on nothing but the number of labels, so that a run can go on.
+
+    Args:
+        classifier: The model.
+    """
+    return max(64, min(PART_ROWS, PART_CELLS // classifier.label_space.num_labels))
+
+
+def _separated(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
+    good: list[Row] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        (good if isinstance(row, Row) else bad).append(row)  # type: ignore[arg-type]
+    return good, bad
+
+
+def _labelled(
+    classifier: Classifier, rows: Sequence[Row], how: Labelling, logit_columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    logits = classifier.compute_logits(
+        [row.texts for row in rows], batch_size=how.batch_size, long_texts=how.long_texts
+    )
+    predictions = classifier.decide(
+        logits, threshold=how.threshold, top_k=how.top_k, min_labels=how.min_labels
+    )
+    label_sets = classifier.label_sets_of(logits, predictions)
+    labelled = []
+    for row, label_set, values in zip(rows, label_sets, logits.tolist(), strict=True):
+        names = [each["label"] for each in label_set]
+        scores = [each["score"] for each in label_set]
+        # Without the columns of logits, where they are not asked for.
+        columns = zip(logit_columns, values, strict=False)
+        labelled.append({**row.cells, LABELS: names, SCORES: scores, **dict(columns)})
+    return labelled

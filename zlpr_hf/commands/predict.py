@@ -1,0 +1,144 @@
+"""``zlpr predict``: label the texts of a file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from zlpr_hf.bulk.labelling import Counts, Labelling, label_file, label_stream
+from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.reading import RowReader, format_of
+from zlpr_hf.bulk.writing import RowWriter
+from zlpr_hf.classifier import Backend, Classifier, LongTexts
+from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.errors import InputError
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "zlpr predict",
+        description="Label the texts of a file: all its columns are kept, predicted_labels and\n"
+        "predicted_scores are added. A run that was killed goes on where it was.",
+        example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
+    )
+    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    files = parser.add_argument_group("files")
+    files.add_argument("--input", default="-", help="csv, tsv, jsonl, parquet or txt; - for stdin")
+    files.add_argument("--output", default="-", help="likewise; - for stdout")
+    files.add_argument("--input_format", help="csv, tsv, jsonl, parquet or lines (of - : lines)")
+    files.add_argument("--output_format", help="likewise (of - : jsonl)")
+    files.add_argument("--text_column", default="text", help="column of the text (text)")
+    files.add_argument("--text_pair_column", help="column of a second text, for pairs")
+    files.add_argument("--label_delimiter", default=";", help="between labels in a cell (;)")
+    files.add_argument("--logits", action="store_true", help="add the logits of all labels")
+    files.add_argument("--strict", action="store_true", help="stop at a bad row, write nothing")
+    files.add_argument("--overwrite", action="store_true", help="replace an output that is there")
+    rule = parser.add_argument_group("labels")
+    rule.add_argument("--threshold", type=float, default=0.5, help="smallest score (0.5: logit 0)")
+    rule.add_argument("--top_k", type=int, help="at most so many labels")
+    rule.add_argument("--min_labels", type=int, help="at least so many labels")
+    reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--long_texts",
+        default="max",
+        choices=get_args(LongTexts),
+        help="windows of long texts: largest or mean logit, or cut (max)",
+    )
+    reading.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
+    reading.add_argument(
+        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+    )
+    reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
+    return parser
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Label a file.
+
+    Args:
+        argv: As ``zlpr predict --help`` says.
+        program: How the user called the command, for the commands that are printed.
+
+    Returns:
+        0, or 130 if interrupted.
+
+    Raises:
+        InputError: If something is wrong with the input; nothing is written then.
+    """
+    options = _parser().parse_args(argv)
+    input_format = format_of(
+        options.input, options.input_format, option="--input_format", otherwise="lines"
+    )
+    output_format = format_of(
+        options.output, options.output_format, option="--output_format", otherwise="jsonl"
+    )
+    if options.output == "-" and output_format == "parquet":
+        raise InputError("parquet cannot be written to standard output")
+    reader = RowReader(
+        options.input,
+        input_format,
+        text_column=options.text_column,
+        text_pair_column=options.text_pair_column,
+    )
+    how = Labelling(
+        threshold=options.threshold,
+        top_k=options.top_k,
+        min_labels=options.min_labels,
+        long_texts=options.long_texts,
+        batch_size=options.batch_size,
+        strict=options.strict,
+    )
+    classifier = Classifier.load(options.model, backend=options.backend, revision=options.revision)
+    # Once for nothing, so that options that are out of range are found before anything is written.
+    how.check(classifier)
+    writer = RowWriter(
+        output_format,
+        reader.schema,
+        classifier.label_space.names,
+        logits=options.logits,
+        delimiter=options.label_delimiter,
+    )
+    if options.output == "-":
+        label_stream(classifier, reader, writer, how)
+        return 0
+    plan = _plan(options, classifier, how)
+    output = PartedFile(Path(options.output), plan, overwrite=options.overwrite)
+    started = time.monotonic()
+    try:
+        counts = label_file(classifier, reader, writer, output, how)
+    except KeyboardInterrupt:
+        again = shlex.join([*program, *(word for word in argv if word != "--overwrite")])
+        print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
+        return 130
+    _say(counts, output, time.monotonic() - started)
+    return 0
+
+
+def _plan(options: Any, classifier: Classifier, how: Labelling) -> dict[str, Any]:
+    """What the output depends on: parts are gone on with only where all of it is the same."""
+    stamp = None
+    if options.input != "-":
+        found = os.stat(options.input)
+        stamp = [found.st_size, found.st_mtime_ns]
+    names = ("input", "output_format", "text_column", "text_pair_column", "label_delimiter")
+    return {
+        "model": classifier.fingerprint(),
+        "input_stamp": stamp or time.time_ns(),  # standard input cannot be read again
+        "logits": options.logits,
+        **{name: getattr(options, name) for name in names},
+        **asdict(how),
+    }
+
+
+def _say(counts: Counts, output: PartedFile, seconds: float) -> None:
+    rate = (counts.rows - counts.earlier) / max(seconds, 1e-9)
+    earlier = f" ({counts.earlier:,} by an earlier run)" if counts.earlier else ""
+    print(f"{counts.rows:,} rows{earlier}, {rate:,.0f} a second: {output.path}")
+    if counts.bad:
+        print(f"{counts.bad:,} of them left out, with the reason: {output.bad_path}")
