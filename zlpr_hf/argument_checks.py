@@ -8,6 +8,7 @@ import numpy as np
 
 from zlpr_hf.arguments import DataArguments, ModelArguments
 from zlpr_hf.errors import InputError
+from zlpr_hf.lora import SAVE_FORMS
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
@@ -30,6 +31,7 @@ def check_choices(
         ("pooling", model_args.pooling, ("first", "mean")),
         ("head_init", model_args.head_init, ("auto", "random", "label_names")),
         ("tune_thresholds", model_args.tune_thresholds, ("none", "global", "per_label")),
+        ("peft_save", model_args.peft_save, SAVE_FORMS),
         (
             "threshold_metric",
             model_args.threshold_metric,
@@ -39,6 +41,10 @@ def check_choices(
     for name, value, allowed in choices:
         if value not in allowed:
             raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    if model_args.use_peft and model_args.lora_rank < 1:
+        raise InputError(f"lora_rank: expected 1 or more, got {model_args.lora_rank}")
+    if model_args.use_peft and not 0 <= model_args.lora_dropout < 1:
+        raise InputError(f"lora_dropout: expected 0 to below 1, got {model_args.lora_dropout}")
     loss = training_args.loss
     if loss == "powerset" and model_args.tune_thresholds != "none":
         raise InputError(

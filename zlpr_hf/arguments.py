@@ -49,6 +49,17 @@ class ModelArguments:
     teacher_model_name_or_path: str | None = _option(
         None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
     )
+    use_peft: bool = _option(False, "Train low-rank adapters (LoRA) in place of the encoder.")
+    lora_rank: int = _option(8, "Rank of the adapters.")
+    lora_alpha: int = _option(16, "Their updates are scaled by lora_alpha / lora_rank.")
+    lora_dropout: float = _option(0.05, "Dropout on the adapters' inputs.")
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Layers that get an adapter; all linear ones if not given."}
+    )
+    peft_save: str = _option(
+        "merged",
+        "merged (a plain model, loads everywhere) or adapter (small, needs peft and its encoder).",
+    )
     save_logits: bool = _option(
         False, "Write logits and targets of validation and test to logits.npz."
     )

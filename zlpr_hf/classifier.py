@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,23 +22,19 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.lora import load_adapter
 from zlpr_hf.modeling import classification_head, load_tokenizer, resolve_model_path
 from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.powerset import LabelSets, powerset_label_scores
 from zlpr_hf.thresholds import Thresholds
-
-logger = logging.getLogger(__name__)
+from zlpr_hf.windows import Texts, split_into_windows
 
 Backend = Literal["auto", "torch", "onnxruntime"]
 LongTexts = Literal["max", "mean", "cut"]
-Texts = Sequence[tuple[str, ...]]
-"""A text a row, or two for pairs."""
-
-OVERLAP = 4
-"""Windows overlap by this part of their length: a quarter."""
 LARGEST_CUT = 1e4
 """Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
 
@@ -163,7 +160,7 @@ class Classifier:
             )
         if batch_size < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
-        windows, rows = self._windows(texts, cut=long_texts == "cut")
+        windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
         lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
         order = np.argsort(-lengths, kind="stable")
         found = np.empty((len(windows), self.label_space.num_labels), np.float32)
@@ -202,60 +199,8 @@ class Classifier:
         Args:
             texts: As for :meth:`compute_logits`.
         """
-        _, rows = self._windows(texts, cut=False)
+        _, rows = split_into_windows(self.tokenizer, texts, cut=False)
         return int((np.bincount(rows, minlength=len(texts)) > 1).sum())
-
-    def _windows(
-        self, texts: Texts, *, cut: bool
-    ) -> tuple[list[dict[str, list[int]]], NDArray[np.intp]]:
-        """Model inputs of all windows without padding, and the row that each belongs to."""
-        limit = self.tokenizer.model_max_length
-        windows: list[dict[str, list[int]]] = []
-        rows: list[int] = []
-        for truncation, chosen in self._truncations(texts, cut).items():
-            columns = [list(column) for column in zip(*(texts[row] for row in chosen), strict=True)]
-            overflow = truncation is not True
-            found = self.tokenizer(
-                *columns,
-                truncation=truncation,
-                max_length=limit,
-                stride=limit // OVERLAP if overflow else 0,
-                return_overflowing_tokens=overflow,
-                verbose=False,
-            )
-            mapping = found.pop("overflow_to_sample_mapping", range(len(chosen)))
-            rows += [chosen[index] for index in mapping]
-            names = [name for name in self.tokenizer.model_input_names if name in found]
-            windows += [
-                dict(zip(names, values, strict=True))
-                for values in zip(*(found[name] for name in names), strict=True)
-            ]
-        return windows, np.asarray(rows, dtype=np.intp)
-
-    def _truncations(self, texts: Texts, cut: bool) -> dict[str | bool, list[int]]:
-        """Which side of each row is read in windows: of a pair the longer one."""
-        if not texts:
-            return {}
-        if cut or not self.tokenizer.is_fast:
-            if not cut:
-                logger.warning("long texts are cut: windows need a fast tokenizer")
-            return {True: list(range(len(texts)))}
-        if len(texts[0]) == 1:
-            return {"only_first": list(range(len(texts)))}
-        chosen: dict[str | bool, list[int]] = {}
-        limit = self.tokenizer.model_max_length
-        # A window must hold the shorter text whole, and more than what it shares with the next.
-        room = limit - limit // OVERLAP - self.tokenizer.num_special_tokens_to_add(pair=True)
-        for row, (first, second) in enumerate(texts):
-            lengths = [
-                len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-                for text in (first, second)
-            ]
-            side: str | bool = "only_first" if lengths[0] > lengths[1] else "only_second"
-            chosen.setdefault(side if min(lengths) < room else True, []).append(row)
-        if True in chosen:
-            logger.warning("%d pairs are cut: both texts are long", len(chosen[True]))
-        return chosen
 
     def decide(
         self,
@@ -323,6 +268,29 @@ class Classifier:
             )
         return found
 
+    def save(self, folder: Path, thresholds: Thresholds, *, into_bias: bool) -> None:
+        """Write the model with offsets, whole or not at all.
+
+        Args:
+            folder: A new folder, or an empty one.
+            thresholds: The offsets; the model's limits on the number of labels stay.
+            into_bias: Whether to subtract them from the head's bias, so that every server decides
+                by them; else they are stored in ``config.json``, where this class finds them.
+        """
+        model: Any = copy.deepcopy(self.model)
+        offsets = replace(self.thresholds, offsets=thresholds.offsets)
+        if into_bias:
+            offsets.fold_into(classification_head(model), model.config)
+        else:
+            model.config.zlpr = (getattr(model.config, "zlpr", None) or {}) | {
+                "thresholds": offsets.to_config()
+            }
+        part = folder.with_name(f"part-{folder.name}")
+        shutil.rmtree(part, ignore_errors=True)
+        model.save_pretrained(part)
+        self.tokenizer.save_pretrained(part)
+        os.replace(part, folder)
+
 
 def compute_scores(logits: Any) -> NDArray[np.float64]:
     """``sigmoid(2 logit)``, the score of a label; 0.5 where the logit is zero.
@@ -360,11 +328,14 @@ def _gathered(
 def _load_torch(name: str, path: str, revision: str | None) -> PreTrainedModel:
     options = {} if revision is None else {"revision": revision}
     try:
-        # The configuration of an adapter is its own: labels, depth; not that of its encoder.
         config = AutoConfig.from_pretrained(path, **options)
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            path, config=config, dtype=torch.float32, use_safetensors=True, **options
-        )
+        model: Any
+        if find_adapter_config_file(path, revision=revision):
+            model = load_adapter(path, config)
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path, config=config, dtype=torch.float32, use_safetensors=True, **options
+            )
     except (OSError, SafetensorError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error

@@ -34,9 +34,16 @@ from zlpr_hf.head_init import init_head_from_label_names, read_label_description
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.loading import load_data
 from zlpr_hf.logits import predict_logits, save_logits
+from zlpr_hf.lora import add_lora, merge_lora
 from zlpr_hf.losses import MultiLabelLoss, PowersetLoss, build_loss
 from zlpr_hf.metrics import compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.modeling import classification_head, is_trained_for, load_model, load_tokenizer
+from zlpr_hf.modeling import (
+    classification_head,
+    has_added_layer,
+    is_trained_for,
+    load_model,
+    load_tokenizer,
+)
 from zlpr_hf.progress import BriefProgress
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.thresholds import Thresholds, fit_thresholds
@@ -98,6 +105,20 @@ def finetune(
         teacher = Teacher.load(model_args.teacher_model_name_or_path, data.label_space)
     set_seed(training_args.seed)
     model = _build_model(model_args, data, tokenizer, loss, checkpoint)
+    if model_args.use_peft:
+        if model_args.peft_save == "adapter" and has_added_layer(model):
+            raise InputError(
+                "peft_save adapter: its encoder would lack the layer that pooling mean adds to "
+                f"{model.config.model_type}; use peft_save merged, or pooling first"
+            )
+        model = add_lora(
+            model,
+            name=model_args.model_name_or_path,
+            rank=model_args.lora_rank,
+            alpha=model_args.lora_alpha,
+            dropout=model_args.lora_dropout,
+            target_modules=model_args.lora_target_modules,
+        )
     try:
         trainer = ZLPRTrainer(
             model=model,
@@ -139,6 +160,8 @@ def finetune(
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.monotonic() - started
+    if model_args.use_peft and model_args.peft_save == "merged":
+        model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
 
     scores = {name: predict_logits(trainer, encoded[name]) for name in ("validation", "test")}
     untuned = scores["test"]

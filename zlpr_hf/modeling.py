@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -162,7 +162,7 @@ def load_model(
         if hasattr(config, "classifier_pooling"):
             config.classifier_pooling = "mean" if pooling == "mean" else "cls"
         # A half-precision checkpoint would otherwise be trained in half precision.
-        with _without_load_report():
+        with without_load_report():
             model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
                 path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
             )
@@ -178,6 +178,17 @@ def load_model(
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
         append_pooling_layer(model)
     return model
+
+
+def has_added_layer(model: PreTrainedModel) -> bool:
+    """Whether mean pooling is a layer that was added to the encoder.
+
+    Args:
+        model: From :func:`load_model`.
+    """
+    config: Any = model.config
+    pooling = (getattr(config, "zlpr", None) or {}).get("pooling")
+    return pooling == "mean" and not hasattr(config, "classifier_pooling")
 
 
 def is_trained_for(name: str, label_space: LabelSpace, *, revision: str | None = None) -> bool:
@@ -224,7 +235,7 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
 
 
 @contextmanager
-def _without_load_report() -> Iterator[None]:
+def without_load_report() -> Iterator[None]:
     """Silence the table of missing weights: a fresh head is what was asked for."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)

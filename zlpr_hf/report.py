@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,15 @@ PACKAGES = (
 )
 
 
+def find_versions() -> dict[str, str]:
+    """Python and the packages that decide the numbers, with their versions."""
+    return {
+        "python": platform.python_version(),
+        "zlpr_hf": __version__,
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
 @dataclass(frozen=True)
 class Report:
     """What a fine-tuning run found.
@@ -57,13 +67,7 @@ class Report:
     thresholds: Thresholds
     profile: DataProfile
     training: dict[str, Any]
-    versions: dict[str, str] = field(
-        default_factory=lambda: {
-            "python": platform.python_version(),
-            "zlpr_hf": __version__,
-            **{name: version(name) for name in PACKAGES},
-        }
-    )
+    versions: dict[str, str] = field(default_factory=find_versions)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -97,29 +101,7 @@ class Report:
                 f"{metrics[c]:>17.4f}" if c in metrics else f"{'-':>17}" for c in COLUMNS
             )
             lines.append(name.ljust(width) + cells)
-        shown = sorted(self.label_scores, key=lambda score: -score.support)[:labels]
-        width = max(len(score.label) for score in shown) + 2
-        lines += [
-            "",
-            "label".ljust(width)
-            + "".join(f"{name:>11}" for name in ("precision", "recall", "F1", "AP", "support")),
-        ]
-        for score in shown:
-            ap = "-" if score.average_precision is None else f"{score.average_precision:.3f}"
-            lines.append(
-                score.label.ljust(width)
-                + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}"
-                + f"{ap:>11}{score.support:>11,}"
-            )
-        if len(shown) < len(self.label_scores):
-            lines.append(
-                f"... and {len(self.label_scores) - len(shown)} rarer labels in results.json"
-            )
-        never = [
-            score.label for score in self.label_scores if score.support and not score.predicted
-        ]
-        if never:
-            lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
+        lines += ["", render_label_scores(self.label_scores, limit=labels)]
         minutes = self.training["seconds"] / 60
         resumed = self.training["resumed_from"]
         since = f", the last {minutes:.1f} minutes from {resumed} on" if resumed else ""
@@ -132,6 +114,35 @@ class Report:
                 f"{unseen['test']} test rows, which loss powerset cannot get right"
             )
         return "\n".join(lines)
+
+
+def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str:
+    """The labels as a table for the terminal, most frequent first.
+
+    Args:
+        scores: One entry a label.
+        limit: Longest table.
+
+    Returns:
+        The table, and which labels are never predicted.
+    """
+    shown = sorted(scores, key=lambda score: -score.support)[:limit]
+    width = max(len(score.label) for score in shown) + 2
+    titles = ("precision", "recall", "F1", "AP", "support")
+    lines = ["label".ljust(width) + "".join(f"{name:>11}" for name in titles)]
+    for score in shown:
+        ap = "-" if score.average_precision is None else f"{score.average_precision:.3f}"
+        lines.append(
+            score.label.ljust(width)
+            + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}"
+            + f"{ap:>11}{score.support:>11,}"
+        )
+    if len(shown) < len(scores):
+        lines.append(f"... and {len(scores) - len(shown)} rarer labels in the file")
+    never = [score.label for score in scores if score.support and not score.predicted]
+    if never:
+        lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
+    return "\n".join(lines)
 
 
 def _short(names: tuple[str, ...]) -> list[str]:

@@ -217,6 +217,8 @@ class ZLPRTrainer(Trainer):
         if not made_here or rate is None:
             return optimizer
         module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
+        if hasattr(module, "get_base_model"):  # low-rank adapters wrap the model
+            module = module.get_base_model()
         if not hasattr(
             module, "base_model"
         ):  # not a model of transformers: no encoder to tell apart
@@ -230,6 +232,13 @@ class ZLPRTrainer(Trainer):
             if head:
                 optimizer.add_param_group({**group, "params": head, "lr": rate})
         return optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save the model; beside an adapter its configuration, which is where the labels are."""
+        super()._save(output_dir, state_dict)
+        if hasattr(self.model, "peft_config"):
+            config: Any = self.model.config  # type: ignore[union-attr]
+            config.save_pretrained(output_dir or self.args.output_dir)
 
 
 def name_of(loss: nn.Module) -> str:

@@ -113,6 +113,9 @@ def build_labelled_data(
     """
     if unseen_labels not in ("error", "drop"):
         raise InputError(f"unseen_labels: expected error or drop, got {unseen_labels!r}")
+    if "train" not in source.splits:
+        name = next(iter(source.origins.values()))
+        raise InputError(f"the data has no train split, only others such as {name}")
     columns: dict[str, dict[str, list[Any]]] = {}
     rows: dict[str, list[RowLabels]] = {}
     groups: dict[str, list[object]] = {}
@@ -121,9 +124,9 @@ def build_labelled_data(
         origin = source.origins[split]
         if dataset.num_rows == 0:
             raise InputError(f"{origin}: the split holds no rows")
-        columns[split] = {"text": _texts(dataset, text_column, origin)}
+        columns[split] = {"text": read_texts(dataset, text_column, origin)}
         if text_pair_column:
-            columns[split]["text_pair"] = _texts(dataset, text_pair_column, origin)
+            columns[split]["text_pair"] = read_texts(dataset, text_pair_column, origin)
         if teacher_logits_column and split == "train":
             columns[split]["teacher_logits"] = _logits(dataset, teacher_logits_column, origin)
         names, rows[split] = labels.read(dataset, origin)
@@ -156,7 +159,20 @@ def build_labelled_data(
     )
 
 
-def _texts(dataset: Dataset, column: str, origin: str) -> list[str]:
+def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
+    """Read a column of texts.
+
+    Args:
+        dataset: Rows as they were stored.
+        column: Its name.
+        origin: What to call the rows in a message.
+
+    Returns:
+        The texts.
+
+    Raises:
+        InputError: If there is no such column, or a row holds no text; with the row.
+    """
     if column not in dataset.column_names:
         raise InputError(
             f"{origin}: no column {column!r} for the text; there are "

@@ -31,6 +31,8 @@ class LabelColumns:
         form: How to read ``column``; ``auto`` takes it from the column's type, never from its rows.
         delimiter: What separates the names in a string.
         names: All label names in the order of their ids, where the data does not carry them.
+        default_names: What ids and multi-hot lists stand for where neither says so, such as the
+            labels of a model that is to be evaluated.
     """
 
     column: str = "labels"
@@ -38,6 +40,7 @@ class LabelColumns:
     form: LabelForm = "auto"
     delimiter: str | None = None
     names: tuple[str, ...] | None = None
+    default_names: tuple[str, ...] | None = None
 
     def read(self, rows: Dataset, origin: str) -> tuple[tuple[str, ...] | None, list[RowLabels]]:
         """Read the labels of one split.
@@ -62,6 +65,8 @@ class LabelColumns:
         else:
             cells = rows[self.column]
             names = self.names or _declared_names(rows.features[self.column])
+            if form in ("ids", "multi_hot"):
+                names = names or self.default_names
             if form == "multi_hot" and names is None:
                 names = tuple(f"LABEL_{index}" for index in range(len(cells[0] or ())))
             read = _reader(form, names, self.delimiter)
@@ -101,7 +106,7 @@ class LabelColumns:
             form = _form_of(feature, f"{origin}, column {self.column!r}", self.delimiter)
         if form == "delimited" and not self.delimiter:
             raise InputError("label_form delimited needs label_delimiter, such as ';'")
-        if form == "ids" and self.names is None and _declared_names(feature) is None:
+        if form == "ids" and not (self.names or self.default_names or _declared_names(feature)):
             raise InputError(
                 f"{origin}, column {self.column!r}: integer label ids need label_names_file, "
                 "a text file with one label name a line"
@@ -174,7 +179,7 @@ def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:
         if not isinstance(name, str) or not name.strip():
             raise _CellError(f"expected a label name, got {name!r}")
         if known is not None and name not in known:
-            raise _CellError(f"unknown label {name!r}; it is not in label_names_file")
+            raise _CellError(f"unknown label {name!r}; it is none of the {len(known)} given names")
     return dict.fromkeys(cell, 1.0)
 
 

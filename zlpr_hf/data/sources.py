@@ -91,9 +91,10 @@ def _from_library(name: str, config: str | None) -> Source:
             f"data set {name!r} could not be loaded: {reason} "
             f"(built-in corpora: {', '.join(sorted(CORPORA))})"
         ) from error
-    if not isinstance(loaded, DatasetDict) or "train" not in loaded:
-        raise InputError(f"data set {name!r} has no train split")
-    splits = DatasetDict({key: loaded[key] for key in SPLITS if key in loaded})
+    known = [key for key in SPLITS if isinstance(loaded, DatasetDict) and key in loaded]
+    if not known:
+        raise InputError(f"data set {name!r} has no split called {', '.join(SPLITS)}")
+    splits = DatasetDict({key: loaded[key] for key in known})
     return Source(splits, {key: f"{name}/{key}" for key in splits})
 
 
