@@ -6,6 +6,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zlpr_hf import LabelSpace
+from zlpr_hf import LabelSpace, Report, finetune
+from zlpr_hf.arguments import parse_arguments
 
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()
@@ -104,3 +106,36 @@ def colour_rows() -> list[dict[str, object]]:
         others = [OTHERS[int(i)] for i in torch.randint(15, (4,), generator=generator)]
         rows.append({"text": " ".join(present + others), "labels": present})
     return rows
+
+
+FAST = [
+    "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
+    "--head_learning_rate=1e-2", "--pooling=mean",
+    "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
+    "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
+]  # fmt: skip
+
+
+def run(argv: list[str], folder: Path, *more: str) -> Report:
+    """Fine-tune without printing."""
+    arguments = parse_arguments([*argv, f"--output_dir={folder}", *more])
+    return finetune(*arguments, say=lambda text: None)
+
+
+@pytest.fixture(scope="session")
+def command(
+    encoder_dir: Path,
+    colour_rows: list[dict[str, object]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[str]:
+    """Options of a run that takes seconds."""
+    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+    return [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *FAST]
+
+
+@pytest.fixture(scope="session")
+def finished(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """A finished run and its report. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, run(command, folder)

@@ -14,41 +14,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from tests.conftest import check_refused
+from tests.conftest import check_refused, run
 from train import main
-from zlpr_hf import InputError, Thresholds, finetune
+from zlpr_hf import InputError, Thresholds
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.loading import load_data
 from zlpr_hf.report import MODEL_ROW
 
 REPOSITORY = Path(__file__).parents[1]
-FAST = [
-    "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
-    "--head_learning_rate=1e-2", "--pooling=mean",
-    "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
-    "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def command(
-    encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> list[str]:
-    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
-    return [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *FAST]
-
-
-def run(argv: list[str], folder: Path, *more: str) -> Any:
-    return finetune(
-        *parse_arguments([*argv, f"--output_dir={folder}", *more]), say=lambda text: None
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, run(command, folder)
 
 
 def test_report_and_files(finished: tuple[Path, Any]) -> None:

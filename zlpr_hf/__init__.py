@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zlpr_hf.arguments import DataArguments, ModelArguments
     from zlpr_hf.baselines import asymmetric_loss, bce_loss, bp_mll_loss, focal_loss, lsep_loss
+    from zlpr_hf.classifier import Classifier
     from zlpr_hf.errors import InputError
     from zlpr_hf.finetuning import finetune
     from zlpr_hf.functional import (
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     )
     from zlpr_hf.metrics import MultiLabelMetrics, compute_label_scores, compute_multi_label_metrics
     from zlpr_hf.modeling import load_model, load_tokenizer
+    from zlpr_hf.pipeline import (
+        MultiLabelClassificationPipeline,
+        load_pipeline,
+        register_pipeline,
+    )
     from zlpr_hf.powerset import LabelSets, powerset_label_scores, powerset_loss
     from zlpr_hf.report import Report
     from zlpr_hf.smoothing import smooth_targets
@@ -45,6 +51,7 @@ _HOME = {
     "AsymmetricLoss": "losses",
     "BCELoss": "losses",
     "BPMLLLoss": "losses",
+    "Classifier": "classifier",
     "DataArguments": "arguments",
     "FocalLoss": "losses",
     "InputError": "errors",
@@ -53,6 +60,7 @@ _HOME = {
     "LabelSets": "powerset",
     "LabelSpace": "label_space",
     "ModelArguments": "arguments",
+    "MultiLabelClassificationPipeline": "pipeline",
     "MultiLabelMetrics": "metrics",
     "PowersetLoss": "losses",
     "Report": "report",
@@ -73,10 +81,12 @@ _HOME = {
     "fit_thresholds": "thresholds",
     "focal_loss": "baselines",
     "load_model": "modeling",
+    "load_pipeline": "pipeline",
     "load_tokenizer": "modeling",
     "lsep_loss": "baselines",
     "powerset_label_scores": "powerset",
     "powerset_loss": "powerset",
+    "register_pipeline": "pipeline",
     "smooth_targets": "smoothing",
     "zlpr_divergence": "functional",
     "zlpr_loss": "functional",
@@ -87,6 +97,7 @@ __all__ = [
     "AsymmetricLoss",
     "BCELoss",
     "BPMLLLoss",
+    "Classifier",
     "DataArguments",
     "FocalLoss",
     "InputError",
@@ -95,6 +106,7 @@ __all__ = [
     "LabelSets",
     "LabelSpace",
     "ModelArguments",
+    "MultiLabelClassificationPipeline",
     "MultiLabelMetrics",
     "PowersetLoss",
     "Report",
@@ -115,10 +127,12 @@ __all__ = [
     "fit_thresholds",
     "focal_loss",
     "load_model",
+    "load_pipeline",
     "load_tokenizer",
     "lsep_loss",
     "powerset_label_scores",
     "powerset_loss",
+    "register_pipeline",
     "smooth_targets",
     "zlpr_divergence",
     "zlpr_loss",
