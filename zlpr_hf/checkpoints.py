@@ -14,6 +14,8 @@ RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
 PROFILE_FILE = "data_profile.json"
 LOGITS_FILE = "logits.npz"
+CARD_FILES = ("README.md", "labels.svg")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 
 
@@ -102,7 +104,14 @@ def clear_run(output_dir: Path) -> None:
     """
     for folder in _checkpoints(output_dir):
         shutil.rmtree(folder)
-    for name in (*MODEL_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE):
+    for name in (
+        *MODEL_FILES,
+        *ADAPTER_FILES,
+        *CARD_FILES,
+        CONFIG_FILE,
+        PROFILE_FILE,
+        LOGITS_FILE,
+    ):
         (output_dir / name).unlink(missing_ok=True)
 
 

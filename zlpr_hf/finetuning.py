@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import time
@@ -25,18 +26,21 @@ from zlpr_hf.checkpoints import (
 )
 from zlpr_hf.cost import TrainingCost
 from zlpr_hf.data.collator import MultiLabelCollator
+from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.profile import compute_profile
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import init_head_from_label_names, read_label_descriptions
+from zlpr_hf.hub import check_access
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.loading import load_data
 from zlpr_hf.logits import predict_logits, save_logits
 from zlpr_hf.lora import add_lora, merge_lora
 from zlpr_hf.losses import MultiLabelLoss, PowersetLoss, build_loss
 from zlpr_hf.metrics import compute_label_scores, compute_multi_label_metrics
+from zlpr_hf.model_card import CardFacts, write_model_card
 from zlpr_hf.modeling import (
     classification_head,
     has_added_layer,
@@ -66,7 +70,9 @@ def finetune(
 ) -> Report:
     """Read data, fine-tune, tune thresholds if asked, evaluate, save.
 
-    Everything that can be wrong with the input is found before the first file is written.
+    Everything that can be wrong with the input is found before the first file is written, with
+    ``push_to_hub`` also whether the Hub would take the model. Pushing is left to the caller:
+    :func:`zlpr_hf.hub.push_folder`.
 
     Args:
         model_args: The encoder and its head.
@@ -119,10 +125,19 @@ def finetune(
             dropout=model_args.lora_dropout,
             target_modules=model_args.lora_target_modules,
         )
+    name = str(output_dir)
+    if training_args.push_to_hub:
+        name = training_args.hub_model_id or output_dir.resolve().name
+        if training_args.process_index == 0:  # before hours of training, not after them
+            private = bool(training_args.hub_private_repo)
+            name = check_access(name, private=private, token=training_args.hub_token)
+    # The trainer's own way of pushing takes all checkpoints and replaces the card.
+    trainer_args = copy.copy(training_args)
+    trainer_args.push_to_hub = False
     try:
         trainer = ZLPRTrainer(
             model=model,
-            args=training_args,
+            args=trainer_args,
             train_dataset=encoded["train"],
             eval_dataset=encoded["validation"],
             data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
@@ -204,6 +219,15 @@ def finetune(
         if model_args.save_logits:
             save_logits(output_dir / LOGITS_FILE, scores, targets)
         report.save(output_dir / RESULTS_FILE)
+        facts = CardFacts(
+            name=name,
+            base_model=model_args.model_name_or_path,
+            max_length=model_args.max_length,
+            dataset=data_args.dataset_name or data_args.train_file,
+            # Of other data nobody knows whether its texts may be published.
+            examples=data.splits["test"]["text"][:3] if data_args.dataset_name in CORPORA else (),
+        )
+        write_model_card(output_dir, report, facts)
     return report
 
 

@@ -34,6 +34,7 @@ class PartedFile:
         self.bad_path = path.with_name(path.name + ".bad.jsonl")
         self.folder = path.with_name(path.name + ".parts")
         self.plan = json.dumps(plan, sort_keys=True, indent=2)
+        self._count = 0
         if not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder (output)")
         if path.is_dir():
@@ -64,7 +65,8 @@ class PartedFile:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             _write(self.folder / PLAN_FILE, self.plan.encode("utf-8"))
-        return len(self._parts())
+        self._count = len(self._parts())
+        return self._count
 
     def add(self, content: bytes, bad: Sequence[Mapping[str, Any]]) -> None:
         """Write the next part.
@@ -73,11 +75,12 @@ class PartedFile:
             content: What goes into the file.
             bad: Rows that do not, for the file beside it.
         """
-        name = f"{len(self._parts()):06d}"
+        name = f"{self._count:06d}"
         # In ASCII: what is no text in the input is escaped, and so is not lost.
         lines = "".join(json.dumps(row, default=str) + "\n" for row in bad)
         _write(self.folder / f"{name}.bad", lines.encode("ascii"))
         _write(self.folder / f"{name}.part", content)
+        self._count += 1
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.part"))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
+from zlpr_hf.hub import push_folder
+from zlpr_hf.training_arguments import ZLPRTrainingArguments
+
+FILES = (RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -19,7 +26,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         program: How the user called the command, for the commands that are printed.
 
     Returns:
-        0, or 130 if interrupted.
+        0, 1 if the push to the Hub failed, or 130 if interrupted.
 
     Raises:
         InputError: If something is wrong with the input.
@@ -34,17 +41,59 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if training_args.process_index == 0:
         folder = report.output_dir
         print(f"\n{report.render()}\n")
-        print(f"written to {folder}: the model, {RESULTS_FILE}, {PROFILE_FILE}, {CONFIG_FILE}")
-        if training_args.loss == "powerset":
-            print("use it with stock transformers (the answer with the best score is a label set):")
-            options, answer = "truncation=True", "p('type a text here')[0]['label']"
-        else:
-            print("use it with stock transformers (a label is predicted when its score is > 0.5):")
-            options = "top_k=None, truncation=True"
-            answer = "[s for s in p(['type a text here'])[0] if s['score'] > 0.5]"
-        use = (
-            "from transformers import pipeline; "
-            f"p = pipeline('text-classification', {folder!r}, {options}); print({answer})"
-        )
-        print(f"  {shlex.join([sys.executable, '-c', use])}")
+        print(f"written to {folder}: the model, {', '.join(FILES)}")
+        for title, line in _next_commands(folder, powerset=training_args.loss == "powerset"):
+            print(f"{title}:\n  {line}")
+        if training_args.push_to_hub:
+            return _push(folder, training_args)
     return 0
+
+
+def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
+    """Push a finished run; if that fails the run stays as it is."""
+    try:
+        url = push_folder(
+            folder,
+            arguments.hub_model_id or Path(folder).resolve().name,
+            private=bool(arguments.hub_private_repo),
+            token=arguments.hub_token,
+            revision=arguments.hub_revision,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"pushed to {url}")
+    return 0
+
+
+def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
+    """What can be done with a model now, to be copied as it stands."""
+    zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
+    found = [
+        (title, shlex.join([*zlpr, command, folder, *more]))
+        for title, command, more in (
+            ("label texts (or --input FILE --output FILE)", "predict", ()),
+            ("all metrics with intervals, here or on --dataset FILE", "evaluate", ()),
+            ("for ONNX Runtime, small and fast", "export", ("--quantize", "int8")),
+            ("a page to try it", "demo", ()),
+            ("share it", "push", ("YOUR_NAME/YOUR_MODEL",)),
+        )
+    ]
+    found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
+    if powerset:
+        title = "with stock transformers (the answer with the best score is a label set)"
+        options, answer = "truncation=True", "p('type a text here')[0]['label']"
+    else:
+        title = "with stock transformers (a label is predicted when its score is > 0.5)"
+        options = "top_k=None, truncation=True"
+        answer = "[s for s in p(['type a text here'])[0] if s['score'] > 0.5]"
+    ours = (
+        f"from zlpr_hf import load_pipeline; p = load_pipeline({folder!r}); "
+        "print(p('type a text here'))"
+    )
+    stock = (
+        "from transformers import pipeline; "
+        f"p = pipeline('text-classification', {folder!r}, {options}); print({answer})"
+    )
+    found.insert(1, ("from Python", shlex.join([sys.executable, "-c", ours])))
+    return [*found, (title, shlex.join([sys.executable, "-c", stock]))]
