@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zlpr_hf.numerics import Reduction, log1p_sum_exp, prepare, reduce
+from zlpr_hf.fused import can_be_fused, composed_zlpr_loss, fused_zlpr_loss
+from zlpr_hf.numerics import Reduction, check_shapes, log1p_sum_exp, reduce
 
 
 def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -47,12 +48,10 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
         >>> zlpr_loss(logits, torch.tensor([[1, 0, 0]]))
         tensor(0.4759)
     """
-    logits, targets, known = prepare(logits, targets)
-    never = logits.new_tensor(-torch.inf)
-    # Select before adding: a masked logit of -inf must not meet log(0) = -inf with the other sign.
-    pull_up = torch.where(known & (targets > 0), targets.log() - logits, never)
-    push_down = torch.where(known & (targets < 1), torch.log1p(-targets) + logits, never)
-    return reduce(log1p_sum_exp(pull_up) + log1p_sum_exp(push_down), reduction)
+    check_shapes(logits, targets)
+    if can_be_fused(logits):
+        return fused_zlpr_loss(logits, targets, reduction)
+    return reduce(composed_zlpr_loss(logits, targets), reduction)
 
 
 def zlpr_probabilities(logits: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What all losses share: one type, which labels are known, sums of exponentials, reductions."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,32 +11,49 @@ IGNORE_INDEX = -100
 """Target value of a label that nobody has judged; it counts neither as positive nor as negative."""
 
 
-def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring both to one floating type and tell which labels are known; unknown targets become 0."""
+def check_shapes(logits: Tensor, targets: Tensor) -> None:
     if logits.shape != targets.shape:
         raise ValueError(
             f"logits and targets must have the same shape (..., num_labels), "
             f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
+
+
+def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring both to one floating type and tell which labels are known; unknown targets become 0."""
+    check_shapes(logits, targets)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     targets = targets.detach().to(dtype)
     known = ~(targets.isnan() | (targets == IGNORE_INDEX))
     targets = torch.where(known, targets, targets.new_zeros(()))
-    if not torch.compiler.is_compiling() and ((targets < 0) | (targets > 1)).any():
+    if not is_traced(targets) and ((targets < 0) | (targets > 1)).any():
         wrong = targets[(targets < 0) | (targets > 1)][0].item()
         raise ValueError(f"targets must lie in [0, 1] (or be -100 or NaN: unknown), got {wrong:g}")
     return logits.to(dtype), targets, known
 
 
-def log1p_sum_exp(values: Tensor) -> Tensor:
-    """``log(1 + sum(exp(values)))`` over the last axis, for values of any size including -inf.
+def is_traced(values: Tensor) -> bool:
+    """Whether a compiler or a transform of ``torch.func`` stands in for the numbers."""
+    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values)
+
+
+def log1p_sum_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """``log(1 + sum(weights * exp(values)))`` over the last axis, for values of any size.
 
     The largest value is a constant here, so that autograd forms ``exp(v - max) / sum``. The
     gradient of ``torch.logsumexp``, ``exp(v - result)``, loses a digit for each of the result.
+    A value of -inf adds nothing; one whose weight is 0 must be -inf.
     """
     largest = values.detach().amax(-1, keepdim=True).clamp(min=0, max=torch.finfo(values.dtype).max)
-    total = (-largest).exp() + (values - largest).exp().sum(-1, keepdim=True)
-    return (largest + total.log()).squeeze(-1)
+    shares = (values - largest).exp()
+    total = (shares if weights is None else weights * shares).sum(-1, keepdim=True)
+    return log_of_one_and(total, largest).squeeze(-1)
+
+
+def log_of_one_and(total: Tensor, largest: Tensor) -> Tensor:
+    """``log(1 + total * exp(largest))`` for ``largest`` from 0 on, exact for a small total too."""
+    beside = (-largest).exp()
+    return torch.where(largest == 0, total.log1p(), largest + (beside + total).log())
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
@@ -48,11 +65,13 @@ def log_sum_exp(values: Tensor) -> Tensor:
     return torch.where(total > 0, result, -torch.inf).squeeze(-1)
 
 
+def check_reduction(reduction: str) -> None:
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction must be none, mean or sum, got {reduction!r}")
+
+
 def reduce(per_example: Tensor, reduction: Reduction) -> Tensor:
+    check_reduction(reduction)
     if reduction == "none":
         return per_example
-    if reduction == "mean":
-        return per_example.mean()
-    if reduction == "sum":
-        return per_example.sum()
-    raise ValueError(f"reduction must be none, mean or sum, got {reduction!r}")
+    return per_example.mean() if reduction == "mean" else per_example.sum()
