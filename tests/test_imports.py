@@ -91,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "head_init": {"errors", "label_space", "modeling", "powerset"},
     "hub": {"checkpoints", "errors"},
     "label_space": {"errors"},
+    "large_labels": {"numerics"},
     "loading": {"arguments", "data.dataset", "data.label_columns", "data.sources", "errors"},
     "logits": {"errors", "trainer"},
     "lora": {"errors", "modeling"},

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         zlpr_probabilities,
     )
     from zlpr_hf.label_space import LabelSpace
+    from zlpr_hf.large_labels import linear_top_k, linear_zlpr_loss, zlpr_loss_from_indices
     from zlpr_hf.losses import (
         LOSSES,
         AsymmetricLoss,
@@ -80,6 +81,8 @@ _HOME = {
     "finetune": "finetuning",
     "fit_thresholds": "thresholds",
     "focal_loss": "baselines",
+    "linear_top_k": "large_labels",
+    "linear_zlpr_loss": "large_labels",
     "load_model": "modeling",
     "load_pipeline": "pipeline",
     "load_tokenizer": "modeling",
@@ -90,6 +93,7 @@ _HOME = {
     "smooth_targets": "smoothing",
     "zlpr_divergence": "functional",
     "zlpr_loss": "functional",
+    "zlpr_loss_from_indices": "large_labels",
     "zlpr_probabilities": "functional",
 }
 
@@ -126,6 +130,8 @@ __all__ = [
     "finetune",
     "fit_thresholds",
     "focal_loss",
+    "linear_top_k",
+    "linear_zlpr_loss",
     "load_model",
     "load_pipeline",
     "load_tokenizer",
@@ -136,6 +142,7 @@ __all__ = [
     "smooth_targets",
     "zlpr_divergence",
     "zlpr_loss",
+    "zlpr_loss_from_indices",
     "zlpr_probabilities",
 ]
 
