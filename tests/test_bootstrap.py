@@ -77,7 +77,6 @@ def test_intervals_hold_the_value_and_narrow_with_more_rows() -> None:
         logits, targets, _ = made("plain", rows=rows)
         found = compute_intervals(logits, targets, resamples=200)
         values = compute_multi_label_metrics(logits, targets)
-        # Not subset accuracy and the like: where all is right a bootstrap sees no other rows.
         assert all(each.low <= values[name] <= each.high for name, each in found.items())
         widths.append(found["f1_micro"].high - found["f1_micro"].low)
     assert widths[1] < widths[0] / 2

@@ -21,9 +21,9 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
+    with pytest.raises(SystemExit) as end:
         main([command, "--help"])
-    assert exit.value.code == 0
+    assert end.value.code == 0
     assert re.search(r"^example: (zlpr|python train\.py) ", capsys.readouterr().out, re.MULTILINE)
 
 

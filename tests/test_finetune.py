@@ -1,5 +1,6 @@
 """The whole flow on a tiny encoder: what it writes, what it refuses, and going on after a kill."""
 
+import ast
 import json
 import os
 import signal
@@ -33,6 +34,10 @@ def test_report_and_files(finished: tuple[Path, Any]) -> None:
     assert [score.label for score in report.label_scores] == ["blue", "green", "red"]
     assert stored["profile"] == json.loads((folder / "data_profile.json").read_text())
     assert stored["versions"]["torch"] == torch.__version__
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(f"{report.metrics['f1_micro']:.3f}" in text for text in (page, card))
+    assert (folder / "labels.svg").is_file()
     text = report.render()
     assert "TF-IDF + linear SVM" in text
     assert "trained" in text
@@ -61,13 +66,29 @@ def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None
 
 
 @pytest.mark.slow
-def test_the_printed_command_works(
+def test_the_printed_commands_work(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*command, f"--output_dir={tmp_path / 'run'}", "--num_train_epochs=1"]) == 0
-    printed = capsys.readouterr().out.splitlines()[-1].replace("type a text here", "red sky")
-    answer = subprocess.run(printed, shell=True, capture_output=True, text=True, check=True)
-    assert answer.stdout.startswith("[")
+    """All but the page and the Hub, which have tests of their own."""
+    assert main([*command, f"--output_dir={tmp_path / 'run'}"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.split("written to ")[1].splitlines()]
+    commands = [line for line in lines[1:] if not line.endswith(":")]
+    printed = {}
+    for name in ("predict", "load_pipeline", "evaluate", "export", "text-classification"):
+        line = next(line for line in commands if name in line).replace(
+            "type a text here", "red sky"
+        )
+        answer = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=REPOSITORY)
+        assert answer.returncode == 0, answer.stderr
+        printed[name] = answer.stdout
+    assert any(" demo " in line for line in commands)
+    assert any(" push " in line for line in commands)
+    labels = json.loads(printed["predict"])["predicted_labels"]
+    for name in ("load_pipeline", "text-classification"):
+        assert [each["label"] for each in ast.literal_eval(printed[name].strip())] == labels
+    metrics = json.loads((tmp_path / "run" / "results.json").read_text())["test"][MODEL_ROW]
+    assert f"{metrics['f1_micro']:.4f}" in printed["evaluate"]
+    assert (tmp_path / "run-onnx-int8" / "model.onnx").is_file()
 
 
 def test_fine_tuning_again_keeps_the_trained_head(

@@ -14,6 +14,7 @@ RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
 PROFILE_FILE = "data_profile.json"
 LOGITS_FILE = "logits.npz"
+REPORT_FILE = "report.html"
 CARD_FILES = ("README.md", "labels.svg")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
@@ -111,6 +112,7 @@ def clear_run(output_dir: Path) -> None:
         CONFIG_FILE,
         PROFILE_FILE,
         LOGITS_FILE,
+        REPORT_FILE,
     ):
         (output_dir / name).unlink(missing_ok=True)
 

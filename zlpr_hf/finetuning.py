@@ -19,6 +19,7 @@ from zlpr_hf.checkpoints import (
     CONFIG_FILE,
     LOGITS_FILE,
     PROFILE_FILE,
+    REPORT_FILE,
     RESULTS_FILE,
     check_same_task,
     clear_run,
@@ -33,6 +34,7 @@ from zlpr_hf.data.profile import compute_profile
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import init_head_from_label_names, read_label_descriptions
+from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.loading import load_data
@@ -219,6 +221,14 @@ def finetune(
         if model_args.save_logits:
             save_logits(output_dir / LOGITS_FILE, scores, targets)
         report.save(output_dir / RESULTS_FILE)
+        save_html_report(
+            output_dir / REPORT_FILE,
+            report,
+            scores["test"],
+            targets["test"],
+            data.texts("test"),
+            names=data.label_space.names,
+        )
         facts = CardFacts(
             name=name,
             base_model=model_args.model_name_or_path,

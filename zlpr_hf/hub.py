@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     HTTPError,
 )
 
-from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+from zlpr_hf.checkpoints import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 from zlpr_hf.errors import InputError
 
 MESSAGE = "Model, its numbers and its card"
@@ -33,7 +33,8 @@ TOKENIZER = (
     "vocab.json", "vocab.txt", "merges.txt", "bpe.codes",
     "tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
 )  # fmt: skip
-RECORDS = ("README.md", "labels.svg", "report.html", RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
+# Not report.html: it quotes texts of the test split, and those may be private.
+RECORDS = (*CARD_FILES, RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def check_access(repo_id: str, *, private: bool = False, token: str | None = None) -> str:

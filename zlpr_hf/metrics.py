@@ -221,7 +221,7 @@ def compute_label_scores(
     for label, name in enumerate(names):
         rows = known[:, label]
         ap = (
-            average_precision_score(present[rows, label], scores[rows, label])
+            average_precision_score(present[rows, label], np.clip(scores[rows, label], *LIMITS))
             if true[label]
             else None
         )

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zlpr_hf.arguments import parse_arguments
-from zlpr_hf.checkpoints import CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+from zlpr_hf.checkpoints import (
+    CARD_FILES,
+    CONFIG_FILE,
+    PROFILE_FILE,
+    REPORT_FILE,
+    RESULTS_FILE,
+)
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
 from zlpr_hf.hub import push_folder
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
-FILES = (RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
+FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:

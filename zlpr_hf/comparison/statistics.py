@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.bootstrap import DecisionCounts, draw_weights
 from zlpr_hf.metrics import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.thresholds import Thresholds, fit_thresholds
 
@@ -20,7 +21,6 @@ RULES = ("own", "global", "per_label")
 
 GROUPS = ("head", "middle", "tail")
 PAIRED_METRICS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy")
-CHUNK = 100
 
 
 def fit_rules(logits: Any, targets: Any, *, metric: str) -> dict[str, Thresholds]:
@@ -137,19 +137,15 @@ def paired_bootstrap(
     known = ~(np.isnan(truth) | (truth == -100))
     present = known & (truth >= 0.5)
     counts = {
-        name: [_RowCounts.of(decided & known, present) for decided in runs]
+        name: [DecisionCounts.of(decided & known, present, known) for decided in runs]
         for name, runs in predictions.items()
     }
-    rows = len(truth)
-    generator = np.random.default_rng(seed)
     draws: dict[str, list[Floats]] = {name: [] for name in counts}
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        weights = generator.multinomial(rows, np.full(rows, 1 / rows), size=size)
+    for weights in draw_weights(len(truth), resamples, seed):
         for name, runs in counts.items():
-            draws[name].append(_mean([run.metrics(weights.astype(np.float32)) for run in runs]))
-    once = np.ones((1, rows), np.float32)
-    values = {name: _mean([run.metrics(once) for run in runs])[0] for name, runs in counts.items()}
+            draws[name].append(_mean(runs, weights))
+    once = np.ones((1, len(truth)), np.float32)
+    values = {name: _mean(runs, once)[0] for name, runs in counts.items()}
     base = np.concatenate(draws[reference])
     found: dict[str, dict[str, Interval]] = {}
     for name in counts:
@@ -164,36 +160,9 @@ def paired_bootstrap(
     return found
 
 
-def _mean(runs: Sequence[Floats]) -> Floats:
-    mean: Floats = np.mean(np.stack(runs), axis=0)
-    return mean
-
-
-@dataclass(frozen=True)
-class _RowCounts:
-    """What each row adds to the metrics, so that a resampled metric is a product of matrices."""
-
-    hits: Floats
-    said: Floats
-    true: Floats
-    f1: Floats
-    exact: Floats
-
-    @classmethod
-    def of(cls, decided: Bools, present: Bools) -> _RowCounts:
-        hits = decided & present
-        sizes = decided.sum(1) + present.sum(1)
-        f1 = np.divide(2 * hits.sum(1), sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-        exact = (decided == present).all(1)
-        arrays = (hits, decided, present, f1, exact)
-        return cls(*(array.astype(np.float32) for array in arrays))
-
-    def metrics(self, weights: Floats) -> Floats:
-        """Metrics ``(draws, 4)`` of rows counted ``weights`` ``(draws, N)`` times."""
-        hits, both = weights @ self.hits, weights @ (self.said + self.true)
-        f1 = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
-        micro = 2 * hits.sum(1) / np.maximum(both.sum(1), 1)
-        total = weights.sum(1)
-        columns = (micro, f1.mean(1), weights @ self.f1 / total, weights @ self.exact / total)
-        stacked: Floats = np.stack(columns, axis=1)
-        return stacked
+def _mean(runs: Sequence[DecisionCounts], weights: Floats) -> Floats:
+    """Metrics ``(draws, 4)`` of rows that are counted ``weights`` times, a mean over runs."""
+    metrics = [run.metrics(weights) for run in runs]
+    columns = [np.mean([each[name] for each in metrics], axis=0) for name in PAIRED_METRICS]
+    stacked: Floats = np.stack(columns, axis=1)
+    return stacked
