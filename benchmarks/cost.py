@@ -71,7 +71,13 @@ def kept_bytes(forward: Callable[[], Tensor]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         result = forward()
-    del result
+    nodes = [result.grad_fn]
+    while nodes:  # what a function of ours keeps beside the saved tensors
+        node = nodes.pop()
+        for value in getattr(node, "__dict__", {}).values():
+            if isinstance(value, Tensor):
+                pack(value)
+        nodes += [following for following, _ in getattr(node, "next_functions", ()) if following]
     return sum(kept.values())
 
 

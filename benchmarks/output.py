@@ -1,6 +1,7 @@
-"""Where the experiments on made data write."""
+"""Where the benchmarks write."""
 
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import torch
 
 FOLDER = Path(__file__).parents[1] / "results" / "made_data"
+RESULTS = Path(__file__).parent / "results"
 
 
-def save(name: str, found: dict[str, Any]) -> None:
-    """Numbers as JSON, with versions and threads."""
+def save(name: str, found: dict[str, Any], *, folder: Path = FOLDER) -> None:
+    """Numbers of an experiment on made data as JSON, with versions and threads."""
     about = {
         "command": f"python -m benchmarks.{name}",
         "python": platform.python_version(),
@@ -19,7 +21,23 @@ def save(name: str, found: dict[str, Any]) -> None:
         "threads": torch.get_num_threads(),
     }
     text = json.dumps({"about": about, **found}, indent=1)
-    (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def save_result(name: str, found: dict[str, Any]) -> None:
+    """Timings as JSON, with the machine too."""
+    machine = {"cores": os.cpu_count(), "cpu": _cpu(), "system": platform.system()}
+    RESULTS.mkdir(exist_ok=True)
+    save(name, {"machine": machine, **found}, folder=RESULTS)
+
+
+def _cpu() -> str:
+    """Name of the processor where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
 def save_figure(name: str, figure: Any) -> None:

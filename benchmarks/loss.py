@@ -1,0 +1,95 @@
+"""The price of the loss: forward and backward against torch's BCE and two usual ways to write ZLPR.
+
+Each repetition runs all sides one after the other, so that whatever else the machine does hits all
+alike; what is printed are medians of the ratios to BCE within a repetition, with their quartiles.
+Run: python -m benchmarks.loss
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.output import save_result
+from zlpr_hf import zlpr_loss
+
+SIZES = ((64, 28), (64, 4_000), (64, 30_000))
+REPEATS, WARM = 60, 5
+POSITIVES = 3
+THREADS = sorted({1, os.cpu_count() or 1})
+
+
+def masked_log_sum_exp(logits: Tensor, targets: Tensor) -> Tensor:
+    """Two calls of logsumexp over what a mask leaves, with a zero appended."""
+    zero = torch.zeros_like(logits[:, :1])
+    present = targets.bool()
+    pull_up = torch.cat([(-logits).masked_fill(~present, -torch.inf), zero], dim=1)
+    push_down = torch.cat([logits.masked_fill(present, -torch.inf), zero], dim=1)
+    return (pull_up.logsumexp(1) + push_down.logsumexp(1)).mean()
+
+
+def large_constant(logits: Tensor, targets: Tensor) -> Tensor:
+    """The same with a large constant in place of minus infinity, for hard targets only."""
+    signed = (1 - 2 * targets) * logits
+    zero = torch.zeros_like(logits[:, :1])
+    push_down = torch.cat([signed - 1e12 * targets, zero], dim=1)
+    pull_up = torch.cat([signed - 1e12 * (1 - targets), zero], dim=1)
+    return (push_down.logsumexp(1) + pull_up.logsumexp(1)).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bce": F.binary_cross_entropy_with_logits,
+    "zlpr": zlpr_loss,
+    "masked log-sum-exp": masked_log_sum_exp,
+    "large constant": large_constant,
+}
+
+
+def measure(batch: int, labels: int) -> dict[str, dict[str, float]]:
+    """Milliseconds and ratio to BCE of each loss."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(batch, labels, generator=generator).requires_grad_()
+    targets = (torch.rand(batch, labels, generator=generator) < POSITIVES / labels).float()
+    seconds: dict[str, list[float]] = {name: [] for name in LOSSES}
+    for repeat in range(REPEATS + WARM):
+        for name, loss in LOSSES.items():
+            logits.grad = None
+            started = time.perf_counter()
+            loss(logits, targets).backward()
+            if repeat >= WARM:
+                seconds[name].append(time.perf_counter() - started)
+    found = {}
+    for name, values in seconds.items():
+        ratios = [value / bce for value, bce in zip(values, seconds["bce"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        found[name] = {
+            "milliseconds": 1000 * statistics.median(values),
+            "ratio": middle,
+            "ratio_low": low,
+            "ratio_high": high,
+        }
+    return found
+
+
+def main() -> None:
+    results: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        for batch, labels in SIZES:
+            found = results.setdefault(f"{threads} threads", {})
+            found[f"{batch} x {labels}"] = measure(batch, labels)
+            print(f"{batch} x {labels:,}, {threads} threads")
+            for name, row in found[f"{batch} x {labels}"].items():
+                print(
+                    f"  {name:<20}{row['milliseconds']:>9.3f} ms{row['ratio']:>8.2f} x BCE "
+                    f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+                )
+    save_result("loss", {"results": results})
+
+
+if __name__ == "__main__":
+    main()
