@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report",
         "thresholds",
     },
+    "exporting": {"classifier", "errors", "onnx_model", "report", "windows"},
     "functional": {"fused", "numerics"},
     "fused": {"numerics"},
     "head_init": {"errors", "label_space", "modeling", "powerset"},

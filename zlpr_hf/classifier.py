@@ -186,7 +186,7 @@ class Classifier:
         content = hashlib.sha256(config.to_json_string().encode())
         content.update(str(self.tokenizer.model_max_length).encode())
         if isinstance(self.model, OnnxModel):
-            content.update(b"onnxruntime")
+            content.update(self.model.fingerprint().encode())
         else:
             for name, value in self.model.state_dict().items():
                 content.update(name.encode())

@@ -80,7 +80,7 @@ def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
         for title, command, more in (
             ("label texts (or --input FILE --output FILE)", "predict", ()),
             ("all metrics with intervals, here or on --dataset FILE", "evaluate", ()),
-            ("for ONNX Runtime, small and fast", "export", ("--quantize", "int8")),
+            ("for ONNX Runtime, under a third of the size", "export", ("--quantize", "int8")),
             ("a page to try it", "demo", ()),
             ("share it", "push", ("YOUR_NAME/YOUR_MODEL",)),
         )
