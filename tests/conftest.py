@@ -7,6 +7,7 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from zlpr_hf.arguments import parse_arguments
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()
 torch.set_num_threads(1)  # tiny models: a second thread only waits for the first
+# A shell that runs tests in the background has interrupts ignored, and processes started from here
+# would inherit that: those that are to be interrupted would never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORDS = [*COLOURS, *OTHERS]
 
