@@ -74,6 +74,17 @@ def test_compared_figures_are_those_of_the_comparison(name: str) -> None:
     assert all("out/compare/" in text for text in comparison.settings.values())
 
 
+def test_cost_of_the_loss_is_that_of_the_benchmark() -> None:
+    results = json.loads((REPOSITORY / "benchmarks/results/loss.json").read_text())["results"]
+    one, two = (
+        [f"{results[threads][f'64 x {labels}']['zlpr']['ratio']:.2f}" for labels in (4000, 30000)]
+        for threads in ("1 threads", "2 threads")
+    )
+    text = " ".join(README.split())
+    assert f"ZLPR takes {one[0]} and {one[1]} times as long as torch's BCE" in text
+    assert f"(on two {two[0]} and {two[1]};" in text
+
+
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
         assert (REPOSITORY / target).exists(), target

@@ -26,7 +26,7 @@ NEAR = 12.0
 
 LOG2_E = 1.4426950408889634
 
-BLOCK = 2**18
+BLOCK = 2**19
 """Cells worked on at a time: what is formed on the way stays in the cache, and small."""
 
 
@@ -127,8 +127,10 @@ class _FusedZLPR(torch.autograd.Function):
 
 def _value_and_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    size = max(1, BLOCK // max(logits.shape[1], 1))
+    if size >= len(logits) or not logits.is_cpu:
+        return _block(logits, targets, gradient, scale), gradient
     losses = logits.new_empty(len(logits))
-    size = max(1, BLOCK // max(logits.shape[1], 1)) if logits.is_cpu else max(len(logits), 1)
     for start in range(0, len(logits), size):
         block = slice(start, start + size)
         losses[block] = _block(logits[block], targets[block], gradient[block], scale)
@@ -143,9 +145,10 @@ def _block(logits: Tensor, targets: Tensor, gradient: Tensor, scale: float) -> T
     targets = targets.to(logits.dtype)
     largest_size = _largest_size(logits, targets) if logits.is_cpu else None
     if largest_size is not None and largest_size < SAFE:
-        grown = logits.exp() if largest_size > NEAR else torch.exp2(logits * LOG2_E)
-        pull_up = targets / grown
+        # Two buffers for all that is formed: fresh memory costs more than the arithmetic.
+        grown = (logits * LOG2_E).exp2_() if largest_size < NEAR else logits.exp()
         torch.sub(1.0, targets, out=gradient).mul_(grown)
+        pull_up = torch.div(targets, grown, out=grown)
         negative, positive = gradient.sum(-1), pull_up.sum(-1)
         gradient.mul_((scale / (1 + negative)).unsqueeze(-1))
         gradient.addcmul_(pull_up, (-scale / (1 + positive)).unsqueeze(-1))
