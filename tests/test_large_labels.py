@@ -148,3 +148,17 @@ def test_wrong_shapes_and_sizes() -> None:
         linear_top_k(torch.zeros(2, 3), torch.zeros(5, 3), torch.zeros(5), 6)
     with pytest.raises(ValueError, match="reduction must be"):
         zlpr_loss_from_indices(torch.zeros(2, 5), ids, reduction="max")  # type: ignore[arg-type]
+
+
+def test_features_in_half_precision_meet_a_head_in_single() -> None:
+    head, positives = torch.nn.Linear(8, 50), torch.tensor([[3, 7], [9, -100]])
+    hidden = torch.randn(2, 8)
+    single = linear_zlpr_loss(hidden.bfloat16().float(), head.weight, head.bias, positives)
+    expected = torch.autograd.grad(single, [head.weight, head.bias])
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_zlpr_loss(hidden.bfloat16(), head.weight, head.bias, positives)
+    found = torch.autograd.grad(loss, [head.weight, head.bias])
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, single, rtol=2e-2, atol=0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-2)
+    assert all(value.dtype == torch.float32 for value in found)

@@ -11,6 +11,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.lora import SAVE_FORMS
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
+from zlpr_hf.top_k import TopK, compute_top_k_metrics
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 
@@ -62,6 +63,53 @@ def check_choices(
         )
 
 
+LARGE = 4096
+"""Above so many labels a label space is large."""
+
+
+def is_large_label_space(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: ZLPRTrainingArguments,
+    *,
+    num_labels: int,
+    hard: bool,
+) -> bool:
+    """Whether head and loss are to be computed in chunks, as asked or by the number of labels.
+
+    Args:
+        model_args: The encoder and its head.
+        data_args: The data set.
+        training_args: Everything for the trainer.
+        num_labels: ``L``.
+        hard: Whether all labels are known, and there or not.
+
+    Returns:
+        The answer. Where it was not asked for, whatever needs all logits or soft labels says no.
+
+    Raises:
+        InputError: If it was asked for together with something of that kind.
+    """
+    asked = training_args.large_label_space
+    if asked is False or (asked is None and num_labels <= LARGE):
+        return False
+    in_the_way = {
+        "soft or unknown labels": not hard,
+        f"loss {training_args.loss}": training_args.loss != "zlpr",
+        "label_smoothing_factor": training_args.label_smoothing_factor,
+        "rdrop_alpha": training_args.rdrop_alpha,
+        "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
+        "teacher_logits_column": data_args.teacher_logits_column,
+        "use_peft": model_args.use_peft,
+        "save_logits": model_args.save_logits,
+        "tune_thresholds per_label": model_args.tune_thresholds == "per_label",
+    }
+    found = [name for name, there in in_the_way.items() if there]
+    if asked and found:
+        raise InputError(f"large_label_space: cannot be had together with {', '.join(found)}")
+    return not found
+
+
 def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> None:
     """Refuse a metric that the trainer would look up in vain, perhaps hours into the run.
 
@@ -73,7 +121,12 @@ def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> None
         InputError: With the nearest name, or all there are.
     """
     name = (arguments.metric_for_best_model or "loss").removeprefix("eval_")
-    check_metric("metric_for_best_model", name, {"loss"}, num_labels)
+    if arguments.large_label_space:
+        example = TopK(np.eye(5, dtype=np.float32), np.tile(np.arange(5), (5, 1)), 5)
+        known = set(compute_top_k_metrics(example, np.zeros((5, 1), np.int64)))
+        check_name("metric_for_best_model", name, {"loss"} | known)
+    else:
+        check_metric("metric_for_best_model", name, {"loss"}, num_labels)
 
 
 def check_metric(option: str, name: str, others: set[str], num_labels: int) -> None:
@@ -89,7 +142,20 @@ def check_metric(option: str, name: str, others: set[str], num_labels: int) -> N
         InputError: With the nearest name, or all there are.
     """
     example = np.eye(num_labels)
-    known = others | set(compute_multi_label_metrics(example, example))
+    check_name(option, name, others | set(compute_multi_label_metrics(example, example)))
+
+
+def check_name(option: str, name: str, known: set[str]) -> None:
+    """Refuse a name that is not among those there are.
+
+    Args:
+        option: What the user set.
+        name: What it was set to.
+        known: All that will do.
+
+    Raises:
+        InputError: With the nearest name, or all there are.
+    """
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zlpr_hf.metrics import LIMITS
+from zlpr_hf.metrics import LIMITS, ratio
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -138,10 +138,10 @@ class DecisionCounts:
         cells = decided & present
         hits, said, true = cells.sum(1), decided.sum(1), present.sum(1)
         rows = {
-            "f1_samples": _ratio(2 * hits, said + true),
-            "precision_samples": _ratio(hits, said),
-            "recall_samples": _ratio(hits, true),
-            "jaccard_samples": _ratio(hits, said + true - hits),
+            "f1_samples": ratio(2 * hits, said + true),
+            "precision_samples": ratio(hits, said),
+            "recall_samples": ratio(hits, true),
+            "jaccard_samples": ratio(hits, said + true - hits),
             "subset_accuracy": (decided == present).all(1).astype(float),
             "predicted_cardinality": said.astype(float),
             "empty_predictions": (said == 0).astype(float),
@@ -169,11 +169,11 @@ class DecisionCounts:
         labels = [weights @ part for part in (self.hits, self.said, self.true)]
         everything = [part.sum(1, dtype=np.float64)[:, None] for part in labels]
         for average, (hit, said, true) in (("micro", everything), ("macro", labels)):
-            found[f"f1_{average}"] = _ratio(2 * hit, said + true).mean(1)
-            found[f"precision_{average}"] = _ratio(hit, said).mean(1)
-            found[f"recall_{average}"] = _ratio(hit, true).mean(1)
+            found[f"f1_{average}"] = ratio(2 * hit, said + true).mean(1)
+            found[f"precision_{average}"] = ratio(hit, said).mean(1)
+            found[f"recall_{average}"] = ratio(hit, true).mean(1)
         sums = dict(zip(self.rows, (weights @ np.stack([*self.rows.values()], 1)).T, strict=True))
-        found["hamming_loss"] = _ratio(sums.pop("wrong"), sums.pop("known"))
+        found["hamming_loss"] = ratio(sums.pop("wrong"), sums.pop("known"))
         return found | {name: values / weights.sum(1) for name, values in sums.items()}
 
 
@@ -260,14 +260,6 @@ def _rankings(scores: Floats, present: Bools, depth: int) -> dict[str, Floats]:
         f"precision_at_{depth}": true[:, :depth].mean(1),
         f"ndcg_at_{depth}": gains @ discounts / np.cumsum(discounts)[positives - 1],
         "lrap": np.where(pairs > 0, precision, 1),
-        "ranking_loss": _ratio((true * (last + 1 - above)).sum(1), pairs),
+        "ranking_loss": ratio((true * (last + 1 - above)).sum(1), pairs),
         "coverage_error": (true * (last + 1)).max(1).astype(float),
     }
-
-
-def _ratio(numerator: Any, denominator: Any) -> Floats:
-    """Quotient with 0 where there is nothing to divide by."""
-    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-    ratio: Floats = np.zeros(numerator.shape)
-    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
-    return ratio

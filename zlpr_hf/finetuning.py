@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, set_seed
 
-from zlpr_hf.argument_checks import check_best_metric, check_choices
+from zlpr_hf.argument_checks import check_best_metric, check_choices, is_large_label_space
 from zlpr_hf.arguments import DataArguments, ModelArguments, save_config
 from zlpr_hf.checkpoints import (
     CONFIG_FILE,
@@ -38,21 +36,19 @@ from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.loading import load_data
-from zlpr_hf.logits import predict_logits, save_logits
+from zlpr_hf.logits import save_logits
 from zlpr_hf.lora import add_lora, merge_lora
 from zlpr_hf.losses import MultiLabelLoss, PowersetLoss, build_loss
-from zlpr_hf.metrics import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.model_card import CardFacts, write_model_card
 from zlpr_hf.modeling import (
-    classification_head,
     has_added_layer,
     is_trained_for,
     load_model,
     load_tokenizer,
 )
+from zlpr_hf.outcome import judge, judge_best_labels
 from zlpr_hf.progress import BriefProgress
 from zlpr_hf.report import MODEL_ROW, Report
-from zlpr_hf.thresholds import Thresholds, fit_thresholds
 from zlpr_hf.trainer import ZLPRTrainer, name_of
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 from zlpr_hf.yardsticks import compute_yardsticks
@@ -95,9 +91,15 @@ def finetune(
         output_dir, training_args.resume_from_checkpoint, overwrite=data_args.overwrite_output_dir
     )
     data = load_data(data_args) if data is None else data
-    check_best_metric(training_args, data.label_space.num_labels)
-    targets = {name: data.targets(name) for name in ("train", "validation", "test")}
-    loss = build_loss(training_args.loss, reduction="none", train_targets=targets["train"])
+    num_labels = data.label_space.num_labels
+    large = is_large_label_space(
+        model_args, data_args, training_args, num_labels=num_labels, hard=data.is_hard
+    )
+    if large:
+        training_args.large_label_space = True
+    check_best_metric(training_args, num_labels)
+    train_targets = None if large else data.targets("train")
+    loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
     tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
     encoded = {
         name: encode(
@@ -142,7 +144,7 @@ def finetune(
             args=trainer_args,
             train_dataset=encoded["train"],
             eval_dataset=encoded["validation"],
-            data_collator=MultiLabelCollator(tokenizer, data.label_space.num_labels),
+            data_collator=MultiLabelCollator(tokenizer, num_labels, as_ids=large),
             processing_class=tokenizer,
             loss=loss,
         )
@@ -175,60 +177,73 @@ def finetune(
         trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
         teacher = None  # frees its memory
     started = time.monotonic()
-    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
 
-    scores = {name: predict_logits(trainer, encoded[name]) for name in ("validation", "test")}
-    untuned = scores["test"]
-    thresholds = _tuned_thresholds(model_args, loss, scores["validation"], targets["validation"])
-    if thresholds.offsets:
-        thresholds.fold_into(classification_head(model), model.config)
-        offsets = np.asarray(thresholds.offsets, np.float32)
-        scores = {name: values - offsets for name, values in scores.items()}
+    if large:
+        tune = model_args.tune_thresholds == "global"
+        outcome = judge_best_labels(
+            trainer, encoded, data, tune=tune, metric=model_args.threshold_metric
+        )
+    else:
+        outcome = judge(
+            trainer,
+            encoded,
+            data,
+            loss=loss,
+            tune_thresholds=model_args.tune_thresholds,
+            metric=model_args.threshold_metric,
+        )
     trainer.save_model(str(output_dir))
-    test = compute_yardsticks(data, svm=model_args.yardsticks) if main_process else {}
-    if thresholds.offsets:
-        test["before tuning thresholds"] = compute_multi_label_metrics(untuned, targets["test"])
-    test[MODEL_ROW] = compute_multi_label_metrics(scores["test"], targets["test"])
+    test: dict[str, dict[str, float]] = {}
+    if main_process and not large:
+        test = compute_yardsticks(data, svm=model_args.yardsticks)
+    if outcome.untuned is not None:
+        test["before tuning thresholds"] = outcome.untuned
+    test[MODEL_ROW] = outcome.metrics["test"]
     training = {
         "loss": training_args.loss,
         "steps": trainer.state.global_step,
         "seconds": seconds,
-        "train_loss": outcome.training_loss,
+        "train_loss": trained.training_loss,
         "seed": training_args.seed,
         "bf16": training_args.bf16,
         "processes": training_args.world_size,
         "resumed_from": None if checkpoint is None else checkpoint.name,
         "outputs": model.config.num_labels,
+        "large_label_space": large,
         **cost.summary(),
     }
     if isinstance(loss, PowersetLoss):
         training["unseen_label_sets"] = {
-            name: loss.label_sets.count_unseen(targets[name]) for name in ("validation", "test")
+            name: loss.label_sets.count_unseen(data.targets(name))
+            for name in ("validation", "test")
         }
     report = Report(
         output_dir=str(output_dir),
         test=test,
-        validation=compute_multi_label_metrics(scores["validation"], targets["validation"]),
-        label_scores=compute_label_scores(scores["test"], targets["test"], data.label_space.names),
-        thresholds=thresholds,
+        validation=outcome.metrics["validation"],
+        label_scores=outcome.label_scores,
+        thresholds=outcome.thresholds,
         profile=profile,
         training=training,
     )
     if main_process:
         if model_args.save_logits:
-            save_logits(output_dir / LOGITS_FILE, scores, targets)
+            targets = {name: data.targets(name) for name in outcome.logits}
+            save_logits(output_dir / LOGITS_FILE, outcome.logits, targets)
         report.save(output_dir / RESULTS_FILE)
-        save_html_report(
-            output_dir / REPORT_FILE,
-            report,
-            scores["test"],
-            targets["test"],
-            data.texts("test"),
-            names=data.label_space.names,
-        )
+        if not large:
+            save_html_report(
+                output_dir / REPORT_FILE,
+                report,
+                outcome.logits["test"],
+                data.targets("test"),
+                data.texts("test"),
+                names=data.label_space.names,
+            )
         facts = CardFacts(
             name=name,
             base_model=model_args.model_name_or_path,
@@ -284,19 +299,3 @@ def _starts_from_names(arguments: ModelArguments, outputs: LabelSpace) -> bool:
             arguments.model_name_or_path, outputs, revision=arguments.model_revision
         )
     return arguments.head_init == "label_names"
-
-
-def _tuned_thresholds(
-    arguments: ModelArguments,
-    loss: MultiLabelLoss,
-    logits: NDArray[np.float32],
-    targets: NDArray[np.float32],
-) -> Thresholds:
-    scope = arguments.tune_thresholds
-    if scope == "none" and not loss.decides_at_zero:
-        logger.info("loss %s has no zero of its own: one offset is fitted", name_of(loss))
-        scope = "global"
-    if scope == "none":
-        return Thresholds()
-    metric = arguments.threshold_metric
-    return fit_thresholds(logits, targets, metric=metric, scope=scope)  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def linear_zlpr_loss(
     product more.
 
     Args:
-        hidden: Features of the texts.
+        hidden: Features of the texts; the products are computed in their type, sums in float32.
         weight: Of the head, a row a label.
         bias: Of the head.
         positives: As for :func:`zlpr_loss_from_indices`.
@@ -114,9 +114,11 @@ def linear_zlpr_loss(
     if chunk_size < 1:
         raise ValueError(f"chunk_size: expected 1 or more, got {chunk_size}")
     rows, ids = _entries(positives, len(hidden), len(weight))
-    losses: Tensor = _LinearZLPR.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, rows, ids, chunk_size
-    )
+    # Autocast would cast all of the weight; each chunk is cast to the type of the features instead.
+    with torch.autocast(hidden.device.type, enabled=False):
+        losses: Tensor = _LinearZLPR.apply(  # type: ignore[no-untyped-call]
+            hidden, weight, bias, rows, ids, chunk_size
+        )
     return reduce(losses, reduction)
 
 
@@ -249,19 +251,23 @@ class _LinearZLPR(torch.autograd.Function):
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
         hidden, weight, bias, rows, ids, derivative, scale = ctx.saved_tensors
-        to_hidden, to_weight = torch.zeros_like(hidden), torch.empty_like(weight)
-        to_bias = torch.empty_like(bias)
+        to_hidden = torch.zeros_like(hidden, dtype=scale.dtype)
+        to_weight, to_bias = torch.empty_like(weight), torch.empty_like(bias)
         outer = outer.unsqueeze(-1)
         for part, logits in _chunks(hidden, weight, bias, rows, ids, ctx.chunk_size):
-            shares = logits.sub_(scale).exp_().mul_(outer).to(hidden.dtype)
-            to_hidden.addmm_(shares, weight[part])
-            torch.mm(shares.T, hidden, out=to_weight[part])
-            torch.sum(shares, 0, out=to_bias[part])
-        of_positives = (derivative * outer[rows, 0]).to(hidden.dtype)
-        to_hidden.index_add_(0, rows, of_positives.unsqueeze(-1) * weight[ids])
-        to_weight.index_add_(0, ids, of_positives.unsqueeze(-1) * hidden[rows])
-        to_bias.index_add_(0, ids, of_positives)
-        return to_hidden, to_weight, to_bias, None, None, None
+            shares = logits.sub_(scale).exp_().mul_(outer)
+            to_bias[part] = shares.sum(0)
+            shares = shares.to(hidden.dtype)
+            to_hidden += shares @ weight[part].to(hidden.dtype)
+            if weight.dtype == hidden.dtype:
+                torch.mm(shares.T, hidden, out=to_weight[part])
+            else:
+                to_weight[part] = shares.T @ hidden
+        of_positives = (derivative * outer[rows, 0]).unsqueeze(-1)
+        to_hidden.index_add_(0, rows, of_positives * weight[ids])
+        to_weight.index_add_(0, ids, (of_positives * hidden[rows]).to(weight.dtype))
+        to_bias.index_add_(0, ids, of_positives.squeeze(-1).to(bias.dtype))
+        return to_hidden.to(hidden.dtype), to_weight, to_bias, None, None, None
 
 
 def _chunks(
@@ -274,7 +280,8 @@ def _chunks(
     bounds = torch.searchsorted(ids, torch.arange(0, len(weight) + size, size, device=ids.device))
     for number, start in enumerate(range(0, len(weight), size)):
         part = slice(start, start + size)
-        logits = F.linear(hidden, weight[part], bias[part]).to(dtype)
+        logits = F.linear(hidden, weight[part].to(hidden.dtype), bias[part].to(hidden.dtype))
+        logits = logits.to(dtype)
         inside = slice(int(bounds[number]), int(bounds[number + 1]))
         logits[rows[inside], ids[inside] - start] = -torch.inf
         yield part, logits

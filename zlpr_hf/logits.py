@@ -12,6 +12,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.top_k import TopK
 from zlpr_hf.trainer import ZLPRTrainer
 
 
@@ -28,20 +29,26 @@ def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
     Returns:
         Logits in float32.
     """
-    order = np.argsort(-np.asarray(rows["length"]), kind="stable")
-    # Metrics are computed once, from all logits in order, and not by the trainer.
-    compute_metrics, trainer.compute_metrics = trainer.compute_metrics, None
-    try:
-        predicted = trainer.predict(rows.select(order)).predictions
-    finally:
-        trainer.compute_metrics = compute_metrics
-    if np.isnan(predicted).any():
-        raise InputError(
-            "training went wrong: logits are NaN; lower learning_rate, or set bf16 false"
-        )
-    logits = np.empty_like(predicted, dtype=np.float32)
-    logits[order] = predicted
+    (logits,) = _predict_in_order(trainer, rows)
     return logits
+
+
+def predict_top_k(trainer: ZLPRTrainer, rows: Dataset) -> TopK:
+    """The best labels in the order of the rows, for a trainer with ``large_label_space``.
+
+    Args:
+        trainer: A trainer with its collator.
+        rows: Encoded rows with ``length``.
+
+    Returns:
+        The best labels of each row.
+
+    Raises:
+        InputError: If logits are NaN.
+    """
+    logits, ids = _predict_in_order(trainer, rows)
+    config: Any = trainer.model.config  # type: ignore[union-attr]
+    return TopK(logits, ids, config.num_labels)
 
 
 def save_logits(
@@ -59,3 +66,20 @@ def save_logits(
     part = path.with_name("part-" + path.name)
     np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
     os.replace(part, path)
+
+
+def _predict_in_order(trainer: ZLPRTrainer, rows: Dataset) -> list[NDArray[Any]]:
+    order = np.argsort(-np.asarray(rows["length"]), kind="stable")
+    # Metrics are computed once, from all rows in order, and not by the trainer.
+    compute_metrics, trainer.compute_metrics = trainer.compute_metrics, None
+    try:
+        predicted = trainer.predict(rows.select(order)).predictions
+    finally:
+        trainer.compute_metrics = compute_metrics
+    parts = list(predicted) if isinstance(predicted, tuple) else [predicted]
+    if np.isnan(parts[0]).any():
+        raise InputError(
+            "training went wrong: logits are NaN; lower learning_rate, or set bf16 false"
+        )
+    back = np.argsort(order)
+    return [part[back] for part in parts]

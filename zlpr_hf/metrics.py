@@ -104,8 +104,20 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
     return scores, truth, known
 
 
-def _ratio(numerator: Any, denominator: Any) -> Any:
-    """Quotient with 0 where there is nothing to divide by, as ``zero_division=0``."""
+def ratio(numerator: Any, denominator: Any) -> Any:
+    """Quotient with 0 where there is nothing to divide by, as scikit-learn's ``zero_division=0``.
+
+    Args:
+        numerator: Numbers of any shape.
+        denominator: As many.
+
+    Returns:
+        Quotients in float64.
+
+    Example:
+        >>> ratio([1, 0], [2, 0]).tolist()
+        [0.5, 0.0]
+    """
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
@@ -115,15 +127,15 @@ def _decision_metrics(decided: Bools, present: Bools, known: Bools) -> dict[str,
     metrics: dict[str, float] = {}
     for average, axis in (("micro", None), ("macro", 0), ("samples", 1)):
         hit, said, true = hits.sum(axis), decided.sum(axis), present.sum(axis)
-        metrics[f"f1_{average}"] = float(np.mean(_ratio(2 * hit, said + true)))
-        metrics[f"precision_{average}"] = float(np.mean(_ratio(hit, said)))
-        metrics[f"recall_{average}"] = float(np.mean(_ratio(hit, true)))
+        metrics[f"f1_{average}"] = float(np.mean(ratio(2 * hit, said + true)))
+        metrics[f"precision_{average}"] = float(np.mean(ratio(hit, said)))
+        metrics[f"recall_{average}"] = float(np.mean(ratio(hit, true)))
     union = (decided | present).sum(1)
     # Nothing said where nothing is true is right, as for scikit-learn's subset accuracy; the
     # Jaccard index of two empty sets is 0 by its convention.
-    metrics["jaccard_samples"] = float(np.mean(_ratio(hits.sum(1), union)))
+    metrics["jaccard_samples"] = float(np.mean(ratio(hits.sum(1), union)))
     metrics["subset_accuracy"] = float((decided == present).all(1).mean())
-    metrics["hamming_loss"] = float(_ratio((decided != present).sum(), known.sum()))
+    metrics["hamming_loss"] = float(ratio((decided != present).sum(), known.sum()))
     metrics["predicted_cardinality"] = float(decided.sum(1).mean())
     metrics["empty_predictions"] = float((~decided.any(1)).mean())
     return metrics
@@ -228,9 +240,9 @@ def compute_label_scores(
         table.append(
             LabelScore(
                 name,
-                float(_ratio(hit[label], said[label])),
-                float(_ratio(hit[label], true[label])),
-                float(_ratio(2 * hit[label], said[label] + true[label])),
+                float(ratio(hit[label], said[label])),
+                float(ratio(hit[label], true[label])),
+                float(ratio(2 * hit[label], said[label] + true[label])),
                 None if ap is None else float(ap),
                 int(true[label]),
                 int(said[label]),

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
+from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 from zlpr_hf.functional import zlpr_divergence
 from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
+from zlpr_hf.modeling import classification_head
 from zlpr_hf.smoothing import smooth_targets
 
 
@@ -51,6 +53,9 @@ class ZLPRTrainer(Trainer):
         name = getattr(self.args, "loss", "zlpr")
         self.loss = loss if loss is not None else self._build_loss(name)
         self.loss.to(self.args.device)
+        self._chunked_head: ChunkedHead | None = None
+        if getattr(self.args, "large_label_space", False):
+            self._chunked_head = self._build_chunked_head()
         if isinstance(self.loss, PowersetLoss):
             self._prepare_for_label_sets(self.loss)
         if self._option("rdrop_alpha") and not isinstance(self.loss, ZLPRLoss):
@@ -96,6 +101,19 @@ class ZLPRTrainer(Trainer):
             )
         self.preprocess_logits_for_metrics = lambda logits, labels: loss.label_scores(logits)
 
+    def _build_chunked_head(self) -> ChunkedHead:
+        """No logits of all labels anywhere: evaluation sees the best ones of each row."""
+        if not isinstance(self.loss, ZLPRLoss):
+            raise ValueError(
+                f"large_label_space needs the loss ZLPRLoss, got {type(self.loss).__name__}"
+            )
+        head = classification_head(self.accelerator.unwrap_model(self.model))
+        chunked = ChunkedHead(head, evaluated_labels=int(self._option("evaluated_labels")))
+        self.preprocess_logits_for_metrics: Any = chunked.best
+        if self.compute_metrics is compute_trainer_metrics:
+            self.compute_metrics = chunked.compute_metrics
+        return chunked
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -125,6 +143,10 @@ class ZLPRTrainer(Trainer):
             raise ValueError(
                 f"the batch has no 'labels', only {', '.join(inputs)}; expected multi-hot (B, L)"
             )
+        if self._chunked_head is not None:
+            outputs, value = self._chunked_head.run(model, inputs, targets)
+            loss = self._share_of_step(value.sum(), len(targets), num_items_in_batch)
+            return (loss, outputs) if return_outputs else loss
         teacher_logits = inputs.pop("teacher_logits", None)
         rows, copies = len(targets), 1
         if model.training:
@@ -158,12 +180,16 @@ class ZLPRTrainer(Trainer):
                 other, one, reduction="sum"
             )
             total = total + self._option("rdrop_alpha") * both / 2
-        if num_items_in_batch is None:
-            loss = total / rows
-        else:
-            # Gradients are averaged over processes, the count is over all of them.
-            loss = total / num_items_in_batch * self.accelerator.num_processes
+        loss = self._share_of_step(total, rows, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _share_of_step(
+        self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
+    ) -> Any:
+        if num_items_in_batch is None:
+            return total / rows
+        # Gradients are averaged over processes, the count is over all of them.
+        return total / num_items_in_batch * self.accelerator.num_processes
 
     def _smoothed(self, targets: Tensor) -> Tensor:
         factor = self._option("label_smoothing_factor")

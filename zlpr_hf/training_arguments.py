@@ -23,6 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data_seed": (0, 2**32 - 1),
     "rdrop_alpha": (0.0, 1e6),
     "distillation_alpha": (0.0, 1.0),
+    "evaluated_labels": (1, math.inf),
 }
 
 
@@ -40,6 +41,12 @@ class ZLPRTrainingArguments(TrainingArguments):
             0 for a single pass. With the loss ``zlpr``.
         distillation_alpha: Share of the divergence from a teacher in the loss, where the batch
             has ``teacher_logits``; the rest is the loss on the labels. With the loss ``zlpr``.
+        large_label_space: Whether ``labels`` are ids ``(B, K)`` filled up with ``-100``, head and
+            loss are computed in chunks of labels, and evaluation keeps the best
+            ``evaluated_labels`` of each row only. With the loss ``zlpr`` and hard labels. None
+            leaves it to :func:`zlpr_hf.finetune`, which does so above 4,096 labels; the trainer by
+            itself takes it for no.
+        evaluated_labels: How many labels of each row evaluation looks at in a large label space.
         bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
             in float32, so that reported decisions are those of the saved model.
 
@@ -65,6 +72,16 @@ class ZLPRTrainingArguments(TrainingArguments):
     distillation_alpha: float = field(
         default=0.5, metadata={"help": "Share of the teacher's divergence in the loss, 0 to 1."}
     )
+    large_label_space: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Head and loss in chunks, labels as ids, metrics of the best labels; default: "
+            "above 4,096 labels."
+        },
+    )
+    evaluated_labels: int = field(
+        default=100, metadata={"help": "Best labels of a row that large_label_space evaluates."}
+    )
     bf16: bool | None = field(  # type: ignore[assignment]
         default=None,
         metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
@@ -82,6 +99,8 @@ class ZLPRTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"rdrop_alpha: its divergence belongs to the loss zlpr; expected 0 for {self.loss}"
             )
+        if self.large_label_space:
+            self._check_large_label_space()
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -93,6 +112,16 @@ class ZLPRTrainingArguments(TrainingArguments):
         if self.head_learning_rate is None:
             self.head_learning_rate = 10 * self.learning_rate
         super().__post_init__()  # type: ignore[no-untyped-call]
+
+    def _check_large_label_space(self) -> None:
+        if self.loss != "zlpr":
+            raise ValueError(f"large_label_space: expected the loss zlpr, got {self.loss}")
+        for name in ("label_smoothing_factor", "rdrop_alpha"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"large_label_space: its labels are hard and its logits never held, so {name} "
+                    f"must be 0, got {getattr(self, name):g}"
+                )
 
 
 def _has_bfloat16(use_cpu: bool) -> bool:

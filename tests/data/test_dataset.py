@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from zlpr_hf import InputError
+from zlpr_hf.data import splits
 from zlpr_hf.data.dataset import build_labelled_data
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.label_columns import LabelColumns
@@ -34,16 +35,21 @@ def test_missing_splits_are_stratified(colour_rows: list[dict[str, object]]) -> 
     np.testing.assert_allclose(shares[0], shares[1], atol=0.05)
 
 
+def sets_of(matrix: np.ndarray) -> list[list[str]]:
+    return [[f"l{label}" for label in np.flatnonzero(row)] for row in matrix]
+
+
 def test_groups_stay_together() -> None:
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 40, 300).tolist()
-    first, second = split_rows(rng.random((300, 4)) < 0.3, size=0.2, seed=0, groups=groups)
+    sets = sets_of(rng.random((300, 4)) < 0.3)
+    first, second = split_rows(sets, size=0.2, seed=0, groups=groups)
     assert not {groups[i] for i in first} & {groups[i] for i in second}
     assert sorted([*first, *second]) == list(range(300))
     with pytest.raises(InputError, match="off 1 groups; one side is empty"):
-        split_rows(np.eye(3, dtype=bool), size=0.3, seed=0, groups=["x"] * 3)
+        split_rows([["a"], ["b"], ["c"]], size=0.3, seed=0, groups=["x"] * 3)
     with pytest.raises(InputError, match="between 0 and 1, got 1"):
-        split_rows(np.eye(3, dtype=bool), size=1.0, seed=0)
+        split_rows([["a"], ["b"], ["c"]], size=1.0, seed=0)
 
 
 def test_given_group_must_not_cross() -> None:
@@ -142,9 +148,23 @@ def test_own_splits_never_leave_a_label_untrained() -> None:
         rng = np.random.default_rng(seed)
         matrix = np.eye(60, dtype=bool)[rng.integers(0, 60, 300)]
         groups = (np.arange(300) // 2).tolist()
-        first, second = split_rows(matrix, size=0.1, seed=seed, groups=groups)
+        first, second = split_rows(sets_of(matrix), size=0.1, seed=seed, groups=groups)
         assert len(second)
         assert not (matrix[second].any(0) & ~matrix[first].any(0)).any()
+
+
+def test_with_very_many_labels_the_frequent_ones_keep_their_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(splits, "MOST_STRATIFIED", 2)
+    rng = np.random.default_rng(0)
+    frequent = rng.integers(0, 2, 400)
+    sets = [[f"f{f}", f"rare{r}"] for f, r in zip(frequent, rng.integers(0, 90, 400), strict=True)]
+    first, second = split_rows(sets, size=0.1, seed=0)
+    assert abs(frequent[second].mean() - frequent.mean()) < 0.02
+    labels = [{label for index in side for label in sets[index]} for side in (first, second)]
+    assert len(second) > 20
+    assert labels[1] <= labels[0]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if training_args.process_index == 0:
         folder = report.output_dir
         print(f"\n{report.render()}\n")
-        print(f"written to {folder}: the model, {', '.join(FILES)}")
+        written = [name for name in FILES if (Path(folder) / name).is_file()]
+        print(f"written to {folder}: the model, {', '.join(written)}")
         for title, line in _next_commands(folder, powerset=training_args.loss == "powerset"):
             print(f"{title}:\n  {line}")
         if training_args.push_to_hub:

@@ -1,4 +1,4 @@
-"""Rows to batches: padding to the longest row of the batch, and dense float32 targets."""
+"""Rows to batches: padding to the longest row of the batch, targets dense or as ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from zlpr_hf.data.dataset import dense_targets
+from zlpr_hf.data.dataset import dense_targets, padded_ids
 
 
 @dataclass(frozen=True)
@@ -18,20 +18,25 @@ class MultiLabelCollator:
     Args:
         tokenizer: The model's tokenizer; it knows how to pad its inputs.
         num_labels: ``L``.
+        as_ids: Whether labels are handed on as ids, for a large label space: hard ones only.
 
     Shape:
         Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known, and
-        ``teacher_logits`` ``(B, L)`` where the rows have them.
+        ``teacher_logits`` ``(B, L)`` where the rows have them. With ``as_ids``: ``labels``
+        ``(B, K)`` in int64, filled up with ``-100``.
     """
 
     tokenizer: PreTrainedTokenizerBase
     num_labels: int
+    as_ids: bool = False
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         names = self.tokenizer.model_input_names
         inputs = [{name: row[name] for name in names if name in row} for row in features]
         batch = dict(self.tokenizer.pad(inputs, return_tensors="pt"))
-        if "label_ids" in features[0]:
+        if self.as_ids:
+            batch["labels"] = torch.from_numpy(padded_ids([row["label_ids"] for row in features]))
+        elif "label_ids" in features[0]:
             targets = dense_targets(
                 [row["label_ids"] for row in features],
                 [row["label_values"] for row in features],

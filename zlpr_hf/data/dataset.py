@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,16 @@ class LabelledData:
         rows = self.splits[split]
         return dense_targets(rows["label_ids"], rows["label_values"], self.label_space.num_labels)
 
+    def positive_ids(self, split: str) -> NDArray[np.int64]:
+        """Ids of the labels ``(N, K)`` of a split, filled up with ``-100``; for hard labels."""
+        return padded_ids(self.splits[split]["label_ids"])
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether every label is known, and there or not."""
+        values = chain.from_iterable(rows["label_values"] for rows in self.splits.values())
+        return set(chain.from_iterable(values)) <= {1.0}
+
     def texts(self, split: str) -> list[tuple[str, ...]]:
         """Texts of each row of a split: one, or two for pairs."""
         rows = self.splits[split]
@@ -76,6 +87,30 @@ def dense_targets(
     for row, ids, values in zip(targets, label_ids, label_values, strict=True):
         row[list(ids)] = values
     return targets
+
+
+def padded_ids(label_ids: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Lists of ids as one array.
+
+    Args:
+        label_ids: Ids of the labels of each row.
+
+    Shape:
+        Result: ``(N, K)`` with the ``K`` of the longest row, at least 1.
+
+    Returns:
+        Ids, filled up with ``-100``.
+
+    Example:
+        >>> padded_ids([[2, 0], []])
+        array([[   2,    0],
+               [-100, -100]])
+    """
+    width = max(map(len, label_ids), default=0)
+    positives = np.full((len(label_ids), max(width, 1)), -100, dtype=np.int64)
+    for row, ids in zip(positives, label_ids, strict=True):
+        row[: len(ids)] = ids
+    return positives
 
 
 def build_labelled_data(
@@ -208,13 +243,9 @@ def _split_off(
     seed: int,
 ) -> None:
     """Move a share of the training rows into a split of their own."""
-    names = sorted({name for row in rows["train"] for name in row})
-    column_of = {name: index for index, name in enumerate(names)}
-    matrix = np.zeros((len(rows["train"]), len(names)), dtype=bool)
-    for flags, row in zip(matrix, rows["train"], strict=True):
-        flags[[column_of[name] for name, value in row.items() if value >= 0.5]] = True
+    sets = [[name for name, value in row.items() if value >= 0.5] for row in rows["train"]]
     train_groups = groups.get("train")
-    kept, moved = split_rows(matrix, size=size, seed=seed, groups=train_groups)
+    kept, moved = split_rows(sets, size=size, seed=seed, groups=train_groups)
     for column, values in list(columns["train"].items()):
         columns.setdefault(split, {})[column] = [values[index] for index in moved]
         columns["train"][column] = [values[index] for index in kept]

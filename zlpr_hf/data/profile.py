@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -106,15 +107,19 @@ def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataP
     for name, rows in data.splits.items():
         columns = [rows[column] for column in ("text", "text_pair") if column in rows.column_names]
         texts[name] = list(zip(*columns, strict=True))
-        targets = data.targets(name)
-        counts = (targets >= 0.5).sum(0)
-        cardinality = float(counts.sum() / len(targets))
+        sizes = [len(ids) for ids in rows["label_ids"]]
+        ids = np.fromiter(chain.from_iterable(rows["label_ids"]), np.int64)
+        values = np.fromiter(chain.from_iterable(rows["label_values"]), np.float32)
+        present = values >= 0.5
+        counts = np.bincount(ids[present], minlength=data.label_space.num_labels)
+        labelled = np.repeat(np.arange(len(sizes)), sizes)[present]
+        cardinality = float(counts.sum() / len(rows))
         splits[name] = SplitProfile(
-            rows=len(targets),
+            rows=len(rows),
             cardinality=cardinality,
-            density=cardinality / targets.shape[1],
-            empty_rows=int((~(targets >= 0.5).any(1)).sum()),
-            unknown_cells=int(np.isnan(targets).sum()),
+            density=cardinality / data.label_space.num_labels,
+            empty_rows=len(rows) - len(np.unique(labelled)),
+            unknown_cells=int(np.isnan(values).sum()),
             truncated=float(np.mean(encoded[name]["truncated"])),
             repeated_texts=len(texts[name]) - len(set(texts[name])),
             label_counts=dict(zip(data.label_space.names, counts.tolist(), strict=True)),
