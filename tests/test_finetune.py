@@ -170,6 +170,7 @@ def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any
         (["--dataset_nam", "cwe"], "unknown option 'dataset_nam'; did you mean dataset_name?"),
         (["--learning_rate", "fast"], "--learning_rate: invalid float value: 'fast'"),
         (["--loss", "zplr"], "zlpr, got 'zplr'"),
+        (["--dropout=1"], "dropout: expected 0 to below 1, got 1"),
         (["--learning_rate", "nan"], "learning_rate: expected 0 to 1e+06, got nan"),
         (["--per_device_train_batch_size", "0"], "per_device_train_batch_size: expected 1 to inf"),
         (["--metric_for_best_model", "f1_mikro"], "unknown metric 'f1_mikro'; did you mean"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     ElectraConfig,
@@ -38,6 +39,17 @@ def test_configuration_carries_what_a_consumer_needs(
     assert model.config.label2id == colours.label2id
     assert model.config.zlpr == {"loss": "bce", "pooling": "first"}
     assert classification_head(model).out_features == 3
+
+
+def test_all_dropout_rates_can_be_set(encoder_dir: Path, colours: LabelSpace) -> None:
+    def rates(dropout: float | None) -> set[float]:
+        model = load_model(str(encoder_dir), colours, dropout=dropout)
+        found = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
+        return found | {model.config.attention_probs_dropout_prob}
+
+    assert rates(None) == {0.1}
+    assert rates(0.0) == {0.0}
+    assert rates(0.3) == {0.3}
 
 
 def test_half_precision_checkpoint_is_trained_in_float32(

@@ -42,6 +42,8 @@ def check_choices(
     for name, value, allowed in choices:
         if value not in allowed:
             raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    if model_args.dropout is not None and not 0 <= model_args.dropout < 1:
+        raise InputError(f"dropout: expected 0 to below 1, got {model_args.dropout:g}")
     if model_args.use_peft and model_args.lora_rank < 1:
         raise InputError(f"lora_rank: expected 1 or more, got {model_args.lora_rank}")
     if model_args.use_peft and not 0 <= model_args.lora_dropout < 1:

@@ -41,6 +41,9 @@ class ModelArguments:
         None, "YAML or JSON mapping of label to a few words, for head_init label_names."
     )
     max_length: int = _option(128, "Longest sequence in tokens; longer texts are cut.")
+    dropout: float | None = _option(
+        None, "All dropout rates of the model; default: its own. 0 is much faster on a processor."
+    )
     tune_thresholds: str = _option(
         "none",
         "none (logit > 0), global or per_label: tune on validation, fold into the head's bias.",

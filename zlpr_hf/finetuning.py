@@ -41,6 +41,7 @@ from zlpr_hf.lora import add_lora, merge_lora
 from zlpr_hf.losses import MultiLabelLoss, PowersetLoss, build_loss
 from zlpr_hf.model_card import CardFacts, write_model_card
 from zlpr_hf.modeling import (
+    fast_attention,
     has_added_layer,
     is_trained_for,
     load_model,
@@ -177,7 +178,10 @@ def finetune(
         trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
         teacher = None  # frees its memory
     started = time.monotonic()
-    trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with fast_attention(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length):
+        trained = trainer.train(
+            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+        )
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
@@ -273,6 +277,7 @@ def _build_model(
         loss=name_of(loss),
         label_sets=label_sets,
         pooling=arguments.pooling,  # type: ignore[arg-type]
+        dropout=arguments.dropout,
         revision=arguments.model_revision,
     )
     if checkpoint is not None:
