@@ -1,6 +1,7 @@
 """Texts to logits: windows, batches, the rule, and what a folder must hold."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,11 @@ def test_the_rule(classifier: Classifier) -> None:
     [
         ({"threshold": 1.5}, "threshold: expected a score from 0 to 1, got 1.5"),
         ({"threshold": float("nan")}, "threshold: expected a score from 0 to 1, got nan"),
-        ({"top_k": 0}, "top_k, min_labels: expected 0 <= min_labels <= max_labels"),
+        ({"threshold": "0.5"}, "threshold: expected a score from 0 to 1, got '0.5'"),
+        ({"top_k": 0}, "top_k: expected 1 or more, got 0"),
+        ({"top_k": 1.5}, "top_k: expected 1 or more, got 1.5"),
+        ({"min_labels": 4}, "min_labels: expected 0 to 3, got 4"),
+        ({"min_labels": -1}, "top_k, min_labels: expected 0 <= min_labels"),
         ({"top_k": 1, "min_labels": 2}, "top_k, min_labels"),
     ],
 )
@@ -161,7 +166,7 @@ def test_powerset_scores_are_those_of_labels(
 def test_folders_that_hold_no_classifier(tmp_path: Path, encoder_dir: Path) -> None:
     with pytest.raises(InputError, match=r"this folder holds no model \(config.json\)"):
         Classifier.load(str(tmp_path))
-    with pytest.raises(InputError, match="expected a multi-label classifier, got problem_type"):
+    with pytest.raises(InputError, match="no trained classifier"):
         Classifier.load(str(encoder_dir))
     with pytest.raises(InputError, match="backend: expected auto or torch or onnxruntime"):
         Classifier.load(str(encoder_dir), backend="tpu")  # type: ignore[arg-type]
@@ -174,3 +179,26 @@ def test_pickled_weights_are_refused(finished: tuple[Path, Any], tmp_path: Path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match="could not be loaded: .*safetensors"):
         Classifier.load(str(tmp_path))
+
+
+def test_an_encoder_without_a_trained_head_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoder_dir, tmp_path / "encoder")
+    config = tmp_path / "encoder" / "config.json"
+    settings = json.loads(config.read_text()) | {"problem_type": "multi_label_classification"}
+    config.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="no trained classifier, it has no weights for classifier"):
+        Classifier.load(tmp_path / "encoder")
+
+
+def test_texts_may_be_strings(finished: tuple[Path, Any]) -> None:
+    classifier = Classifier.load(finished[0])
+    found = classifier.compute_logits(["red sky", "blue"])
+    np.testing.assert_array_equal(found, classifier.compute_logits([("red sky",), ("blue",)]))
+    with pytest.raises(InputError, match="texts: expected a list of texts, got one: 'red sky'"):
+        classifier.compute_logits("red sky")
+
+
+def test_saving_leaves_what_is_beside(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    (tmp_path / "part-tuned").mkdir()
+    Classifier.load(finished[0]).save(tmp_path / "tuned", Thresholds((1.0,) * 3), into_bias=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-tuned", "tuned"]

@@ -198,12 +198,12 @@ def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 @requires_gradio
 @pytest.mark.usefixtures("no_gradio_needed")
 def test_space(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space = tmp_path / "a" / "space"
+    space = tmp_path / "space"
     assert main(["demo", str(folder), f"--save_space={space}"]) == 0
     printed = capsys.readouterr().out
     assert f"zlpr push {folder} YOUR_NAME/colours" in printed
     assert f"hf upload YOUR_NAME/YOUR_PAGE {space} . --type space" in printed
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["space"]
+    assert [path.name for path in tmp_path.iterdir()] == ["space"]
     assert sorted(os.listdir(space)) == ["README.md", "app.py", "requirements.txt"]
     metadata = metadata_load(space / "README.md")
     assert metadata == {

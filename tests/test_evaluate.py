@@ -144,3 +144,20 @@ def test_wrong_options_are_one_line(
     assert len(errors) == 1
     assert message in errors[0]
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_labels_without_a_column_are_not_known(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "two.csv"
+    path.write_text("text,red,blue\nred green sky,1,0\nblue green sea,0,1\n")
+    columns = ["--label_columns", "red", "blue"]
+    found = evaluated(tmp_path / "n.json", model, "--dataset", str(path), *columns)
+    assert found["metrics"]["f1_micro"] == 1  # green is neither right nor wrong
+    support = {each["label"]: each["support"] for each in found["label_scores"]}
+    assert support == {"red": 1, "green": 0, "blue": 1}
+
+
+def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", model, "--dataset", "nowhere.csv"]) == 2
+    assert capsys.readouterr().err.endswith("error: nowhere.csv: no such file\n")

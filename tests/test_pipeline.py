@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import transformers
 
@@ -106,3 +107,20 @@ def test_a_trained_model_in_memory(finished: tuple[Path, Any], classify: Any) ->
     loaded.model.train()  # type: ignore[union-attr]  # as a trainer leaves it: dropout is on
     mine = MultiLabelClassificationPipeline(model=loaded.model, tokenizer=loaded.tokenizer)
     assert mine(TEXT) == classify(TEXT)
+
+
+@pytest.mark.parametrize("inputs", [("red", "sky"), b"red", pd.DataFrame({"text": ["red"]}), 7])
+def test_what_could_be_meant_in_two_ways_is_refused(classify: Any, inputs: Any) -> None:
+    with pytest.raises(InputError, match="expected a text, a list or an iterable of texts"):
+        classify(inputs)
+
+
+def test_half_a_character(classify: Any) -> None:
+    with pytest.raises(InputError, match="input 1: not a text, it holds half a character"):
+        classify(["red", "\ud800 sky"])
+
+
+def test_options_are_checked_when_the_pipeline_is_made(finished: tuple[Path, Any]) -> None:
+    with pytest.raises(InputError, match="threshold: expected a score from 0 to 1, got 9"):
+        load_pipeline(finished[0], threshold=9)
+    assert load_pipeline(finished[0], device="cpu")("red sky")

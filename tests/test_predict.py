@@ -257,7 +257,7 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(
     go_on()
     assert not output.exists()
     assert main([*command, "--threshold", "0.1"]) == 2
-    assert "holds parts of another run" in capsys.readouterr().err
+    assert "holds parts of a run with another threshold: finish" in capsys.readouterr().err
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "300 rows (128 by an earlier run)" in printed

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,7 +26,13 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.lora import load_adapter
-from zlpr_hf.modeling import classification_head, load_tokenizer, resolve_model_path
+from zlpr_hf.modeling import (
+    classification_head,
+    load_tokenizer,
+    resolve_model_path,
+    without_load_report,
+)
+from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.powerset import LabelSets, powerset_label_scores
 from zlpr_hf.thresholds import Thresholds
@@ -59,7 +64,7 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, name: str, *, backend: Backend = "auto", revision: str | None = None
+        cls, name: str | Path, *, backend: Backend = "auto", revision: str | None = None
     ) -> Classifier:
         """Load a trained model.
 
@@ -76,6 +81,7 @@ class Classifier:
         """
         if backend not in get_args(Backend):
             raise InputError(f"backend: expected {' or '.join(get_args(Backend))}, got {backend!r}")
+        name = str(name)
         path = resolve_model_path(name)
         if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
             raise InputError(f"{name}: this folder holds no model (config.json)")
@@ -126,7 +132,7 @@ class Classifier:
     @torch.inference_mode()
     def compute_logits(
         self,
-        texts: Texts,
+        texts: Texts | Sequence[str],
         *,
         batch_size: int = 32,
         long_texts: LongTexts = "max",
@@ -137,7 +143,7 @@ class Classifier:
         Texts are read longest first, so that batches hold little padding.
 
         Args:
-            texts: One text a row, or two for pairs.
+            texts: A text a row, or a tuple of one or, for pairs, two.
             batch_size: Windows at a time.
             long_texts: A text longer than the model was trained on is read in windows that overlap;
                 a label's logit is the largest of them (``max``: it applies where it applies
@@ -158,8 +164,11 @@ class Classifier:
             raise InputError(
                 f"long_texts: expected {', '.join(get_args(LongTexts))}, got {long_texts!r}"
             )
-        if batch_size < 1:
-            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
+        if isinstance(texts, str):
+            raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
+        texts = [(text,) if isinstance(text, str) else text for text in texts]
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
         lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
         order = np.argsort(-lengths, kind="stable")
@@ -228,8 +237,13 @@ class Classifier:
         Raises:
             InputError: If a value is out of range.
         """
-        if not 0 <= threshold <= 1:
-            raise InputError(f"threshold: expected a score from 0 to 1, got {threshold}")
+        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+            raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
+        if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
+            raise InputError(f"top_k: expected 1 or more, got {top_k!r}")
+        labels = self.label_space.num_labels
+        if min_labels is not None and not (isinstance(min_labels, int) and min_labels <= labels):
+            raise InputError(f"min_labels: expected 0 to {labels}, got {min_labels!r}")
         with np.errstate(divide="ignore"):
             cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
         offset = float(np.clip(cut / 2, -LARGEST_CUT, LARGEST_CUT))
@@ -285,11 +299,9 @@ class Classifier:
             model.config.zlpr = (getattr(model.config, "zlpr", None) or {}) | {
                 "thresholds": offsets.to_config()
             }
-        part = folder.with_name(f"part-{folder.name}")
-        shutil.rmtree(part, ignore_errors=True)
-        model.save_pretrained(part)
-        self.tokenizer.save_pretrained(part)
-        os.replace(part, folder)
+        with new_folder(folder) as part:
+            model.save_pretrained(part)
+            self.tokenizer.save_pretrained(part)
 
 
 def compute_scores(logits: Any) -> NDArray[np.float64]:
@@ -333,9 +345,18 @@ def _load_torch(name: str, path: str, revision: str | None) -> PreTrainedModel:
         if find_adapter_config_file(path, revision=revision):
             model = load_adapter(path, config)
         else:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                path, config=config, dtype=torch.float32, use_safetensors=True, **options
-            )
+            with without_load_report():
+                model, loading = AutoModelForSequenceClassification.from_pretrained(
+                    path,
+                    config=config,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **options,
+                )
+            if loading["missing_keys"]:
+                missing = ", ".join(sorted(loading["missing_keys"])[:3])
+                raise InputError(f"{name}: no trained classifier, it has no weights for {missing}")
     except (OSError, SafetensorError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error

@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return status
 
 

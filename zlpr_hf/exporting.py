@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
+from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, Quantization, write_onnx
 from zlpr_hf.report import find_versions
 from zlpr_hf.windows import Texts
@@ -135,11 +134,7 @@ def export_onnx(
     """
     if not texts:
         raise InputError(f"{source}: without texts an export cannot be checked")
-    folder = folder.resolve()
-    part, old = (folder.with_name(f".{word}-{folder.name}") for word in ("part", "old"))
-    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-    part.mkdir()
-    try:
+    with new_folder(folder) as part:
         expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
         model: Any = classifier.model
         write_onnx(model, _sample(classifier), part / ONNX_FILE, quantization=quantization)
@@ -164,13 +159,6 @@ def export_onnx(
         _check_agreement(export, expected, logits)
         content = json.dumps(asdict(export), indent=2, ensure_ascii=False)
         (part / EXPORT_FILE).write_text(content + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-        os.replace(part, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return export
 
 

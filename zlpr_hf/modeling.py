@@ -283,4 +283,5 @@ def without_load_report() -> Iterator[None]:
 
 def _not_loaded(name: str, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0]
-    return InputError(f"model {name!r} could not be loaded: {reason}")
+    where = "" if Path(resolve_model_path(name)).is_dir() else " is no folder here and"
+    return InputError(f"model {name!r}{where} could not be loaded: {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForSequenceClassification, Pipeline
@@ -51,6 +52,8 @@ class MultiLabelClassificationPipeline(Pipeline):
         super().__init__(**kwargs)
         limit_to_positions(self.tokenizer, self.model.config)  # type: ignore[arg-type]
         self.classifier = Classifier.of(self.model, self.tokenizer)  # type: ignore[arg-type]
+        # Once for nothing, so that defaults that are out of range are found here.
+        self._answers([], self._forward_params, self._postprocess_params)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], ...]:
         deciding = {"threshold", "top_k", "min_labels"}
@@ -84,13 +87,19 @@ class MultiLabelClassificationPipeline(Pipeline):
         """
         _, reading, deciding = self._sanitize_parameters(**options)
         reading = {**self._forward_params, **reading}
-        reading["batch_size"] = batch_size or self._batch_size or 32
+        given = self._batch_size if batch_size is None else batch_size
+        reading["batch_size"] = 32 if given is None else given
         deciding = {**self._postprocess_params, **deciding}
         if isinstance(inputs, (str, Mapping)):
             return self._answers([inputs], reading, deciding)[0]
         if isinstance(inputs, list):
             return self._answers(inputs, reading, deciding)
-        if not isinstance(inputs, Iterable):
+        # A tuple could be a pair or two texts, a data frame gives the names of its columns.
+        if (
+            not isinstance(inputs, Iterable)
+            or isinstance(inputs, (bytes, tuple))
+            or (hasattr(inputs, "iterrows"))
+        ):
             raise InputError(f"expected a text, a list or an iterable of texts, got {inputs!r:.60}")
         return self._stream(iter(inputs), reading, deciding)
 
@@ -126,18 +135,32 @@ class MultiLabelClassificationPipeline(Pipeline):
 
 def _row(value: Any, position: int) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (value,)
+        return _checked((value,), position)
     if isinstance(value, Mapping) and set(value) <= {"text", "text_pair"} and "text" in value:
         row = tuple(value[name] for name in ("text", "text_pair") if name in value)
         if all(isinstance(each, str) for each in row):
-            return row
+            return _checked(row, position)
     raise InputError(
         f"input {position}: expected a text or {{'text': ..., 'text_pair': ...}}, got {value!r:.60}"
     )
 
 
+def _checked(row: tuple[str, ...], position: int) -> tuple[str, ...]:
+    """The row, unless half a character in it would stop the tokenizer."""
+    try:
+        "".join(row).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"input {position}: not a text, it holds half a character") from error
+    return row
+
+
 def load_pipeline(
-    name: str, *, backend: Backend = "auto", revision: str | None = None, **options: Any
+    name: str | Path,
+    *,
+    backend: Backend = "auto",
+    revision: str | None = None,
+    device: Any = None,
+    **options: Any,
 ) -> MultiLabelClassificationPipeline:
     """Load a trained model as a pipeline that answers with label sets.
 
@@ -145,11 +168,12 @@ def load_pipeline(
         name: Folder or Hub id of a classifier; an exported ONNX folder too.
         backend: As in :meth:`zlpr_hf.classifier.Classifier.load`.
         revision: Branch, tag or commit on the Hub.
+        device: Where a model of torch runs; None for the accelerator if there is one.
         **options: Defaults of every call: ``threshold``, ``top_k``, ``min_labels``,
             ``long_texts``, ``batch_size``.
 
     Returns:
-        The pipeline, on the accelerator if there is one.
+        The pipeline.
 
     Raises:
         InputError: If there is no such model, or an option is unknown.
@@ -164,7 +188,7 @@ def load_pipeline(
         task=TASK,
         model=loaded.model,
         tokenizer=loaded.tokenizer,
-        device=loaded.model.device,
+        device=loaded.model.device if device is None else device,
         **options,
     )
 

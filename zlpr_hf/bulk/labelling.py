@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -19,6 +19,8 @@ from zlpr_hf.errors import InputError
 PART_ROWS = 1024
 PART_CELLS = 4_000_000
 """With many labels a part has fewer rows, so that its logits stay within some megabytes."""
+PART_CHARACTERS = 250_000
+"""With long texts too, so that a kill costs seconds of work only."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,13 @@ def label_file(
     Raises:
         InputError: With ``strict``, at the first bad row; nothing stays then.
     """
-    size = part_rows(classifier)
-    rows = iter(reader)
+    chunks = _chunks(reader, part_rows(classifier))
     done = output.open()
-    earlier = sum(1 for _ in islice(rows, done * size))
+    earlier = sum(len(chunk) for chunk in islice(chunks, done))
     count = earlier
     with tqdm(desc="label", unit=" rows", initial=earlier, dynamic_ncols=True) as bar:
-        while chunk := list(islice(rows, size)):
-            good, bad = _separated(chunk)
+        for chunk in chunks:
+            good, bad = _separated(chunk, writer.added)
             if bad and how.strict:
                 output.discard()
                 raise InputError(f"{reader.origin}, row {bad[0].number}: {bad[0].reason}")
@@ -115,7 +116,7 @@ def label_stream(
     count = bad_count = 0
     rows, first = iter(reader), True
     while (chunk := list(islice(rows, size))) or first:
-        good, bad = _separated(chunk)
+        good, bad = _separated(chunk, writer.added)
         for each in bad:
             message = f"{reader.origin}, row {each.number}: {each.reason}"
             if how.strict:
@@ -137,11 +138,32 @@ def part_rows(classifier: Classifier) -> int:
     return max(64, min(PART_ROWS, PART_CELLS // classifier.label_space.num_labels))
 
 
-def _separated(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
+def _chunks(rows: Iterable[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
+    """Rows of one part after the other; where a part ends depends on the rows alone."""
+    chunk: list[Row | BadRow] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += sum(map(len, row.texts)) if isinstance(row, Row) else 0
+        if len(chunk) == size or characters >= PART_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _separated(
+    rows: Iterable[Row | BadRow], added: Sequence[str]
+) -> tuple[list[Row], list[BadRow]]:
     good: list[Row] = []
     bad: list[BadRow] = []
     for row in rows:
-        (good if isinstance(row, Row) else bad).append(row)  # type: ignore[arg-type]
+        if isinstance(row, BadRow):
+            bad.append(row)
+        elif clash := [name for name in added if name in row.cells]:
+            bad.append(BadRow(row.number, f"has a column {clash[0]!r} already", row.cells))
+        else:
+            good.append(row)
     return good, bad
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from zlpr_hf.errors import InputError
 
-PLAN_FILE = "plan.json"
+PLAN_FILE, LOCK_FILE = "plan.json", "lock"
+OURS = re.compile(r"(plan\.json|\d{6,}\.(bad|part))(\.new)?|whole|bad|lock")
 
 
 class PartedFile:
@@ -26,45 +30,65 @@ class PartedFile:
         overwrite: Whether a file that is there, or parts of another plan, may be replaced.
 
     Raises:
-        InputError: If there is a file already, parts of another plan, or no folder to write to.
+        InputError: If there is a file already, parts of another plan, something that is not ours
+            where the parts go, or no folder to write to.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any], *, overwrite: bool) -> None:
-        self.path = path
+        self.path = path = path.resolve() if path.is_symlink() else path
         self.bad_path = path.with_name(path.name + ".bad.jsonl")
         self.folder = path.with_name(path.name + ".parts")
-        self.plan = json.dumps(plan, sort_keys=True, indent=2)
+        self.done = path.with_name(path.name + ".done")
+        self.plan = plan
         self._count = 0
+        self._lock = FileLock(self.folder / LOCK_FILE)
         if not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder (output)")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; expected a file (output)")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file (output)")
+        for folder in (self.folder, self.done):
+            if folder.exists() and not _is_ours(folder):
+                raise InputError(f"{folder} is in the way and not of an earlier run: move it")
         found = self._read_plan()
-        self.goes_on = found == self.plan
-        if found is not None and not self.goes_on and not overwrite:
+        self.goes_on = found == plan
+        if self.goes_on or overwrite:
+            return
+        if found is not None:
+            other = sorted(name for name in {*found, *plan} if found.get(name) != plan.get(name))
             raise InputError(
-                f"{self.folder} holds parts of another run (other input, model or options): "
-                "finish that one, or start anew with --overwrite"
+                f"{self.folder} holds parts of a run with another {', '.join(other)}: finish that "
+                "one, or start anew with --overwrite"
             )
-        if path.exists() and not self.goes_on and not overwrite:
-            raise InputError(f"{path} exists: choose another --output, or --overwrite")
+        for taken in (path, self.bad_path):
+            if taken.exists():
+                raise InputError(f"{taken} exists: choose another --output, or --overwrite")
 
-    def _read_plan(self) -> str | None:
+    def _read_plan(self) -> dict[str, Any] | None:
         try:
-            return (self.folder / PLAN_FILE).read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+            plan: dict[str, Any] = json.loads((self.folder / PLAN_FILE).read_bytes())
+        except FileNotFoundError:
             return None
+        return plan
 
     def open(self) -> int:
         """Make the folder, or keep the parts it has.
 
         Returns:
             Number of whole parts.
+
+        Raises:
+            InputError: If another run is writing the same file now.
         """
+        self.folder.mkdir(exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise InputError(f"{self.path}: another run is writing it now") from error
         if not self.goes_on:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir()
-            _write(self.folder / PLAN_FILE, self.plan.encode("utf-8"))
+            for old in self.folder.iterdir():
+                if old.name != LOCK_FILE:
+                    old.unlink()
+            _write(self.folder / PLAN_FILE, json.dumps(self.plan, indent=2).encode("utf-8"))
         self._count = len(self._parts())
         return self._count
 
@@ -112,10 +136,15 @@ class PartedFile:
 
     def discard(self) -> None:
         """Remove the parts; first all at once, by renaming their folder."""
-        done = self.folder.with_name(self.path.name + ".done")
-        shutil.rmtree(done, ignore_errors=True)
-        self.folder.rename(done)
-        shutil.rmtree(done)
+        shutil.rmtree(self.done, ignore_errors=True)
+        self.folder.rename(self.done)
+        self._lock.release()
+        shutil.rmtree(self.done)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a run, perhaps a killed one, has written."""
+    return folder.is_dir() and all(OURS.fullmatch(each.name) for each in folder.iterdir())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,9 @@ LONGEST_CELL = 2**25
 
 @dataclass(frozen=True)
 class Row:
-    """A row that can be labelled: its texts, one or two, and all its columns."""
+    """A row that can be labelled: its number, its texts, one or two, and all its columns."""
 
+    number: int
     texts: tuple[str, ...]
     cells: Mapping[str, Any]
 
@@ -106,7 +107,9 @@ class RowReader:
         self.format = format
         self.text_columns = tuple(name for name in (text_column, text_pair_column) if name)
         if path != "-" and not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
+            there = Path(path).exists()
+            reason = "no regular file; pipe it in with --input -" if there else "no such file"
+            raise InputError(f"{path}: {reason}")
         if path == "-" and format == "parquet":
             raise InputError("parquet cannot be read from standard input")
         self._stream: TextIO | None = None
@@ -126,6 +129,7 @@ class RowReader:
         """Columns with their types; None for JSON Lines, where a row may have any."""
         if self.format == "jsonl":
             if self._stream is None:
+                self._refuse_array()
                 first = next((row for row in self._json_rows() if isinstance(row, dict)), None)
                 if first is not None:
                     self._check_columns(list(first))
@@ -133,11 +137,10 @@ class RowReader:
         if self.format == "lines":
             return pa.schema([(self.text_columns[0], pa.string())])
         if self.format == "parquet":
-            try:
-                return pyarrow.parquet.read_schema(self.path).remove_metadata()
-            except (OSError, pa.ArrowInvalid) as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"{self.path}: not a readable parquet file: {reason}") from error
+            with self._readable():
+                schema = pyarrow.parquet.read_schema(self.path).remove_metadata()
+            self._refuse_repeated(schema.names)
+            return schema
         with self._lines() as stream:
             reader = csv.reader(stream, delimiter=DELIMITERS[self.format], strict=True)
             try:
@@ -146,10 +149,29 @@ class RowReader:
                 raise InputError(f"{self.origin}, line 1: {error}") from error
         if not self._header:
             raise InputError(f"{self.origin}: expected a line of column names, got nothing")
-        twice = {name for name in self._header if self._header.count(name) > 1}
-        if twice:
-            raise InputError(f"{self.origin}, line 1: column {min(twice)!r} stands twice")
+        if not _is_unicode(self._header):
+            raise InputError(f"{self.origin}, line 1: not UTF-8 text; save the file as CSV UTF-8")
+        self._refuse_repeated(self._header)
         return pa.schema([(name, pa.string()) for name in self._header])
+
+    def _refuse_repeated(self, names: list[str]) -> None:
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise InputError(f"{self.origin}: column {min(twice)!r} stands twice")
+
+    def _refuse_array(self) -> None:
+        with self._lines() as stream:
+            first = next((line for line in stream if line.strip()), "")
+        if first.lstrip().startswith("["):
+            raise InputError(f"{self.origin}: a JSON array; expected one JSON object a line")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowInvalid) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.path}: not a readable parquet file: {reason}") from error
 
     def _check_columns(self, names: list[str]) -> None:
         for name in self.text_columns:
@@ -185,7 +207,7 @@ class RowReader:
             if reason:
                 yield BadRow(number, reason, cells)
             else:
-                yield Row(tuple(cells[name] for name in self.text_columns), cells)
+                yield Row(number, tuple(cells[name] for name in self.text_columns), cells)
 
     def _what_is_wrong(self, cells: Mapping[str, Any]) -> str | None:
         for name in self.text_columns:
@@ -254,7 +276,7 @@ class RowReader:
                 yield {self.text_columns[0]: line.rstrip("\n")}
 
     def _parquet_rows(self) -> Iterator[dict[str, Any]]:
-        with pyarrow.parquet.ParquetFile(self.path) as file:
+        with self._readable(), pyarrow.parquet.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
 
@@ -264,7 +286,7 @@ def _as_text(file: BinaryIO, format: str) -> TextIO:
     return io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline=newline)
 
 
-def _is_unicode(cells: Mapping[str, Any]) -> bool:
+def _is_unicode(cells: Mapping[str, Any] | Sequence[str]) -> bool:
     """Whether a row can be written as UTF-8, nested values and names of columns too."""
     try:
         json.dumps(cells, ensure_ascii=False, default=str).encode("utf-8")

@@ -64,8 +64,8 @@ class RowWriter:
         self.columns = [*([] if schema is None else schema.names), *self.added]
         if schema is None and format != "jsonl":
             raise InputError(f"rows of JSON Lines are written as JSON Lines, not as {format}")
-        if format == "lines" and len(self.columns) > 1 + len(self.added):
-            raise InputError("lines hold one text each: write csv, tsv, jsonl or parquet")
+        if format == "lines" and (logits or len(self.columns) > 1 + len(self.added)):
+            raise InputError("lines hold labels and a text only: write csv, tsv, jsonl or parquet")
 
     def render(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> bytes:
         """Rows as the content of a part, or of a stream.
@@ -95,7 +95,8 @@ class RowWriter:
     def _cell(self, name: str, value: Any) -> Any:
         if name in (LABELS, SCORES):
             return self._joined(value)
-        return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+        nested = isinstance(value, (list, dict))
+        return json.dumps(value, ensure_ascii=False, default=str) if nested else value
 
     def _joined(self, values: Sequence[Any]) -> str:
         return self.delimiter.join(

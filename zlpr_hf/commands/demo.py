@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.demo import LAUNCH, build_demo, import_gradio, read_examples
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import resolve_model_path
+from zlpr_hf.new_folder import new_folder
 
 APP = '''"""The page to try a model, as zlpr demo shows it."""
 
@@ -133,14 +133,10 @@ def save_space(name: str, folder: Path) -> list[str]:
         "README.md": f"---\n{card.to_yaml()}\n---\n\n"
         f"A page to try `{identity}`. Another model: set the variable `MODEL` of this Space.\n",
     }
-    target = folder.resolve()
-    part = target.with_name(f"part-{target.name}")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for file, content in files.items():
-            (part / file).write_text(content, encoding="utf-8")
-        os.replace(part, target)
+        with new_folder(folder) as part:
+            for file, content in files.items():
+                (part / file).write_text(content, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--save_space {folder}: {error.strerror}") from error
     return list(files)

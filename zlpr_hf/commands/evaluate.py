@@ -126,8 +126,12 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 def _check(options: Any) -> None:
     if options.resamples < 1:
         raise InputError(f"--resamples: expected 1 or more, got {options.resamples}")
-    if options.output is not None and not options.output.parent.is_dir():
-        raise InputError(f"{options.output.parent}: no such folder (--output)")
+    for name in ("output", "tuned_model"):
+        path = getattr(options, name)
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder (--{name})")
+    if options.output is not None and options.output.is_dir():
+        raise InputError(f"{options.output} is a folder; expected a file (--output)")
     if options.tune_thresholds == "per_label" and options.threshold_metric not in LABEL_METRICS:
         raise InputError(
             f"--threshold_metric: for per_label expected {' or '.join(LABEL_METRICS)}, "

@@ -105,6 +105,8 @@ def _texts(options: Any, source: Path | None) -> Texts:
             return load_data(parse_arguments([str(config)])[1]).texts("test")
         except InputError as error:
             raise InputError(f"{config}: {error}; give texts with --check_file") from error
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (--check_file)")
     if path.suffix.lower() == ".txt":
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -66,7 +66,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         program: How the user called the command, for the commands that are printed.
 
     Returns:
-        0, or 130 if interrupted.
+        0, 1 if no row could be labelled, or 130 if interrupted.
 
     Raises:
         InputError: If something is wrong with the input; nothing is written then.
@@ -108,6 +108,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         label_stream(classifier, reader, writer, how)
         return 0
     plan = _plan(options, classifier, how)
+    _check_input(options)
     output = PartedFile(Path(options.output), plan, overwrite=options.overwrite)
     started = time.monotonic()
     try:
@@ -117,23 +118,34 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
         return 130
     _say(counts, output, time.monotonic() - started)
-    return 0
+    return 1 if 0 < counts.rows == counts.bad else 0
+
+
+def _check_input(options: Any) -> None:
+    """The output, and the file of bad rows beside it, must not replace the input."""
+    if options.input == "-":
+        return
+    for name in (options.output, f"{options.output}.bad.jsonl"):
+        if Path(name).resolve() == Path(options.input).resolve():
+            raise InputError(f"{options.input}: writing {options.output} would replace the input")
 
 
 def _plan(options: Any, classifier: Classifier, how: Labelling) -> dict[str, Any]:
     """What the output depends on: parts are gone on with only where all of it is the same."""
-    stamp = None
+    content: Any = time.time_ns()  # standard input cannot be read again
     if options.input != "-":
         found = os.stat(options.input)
-        stamp = [found.st_size, found.st_mtime_ns]
-    names = ("input", "output_format", "text_column", "text_pair_column", "label_delimiter")
-    return {
+        content = [str(Path(options.input).resolve()), found.st_size, found.st_mtime_ns]
+    names = ("output_format", "text_column", "text_pair_column", "label_delimiter")
+    plan = {
         "model": classifier.fingerprint(),
-        "input_stamp": stamp or time.time_ns(),  # standard input cannot be read again
+        "input": content,
         "logits": options.logits,
         **{name: getattr(options, name) for name in names},
         **asdict(how),
     }
+    del plan["batch_size"]  # so that a run that ran out of memory can go on with smaller ones
+    return plan
 
 
 def _say(counts: Counts, output: PartedFile, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -49,7 +50,7 @@ class EvaluationSet:
             rows: As they were stored.
             origin: What to call them in a message.
             labels: Where and how they keep their labels; ids are those of the model unless the data
-                has names of its own.
+                has names of its own. With one column a label, those without are not known.
             label_space: The model's labels.
             text_column: Column of the text.
             text_pair_column: Column of a second text, for pairs.
@@ -77,6 +78,8 @@ class EvaluationSet:
             for name in outside:
                 del row[name]
             dropped.update(outside)
+            if labels.columns:  # of a label without a column nobody has said that it is absent
+                row |= dict.fromkeys(set(label_space.names) - set(row), math.nan)
         targets = dense_targets(
             [[label_space.label2id[name] for name in row] for row in found],
             [list(row.values()) for row in found],

@@ -158,7 +158,7 @@ def _reader(
     if form == "delimited":
         return lambda cell: _from_names(_split(cell, delimiter or ""), known)
     if form == "ids":
-        return lambda cell: _from_ids(cell, names or ())
+        return lambda cell: _from_ids(_split_ids(cell, delimiter), names or ())
     if form == "multi_hot":
         return lambda cell: _from_numbers(cell, names or ())
     return lambda cell: _from_names(cell, known)
@@ -170,6 +170,13 @@ def _split(cell: object, delimiter: str) -> list[str]:
     if not isinstance(cell, str):
         raise _CellError(f"expected a string, got {cell!r}")
     return [part.strip() for part in cell.split(delimiter) if part.strip()]
+
+
+def _split_ids(cell: object, delimiter: str | None) -> object:
+    """Ids in a string, such as ``3,10``, where a delimiter is given."""
+    if not isinstance(cell, str) or not delimiter:
+        return cell
+    return [int(part) if part.isdecimal() else part for part in _split(cell, delimiter)]
 
 
 def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:

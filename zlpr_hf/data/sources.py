@@ -19,6 +19,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 READERS = ".csv, .tsv, .jsonl, .json (one object a line) or .parquet"
 
 
@@ -80,6 +81,10 @@ def _from_library(name: str, config: str | None) -> Source:
     folder = Path(name).expanduser()
     if name.startswith((".", "/", "~")) and not folder.is_dir():
         raise InputError(f"{name}: no such folder (dataset_name)")
+    if folder.is_file():
+        raise InputError(f"{name} is a file: give it as train_file")
+    if folder.suffix.lower() in SUFFIXES:
+        raise InputError(f"{name}: no such file")
     try:
         # A copy on disk mostly holds one configuration, whatever its name on the Hub.
         if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
