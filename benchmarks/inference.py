@@ -33,11 +33,11 @@ def stock(model: str, texts: list[str]) -> list[set[str]]:
     return [{each["label"] for each in row if each["score"] > 0.5} for row in answers]
 
 
-def ours(model: str, source: Path, target: Path, backend: str) -> list[set[str]]:
+def ours(model: str, source: Path, target: Path, backend: str, *more: str) -> list[set[str]]:
     """``zlpr predict``, file in and file out, and what it wrote."""
     options = ["--input", str(source), "--output", str(target), "--backend", backend]
     target.unlink(missing_ok=True)
-    predict([model, *options, "--long_texts", "cut"], ["zlpr", "predict"])
+    predict([model, *options, *more, "--long_texts", "cut"], ["zlpr", "predict"])
     lines = target.read_text(encoding="utf-8").splitlines()
     return [set(json.loads(line)["predicted_labels"]) for line in lines]
 
@@ -54,9 +54,11 @@ def main() -> None:
         exported = str(Path(folder) / "onnx")
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         export([options.model, "--output", exported, "--quantize", "int8"], ["zlpr", "export"])
+        fast = ("--precision", "bfloat16")
         sides: dict[str, Callable[[], list[set[str]]]] = {
             "transformers.pipeline": lambda: stock(options.model, texts),
             "zlpr predict, torch": lambda: ours(options.model, source, target, "torch"),
+            "zlpr predict, bfloat16": lambda: ours(options.model, source, target, "torch", *fast),
             "zlpr predict, int8": lambda: ours(exported, source, target, "onnxruntime"),
         }
         seconds: dict[str, list[float]] = {side: [] for side in sides}

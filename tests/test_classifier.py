@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.conftest import COLOURS, OTHERS
 from zlpr_hf import InputError, LabelSets, Thresholds, load_model
-from zlpr_hf.classifier import Classifier, compute_scores
+from zlpr_hf.classifier import NEAR, Classifier, compute_scores
 from zlpr_hf.label_space import LabelSpace
 
 TEXTS = [("red sky",), ("the sea",), ("a small green dog runs and a blue fish sleeps",), ("big",)]
@@ -202,3 +203,26 @@ def test_saving_leaves_what_is_beside(finished: tuple[Path, Any], tmp_path: Path
     (tmp_path / "part-tuned").mkdir()
     Classifier.load(finished[0]).save(tmp_path / "tuned", Thresholds((1.0,) * 3), into_bias=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part-tuned", "tuned"]
+
+
+def test_bfloat16_decides_as_float32(finished: tuple[Path, Any]) -> None:
+    classifier = Classifier.load(finished[0])
+    words = [*COLOURS, *OTHERS]
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(words, generator.integers(1, 30))) for _ in range(200)]
+    exact = classifier.compute_logits(texts)
+    for boundary in (0.0, float(np.quantile(exact, 0.7))):
+        mean = [
+            classifier.compute_logits(texts, long_texts="mean", precision=each, boundary=boundary)  # type: ignore[arg-type]
+            for each in ("float32", "bfloat16")
+        ]
+        np.testing.assert_array_equal(mean[0] > boundary, mean[1] > boundary)
+        rough = classifier.compute_logits(texts, precision="bfloat16", boundary=boundary)
+        np.testing.assert_array_equal(rough > boundary, exact > boundary)
+        far = (np.abs(exact - boundary) > 2 * NEAR).all(1)
+        assert 0 < np.abs(rough - exact)[far].max() < NEAR  # it was computed otherwise
+        near = (np.abs(exact - boundary) < NEAR / 2).any(1)
+        assert near.any()
+        np.testing.assert_allclose(rough[near], exact[near], atol=1e-5)
+    with pytest.raises(InputError, match="precision: expected float32 or bfloat16, got 'int4'"):
+        classifier.compute_logits(texts, precision="int4")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,6 +41,9 @@ from zlpr_hf.windows import Texts, split_into_windows
 
 Backend = Literal["auto", "torch", "onnxruntime"]
 LongTexts = Literal["max", "mean", "cut"]
+Precision = Literal["float32", "bfloat16"]
+NEAR = 0.25
+"""Logits in bfloat16 this near to the boundary are computed again in float32."""
 LARGEST_CUT = 1e4
 """Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
 
@@ -136,6 +140,8 @@ class Classifier:
         *,
         batch_size: int = 32,
         long_texts: LongTexts = "max",
+        precision: Precision = "float32",
+        boundary: float = 0.0,
         progress: bool = False,
     ) -> NDArray[np.float32]:
         """Logits of texts: a label applies where its logit is above zero.
@@ -148,6 +154,11 @@ class Classifier:
             long_texts: A text longer than the model was trained on is read in windows that overlap;
                 a label's logit is the largest of them (``max``: it applies where it applies
                 anywhere) or their ``mean``. ``cut`` reads the first window only.
+            precision: ``bfloat16`` is two to three times as fast where the hardware has it. Since
+                the rule is a fixed boundary, decisions stay those of ``float32``: texts with a
+                logit nearer to it than :data:`NEAR`, several times the error, are computed again.
+                Other logits differ by some hundredths.
+            boundary: The logit that ``bfloat16`` takes care of.
             progress: Whether to show a bar.
 
         Shape:
@@ -169,21 +180,45 @@ class Classifier:
         if isinstance(texts, str):
             raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
         texts = [(text,) if isinstance(text, str) else text for text in texts]
+        low = precision == "bfloat16"
+        if precision not in get_args(Precision) or (low and isinstance(self.model, OnnxModel)):
+            known = "float32 with ONNX Runtime" if low else " or ".join(get_args(Precision))
+            raise InputError(f"precision: expected {known}, got {precision!r}")
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
+        run = partial(self._run, batch_size=batch_size, progress=progress)
+        found = run(windows, bfloat16=low)
+        logits = _gathered(found, rows, len(texts), long_texts)
+        if not low:
+            return logits
+        again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
+        found[again] = run([windows[index] for index in again])
+        return _gathered(found, rows, len(texts), long_texts)
+
+    def _run(
+        self,
+        windows: Sequence[dict[str, list[int]]],
+        *,
+        batch_size: int,
+        progress: bool,
+        bfloat16: bool = False,
+    ) -> NDArray[np.float32]:
+        """Logits of model inputs, in their order."""
         lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
         order = np.argsort(-lengths, kind="stable")
         found = np.empty((len(windows), self.label_space.num_labels), np.float32)
+        device: Any = self.model.device
         starts = range(0, len(order), batch_size)
         for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
             chosen = order[start : start + batch_size]
             batch = self.tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-            outputs: Any = self.model(**batch.to(self.model.device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                outputs: Any = self.model(**batch.to(device))
             logits = outputs.logits.float()
             if self.label_sets is not None:
                 members = self.label_sets.members().to(logits.device)
                 logits = powerset_label_scores(logits, members)
             found[chosen] = logits.cpu().numpy()
-        return _gathered(found, rows, len(texts), long_texts)
+        return found
 
     def fingerprint(self) -> str:
         """What tells this model's logits from those of another: its configuration and weights.
@@ -237,16 +272,12 @@ class Classifier:
         Raises:
             InputError: If a value is out of range.
         """
-        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-            raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
         if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
             raise InputError(f"top_k: expected 1 or more, got {top_k!r}")
         labels = self.label_space.num_labels
         if min_labels is not None and not (isinstance(min_labels, int) and min_labels <= labels):
             raise InputError(f"min_labels: expected 0 to {labels}, got {min_labels!r}")
-        with np.errstate(divide="ignore"):
-            cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
-        offset = float(np.clip(cut / 2, -LARGEST_CUT, LARGEST_CUT))
+        offset = boundary_of(threshold)
         most = self.thresholds.max_labels if top_k is None else top_k
         least = self.thresholds.min_labels if min_labels is None else min_labels
         offsets = (offset,) * self.label_space.num_labels if offset else ()
@@ -302,6 +333,29 @@ class Classifier:
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
+
+
+def boundary_of(threshold: float) -> float:
+    """The logit whose score is a threshold; 0 for 0.5.
+
+    Args:
+        threshold: A score, ``sigmoid(2 logit)``.
+
+    Returns:
+        The logit, between plus and minus :data:`LARGEST_CUT`.
+
+    Raises:
+        InputError: If the threshold is no number from 0 to 1.
+
+    Example:
+        >>> boundary_of(0.5)
+        0.0
+    """
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
+    with np.errstate(divide="ignore"):
+        cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
+    return float(np.clip(cut / 2, -LARGEST_CUT, LARGEST_CUT))
 
 
 def compute_scores(logits: Any) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from zlpr_hf.classifier import Backend, Classifier
+from zlpr_hf.classifier import Backend, Classifier, boundary_of
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import limit_to_positions
 
@@ -37,6 +37,7 @@ class MultiLabelClassificationPipeline(Pipeline):
         min_labels: At least so many, the best ones.
         long_texts: ``max`` (the default), ``mean`` or ``cut``; see
             :meth:`zlpr_hf.classifier.Classifier.compute_logits`.
+        precision: ``float32`` (the default) or ``bfloat16``; likewise.
         batch_size: Texts, or windows of long ones, at a time. Default 32.
 
     Raises:
@@ -57,7 +58,7 @@ class MultiLabelClassificationPipeline(Pipeline):
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], ...]:
         deciding = {"threshold", "top_k", "min_labels"}
-        reading = {"long_texts"}
+        reading = {"long_texts", "precision"}
         unknown = set(options) - deciding - reading
         if unknown:
             known = ", ".join(sorted(deciding | reading | {"batch_size"}))
@@ -77,7 +78,7 @@ class MultiLabelClassificationPipeline(Pipeline):
             inputs: A text, a mapping with ``text`` and ``text_pair``, a list of either, or an
                 iterable of either that is read as the answer is consumed.
             batch_size: As for the class; so are the other options.
-            **options: ``threshold``, ``top_k``, ``min_labels``, ``long_texts``.
+            **options: ``threshold``, ``top_k``, ``min_labels``, ``long_texts``, ``precision``.
 
         Returns:
             A label set, a list of them, or an iterator.
@@ -90,6 +91,7 @@ class MultiLabelClassificationPipeline(Pipeline):
         given = self._batch_size if batch_size is None else batch_size
         reading["batch_size"] = 32 if given is None else given
         deciding = {**self._postprocess_params, **deciding}
+        reading["boundary"] = boundary_of(deciding.get("threshold", 0.5))
         if isinstance(inputs, (str, Mapping)):
             return self._answers([inputs], reading, deciding)[0]
         if isinstance(inputs, list):
@@ -170,7 +172,7 @@ def load_pipeline(
         revision: Branch, tag or commit on the Hub.
         device: Where a model of torch runs; None for the accelerator if there is one.
         **options: Defaults of every call: ``threshold``, ``top_k``, ``min_labels``,
-            ``long_texts``, ``batch_size``.
+            ``long_texts``, ``precision``, ``batch_size``.
 
     Returns:
         The pipeline.

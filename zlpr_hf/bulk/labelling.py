@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from zlpr_hf.bulk.parts import PartedFile
 from zlpr_hf.bulk.reading import BadRow, Row, RowReader
 from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
-from zlpr_hf.classifier import Classifier, LongTexts
+from zlpr_hf.classifier import Classifier, LongTexts, Precision, boundary_of
 from zlpr_hf.errors import InputError
 
 PART_ROWS = 1024
@@ -31,6 +31,7 @@ class Labelling:
     top_k: int | None = None
     min_labels: int | None = None
     long_texts: LongTexts = "max"
+    precision: Precision = "float32"
     batch_size: int = 32
     strict: bool = False
 
@@ -171,7 +172,11 @@ def _labelled(
     classifier: Classifier, rows: Sequence[Row], how: Labelling, logit_columns: Sequence[str]
 ) -> list[dict[str, Any]]:
     logits = classifier.compute_logits(
-        [row.texts for row in rows], batch_size=how.batch_size, long_texts=how.long_texts
+        [row.texts for row in rows],
+        batch_size=how.batch_size,
+        long_texts=how.long_texts,
+        precision=how.precision,
+        boundary=boundary_of(how.threshold),
     )
     predictions = classifier.decide(
         logits, threshold=how.threshold, top_k=how.top_k, min_labels=how.min_labels

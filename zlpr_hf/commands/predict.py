@@ -15,7 +15,7 @@ from zlpr_hf.bulk.labelling import Counts, Labelling, label_file, label_stream
 from zlpr_hf.bulk.parts import PartedFile
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
-from zlpr_hf.classifier import Backend, Classifier, LongTexts
+from zlpr_hf.classifier import Backend, Classifier, LongTexts, Precision
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
 
@@ -54,6 +54,13 @@ def _parser() -> CommandParser:
     reading.add_argument(
         "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
     )
+    reading.add_argument(
+        "--precision",
+        default="float32",
+        choices=get_args(Precision),
+        help="bfloat16: two to three times as fast where the hardware has it, the same decisions, "
+        "logits within some hundredths (float32)",
+    )
     reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
     return parser
 
@@ -91,6 +98,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         top_k=options.top_k,
         min_labels=options.min_labels,
         long_texts=options.long_texts,
+        precision=options.precision,
         batch_size=options.batch_size,
         strict=options.strict,
     )
