@@ -1,12 +1,14 @@
-"""Head and loss at 670,000 labels: in chunks against the dense head with the dense loss.
+"""Head and loss with very many labels: dense targets, ids, and chunks that are never kept.
 
-Both compute the loss of 64 texts with five labels each, and the gradients of features, weight and
+All compute the loss of some texts with five labels each, and the gradients of features, weight and
 bias. Time is the median of interleaved repetitions; memory is the growth of the process's peak over
-what it holds before, less the gradients of weight and bias, which both must make. A second part
-trains a head of 131,072 labels that follow a power law on made texts, on ids alone, for a minute.
+what it holds before, less the gradients of weight and bias, which all must make. First at 670,000
+labels, then as labels and texts grow; a last part trains a head of 131,072 labels that follow a
+power law on made texts, on ids alone.
 Run: python -m benchmarks.large_labels (Linux: the peak of memory is read from /proc)
 """
 
+import ctypes
 import math
 import re
 import statistics
@@ -18,10 +20,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from benchmarks.output import save_result
-from zlpr_hf import linear_top_k, linear_zlpr_loss, zlpr_loss
+from benchmarks.output import save_figure, save_result
+from zlpr_hf import linear_top_k, linear_zlpr_loss, zlpr_loss, zlpr_loss_from_indices
 
 LABELS, HIDDEN, BATCH, POSITIVES = 670_000, 384, 64, 5
+GROWING_LABELS = (1_000, 4_000, 16_000, 64_000, 256_000)
+GROWING_BATCH = (8, 32, 128, 512)
+SIZE = 64_000
+"""Labels where texts grow."""
 REPEATS = 5
 TRAINED, STEPS, TEXTS = 131_072, 60, 1_000
 
@@ -32,65 +38,95 @@ def dense_loss(hidden: Tensor, head: nn.Linear, positives: Tensor) -> Tensor:
     return zlpr_loss(head(hidden), targets)
 
 
+def ids_loss(hidden: Tensor, head: nn.Linear, positives: Tensor) -> Tensor:
+    """All logits, positives as ids."""
+    return zlpr_loss_from_indices(head(hidden), positives)
+
+
 def chunked_loss(hidden: Tensor, head: nn.Linear, positives: Tensor) -> Tensor:
     return linear_zlpr_loss(hidden, head.weight, head.bias, positives)
 
 
 SIDES: dict[str, Callable[[Tensor, nn.Linear, Tensor], Tensor]] = {
     "dense": dense_loss,
+    "ids": ids_loss,
     "chunked": chunked_loss,
 }
 
 
-def peak_growth(work: Callable[[], object]) -> float:
+def peak_growth(work: Callable[[], object], *, warm: bool = True) -> float:
     """Bytes by which a call raises the process's memory at its highest."""
     status = Path("/proc/self/status")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
 
     def read(name: str) -> int:
         found = re.search(rf"{name}:\s+(\d+) kB", status.read_text(encoding="ascii"))
         assert found is not None
         return 1024 * int(found[1])
 
+    if warm:
+        work()  # once for nothing: what is set up on first use does not count
+    ctypes.CDLL(None).malloc_trim(0)
     before = read("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     work()
     return read("VmHWM") - before
 
 
-def compare() -> dict[str, object]:
-    """Time, memory and agreement of both sides."""
+def measure(labels: int, batch: int) -> dict[str, dict[str, float]]:
+    """Seconds and extra bytes of each side, and how far its gradients are from the dense ones."""
     generator = torch.Generator().manual_seed(0)
-    head = nn.Linear(HIDDEN, LABELS)
+    head = nn.Linear(HIDDEN, labels)
     with torch.no_grad():
         head.weight.normal_(std=0.02, generator=generator)
         head.bias.fill_(-3.0)
-    hidden = torch.randn(BATCH, HIDDEN, generator=generator, requires_grad=True)
-    positives = torch.randint(LABELS, (BATCH, POSITIVES), generator=generator)
+    hidden = torch.randn(batch, HIDDEN, generator=generator, requires_grad=True)
+    positives = torch.randint(labels, (batch, POSITIVES), generator=generator)
     leaves = [hidden, head.weight, head.bias]
 
     def gradients(side: str) -> tuple[Tensor, ...]:
         return torch.autograd.grad(SIDES[side](hidden, head, positives), leaves)
 
-    owed = 4 * LABELS * (HIDDEN + 1)
+    owed = 4 * labels * (HIDDEN + 1)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     memory = {side: peak_growth(lambda side=side: gradients(side)) - owed for side in SIDES}
-    for _ in tqdm(range(REPEATS), desc=f"{LABELS:,} labels"):
+    for _ in range(REPEATS):
         for side, values in seconds.items():
             started = time.perf_counter()
             gradients(side)
             values.append(time.perf_counter() - started)
-    differences = [
-        float((one - other).abs().max() / other.abs().max())
-        for one, other in zip(gradients("chunked"), gradients("dense"), strict=True)
-    ]
-    ratios = [a / b for a, b in zip(seconds["chunked"], seconds["dense"], strict=True)]
+    exact = gradients("dense")
     return {
-        "seconds": {side: statistics.median(values) for side, values in seconds.items()},
-        "time_ratio": statistics.median(ratios),
-        "extra_bytes": memory,
-        "memory_ratio": memory["dense"] / memory["chunked"],
-        "largest_relative_difference_of_gradients": max(differences),
+        side: {
+            "seconds": statistics.median(values),
+            "ratio": statistics.median(
+                value / dense for value, dense in zip(values, seconds["dense"], strict=True)
+            ),
+            "extra_bytes": memory[side],
+            "largest_relative_difference": max(
+                float((one - other).abs().max() / other.abs().max())
+                for one, other in zip(gradients(side), exact, strict=True)
+            ),
+        }
+        for side, values in seconds.items()
     }
+
+
+def draw(growth: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
+    """Time and memory over labels and over texts, all axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    for row, (over, points) in zip(figure.subplots(2, 2), growth.items(), strict=True):
+        for axis, (key, title) in zip(
+            row, (("seconds", "seconds"), ("extra_bytes", "extra MiB")), strict=True
+        ):
+            for side in SIDES:
+                scale = 2**20 if key == "extra_bytes" else 1
+                values = [max(point[side][key] / scale, 1e-3) for point in points.values()]
+                axis.plot([int(size) for size in points], values, "o-", markersize=3, label=side)
+            axis.set(xscale="log", yscale="log", title=title, xlabel=over)
+    figure.axes[0].legend(frameon=False)
+    save_figure("large_labels", figure, folder=Path("docs"))
 
 
 def train() -> dict[str, object]:
@@ -119,7 +155,7 @@ def train() -> dict[str, object]:
             optimizer.step()
 
     started = time.perf_counter()
-    memory = peak_growth(work)
+    memory = peak_growth(work, warm=False)
     seconds = time.perf_counter() - started
     features, ids = texts(TEXTS)
     logits, found = linear_top_k(features, head.weight, head.bias, 5)
@@ -137,12 +173,26 @@ def train() -> dict[str, object]:
 
 
 def main() -> None:
-    compared, trained = compare(), train()
-    for title, numbers in (("compared", compared), ("trained", trained)):
-        print(title)
-        for name, value in numbers.items():
-            print(f"  {name}: {value}")
-    save_result("large_labels", {"compared": compared, "trained": trained})
+    largest = measure(LABELS, BATCH)
+    memory = largest["dense"]["extra_bytes"] / largest["chunked"]["extra_bytes"]
+    print(f"{LABELS:,} labels, {BATCH} texts: dense takes {memory:.1f} times the memory of chunks")
+    growth = {
+        "labels": {str(n): measure(n, BATCH) for n in tqdm(GROWING_LABELS, desc="labels")},
+        "texts": {str(n): measure(SIZE, n) for n in tqdm(GROWING_BATCH, desc="texts")},
+    }
+    for points in ({str(LABELS): largest}, *growth.values()):
+        for size, sides in points.items():
+            for side, row in sides.items():
+                print(
+                    f"{int(size):>9,}  {side:<10}{row['seconds']:>9.4f} s{row['ratio']:>7.2f} x"
+                    f"{row['extra_bytes'] / 2**20:>9.1f} MiB"
+                    f"{row['largest_relative_difference']:>10.1e}"
+                )
+    trained = train()
+    print("trained", trained)
+    found = {"largest": largest, "memory_ratio": memory, "growth": growth, "trained": trained}
+    save_result("large_labels", found)
+    draw(growth)
 
 
 if __name__ == "__main__":

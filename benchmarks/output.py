@@ -40,9 +40,9 @@ def _cpu() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
-def save_figure(name: str, figure: Any) -> None:
+def save_figure(name: str, figure: Any, *, folder: Path = FOLDER) -> None:
     """A picture as SVG, the same bytes for the same numbers."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "zlpr_hf"}):
-        figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zlpr_hf import compute_multi_label_metrics
+from zlpr_hf import classifier as classifier_module
+from zlpr_hf import compute_multi_label_metrics, evaluation
 from zlpr_hf.classifier import Classifier
 from zlpr_hf.cli import main
 
@@ -161,3 +162,21 @@ def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(
 ) -> None:
     assert main(["evaluate", model, "--dataset", "nowhere.csv"]) == 2
     assert capsys.readouterr().err.endswith("error: nowhere.csv: no such file\n")
+
+
+def test_a_large_label_space_is_judged_by_its_best_labels(
+    model: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    dense = evaluated(tmp_path / "dense.json", model, "--dataset", data)
+    monkeypatch.setattr(evaluation, "LARGE", 2)
+    monkeypatch.setattr(classifier_module, "CELLS", 1)
+    options = ["--dataset", data, "--batch_size", "7"]
+    best = evaluated(tmp_path / "best.json", model, *options)
+    assert "recall_at_k" in best["metrics"]
+    shared = set(best["metrics"]) & set(dense["metrics"])
+    assert {"f1_micro", "f1_macro", "subset_accuracy"} < shared
+    for name in shared:
+        assert best["metrics"][name] == pytest.approx(dense["metrics"][name]), name
+    assert main(["evaluate", model, *options, "--tune_thresholds", "global"]) == 2
+    assert "tuning: in a large label space train.py does it" in capsys.readouterr().err

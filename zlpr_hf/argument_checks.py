@@ -11,7 +11,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.lora import SAVE_FORMS
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
-from zlpr_hf.top_k import TopK, compute_top_k_metrics
+from zlpr_hf.top_k import LARGE, TopK, compute_top_k_metrics
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 
@@ -63,10 +63,6 @@ def check_choices(
         raise InputError(
             f"{option}: distillation uses the divergence of the loss zlpr; got loss {loss}"
         )
-
-
-LARGE = 4096
-"""Above so many labels a label space is large."""
 
 
 def is_large_label_space(

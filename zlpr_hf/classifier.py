@@ -37,6 +37,7 @@ from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.powerset import LabelSets, powerset_label_scores
 from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.top_k import TopK
 from zlpr_hf.windows import Texts, split_into_windows
 
 Backend = Literal["auto", "torch", "onnxruntime"]
@@ -44,6 +45,8 @@ LongTexts = Literal["max", "mean", "cut"]
 Precision = Literal["float32", "bfloat16"]
 NEAR = 0.25
 """Logits in bfloat16 this near to the boundary are computed again in float32."""
+CELLS = 4_000_000
+"""Logits at a time where only the best labels are kept."""
 LARGEST_CUT = 1e4
 """Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
 
@@ -193,6 +196,38 @@ class Classifier:
         again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
         found[again] = run([windows[index] for index in again])
         return _gathered(found, rows, len(texts), long_texts)
+
+    def compute_top_k(
+        self,
+        texts: Texts | Sequence[str],
+        k: int,
+        *,
+        batch_size: int = 32,
+        long_texts: LongTexts = "max",
+        progress: bool = False,
+    ) -> TopK:
+        """The best labels of texts, without holding the logits of more than some of them.
+
+        Args:
+            texts: As for :meth:`compute_logits`, and so are the options.
+            k: How many labels; at most ``L``.
+            batch_size: Windows at a time.
+            long_texts: What becomes of long texts.
+            progress: Whether to show a bar.
+
+        Returns:
+            Logits and ids of the ``k`` best labels of each text.
+        """
+        labels = self.label_space.num_labels
+        size = max(batch_size, CELLS // labels)
+        parts = []
+        for start in tqdm(range(0, len(texts), size), desc="classify", disable=not progress):
+            logits = self.compute_logits(
+                texts[start : start + size], batch_size=batch_size, long_texts=long_texts
+            )
+            parts.append(torch.from_numpy(logits).topk(min(k, labels), dim=1))
+        best = torch.cat([part.values for part in parts])
+        return TopK(best.numpy(), torch.cat([part.indices for part in parts]).numpy(), labels)
 
     def _run(
         self,

@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from zlpr_hf.bootstrap import Interval, compute_intervals
 from zlpr_hf.classifier import Classifier, LongTexts
 from zlpr_hf.data.evaluation_set import EvaluationSet
+from zlpr_hf.errors import InputError
 from zlpr_hf.metrics import LabelScore, compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.report import find_versions, render_label_scores
 from zlpr_hf.thresholds import Scope, Thresholds, fit_thresholds
+from zlpr_hf.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
+
+KEPT = 100
+"""Best labels of a text that are looked at in a large label space."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Evaluation:
         long_rows: How many of them are longer than the model was trained on.
         long_texts: How those were read.
         metrics: As of :func:`zlpr_hf.metrics.compute_multi_label_metrics`.
-        intervals: 95 % bootstrap intervals of those that have one.
+        intervals: 95 % bootstrap intervals of those that have one; none in a large label space.
         label_scores: Label by label.
         tuned: With tuned offsets, each half of the rows judged by offsets fitted on the other.
         thresholds: Offsets fitted on all rows, where tuning was asked for.
@@ -108,31 +113,76 @@ def evaluate(
     Returns:
         All numbers.
     """
-    logits = classifier.compute_logits(
-        rows.texts, batch_size=batch_size, long_texts=long_texts, progress=True
+    judge = _judge_best_labels if classifier.label_space.num_labels > LARGE else _judge
+    judged = judge(
+        classifier,
+        rows,
+        long_texts=long_texts,
+        batch_size=batch_size,
+        resamples=resamples,
+        tune=tune,
+        metric=metric,
     )
-    predictions = classifier.decide(logits)
-    intervals = compute_intervals(
-        logits, rows.targets, predictions=predictions, resamples=resamples
-    )
-    names = classifier.label_space.names
-    tuned: dict[str, float] = {}
-    thresholds = Thresholds()
-    if tune is not None:
-        tuned = _cross_fitted(logits, rows.targets, metric, tune)
-        thresholds = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
     return Evaluation(
         model=model,
         data=rows.origin,
         rows=len(rows.texts),
         long_rows=classifier.count_long(rows.texts),
         long_texts=long_texts,
-        metrics=compute_multi_label_metrics(logits, rows.targets, predictions=predictions),
-        intervals=intervals,
-        label_scores=compute_label_scores(logits, rows.targets, names, predictions=predictions),
-        tuned=tuned,
-        thresholds=thresholds,
+        **judged,
     )
+
+
+def _judge(
+    classifier: Classifier,
+    rows: EvaluationSet,
+    *,
+    long_texts: LongTexts,
+    batch_size: int,
+    resamples: int,
+    tune: Scope | None,
+    metric: str,
+) -> dict[str, Any]:
+    logits = classifier.compute_logits(
+        rows.texts, batch_size=batch_size, long_texts=long_texts, progress=True
+    )
+    predictions, targets = classifier.decide(logits), rows.targets
+    judged: dict[str, Any] = {}
+    if tune is not None:
+        judged["tuned"] = _cross_fitted(logits, targets, metric, tune)
+        judged["thresholds"] = fit_thresholds(logits, targets, metric=metric, scope=tune)
+    names = classifier.label_space.names
+    return judged | {
+        "metrics": compute_multi_label_metrics(logits, targets, predictions=predictions),
+        "intervals": compute_intervals(
+            logits, targets, predictions=predictions, resamples=resamples
+        ),
+        "label_scores": compute_label_scores(logits, targets, names, predictions=predictions),
+    }
+
+
+def _judge_best_labels(
+    classifier: Classifier,
+    rows: EvaluationSet,
+    *,
+    long_texts: LongTexts,
+    batch_size: int,
+    tune: Scope | None,
+    **_: Any,
+) -> dict[str, Any]:
+    """Of a large label space: what the best labels of each text tell."""
+    if tune is not None:
+        raise InputError("tuning: in a large label space train.py does it (tune_thresholds global)")
+    best = classifier.compute_top_k(
+        rows.texts, KEPT, batch_size=batch_size, long_texts=long_texts, progress=True
+    )
+    positives = rows.positive_ids
+    names = classifier.label_space.names
+    return {
+        "metrics": compute_top_k_metrics(best, positives),
+        "intervals": {},
+        "label_scores": compute_top_k_label_scores(best, positives, names),
+    }
 
 
 def _cross_fitted(

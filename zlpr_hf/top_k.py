@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from zlpr_hf.metrics import LabelScore, ratio
 
+LARGE = 4096
+"""Above so many labels a label space is large."""
 DEPTHS = (1, 3, 5)
 OFFSETS = 160
 """How many offsets are tried when one is tuned."""

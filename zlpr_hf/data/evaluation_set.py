@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from zlpr_hf.data.dataset import LabelledData, dense_targets, read_texts
+from zlpr_hf.data.dataset import LabelledData, dense_targets, padded_ids, read_texts
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
@@ -23,14 +23,34 @@ class EvaluationSet:
     Args:
         origin: What to call them.
         texts: One text a row, or two for pairs.
-        targets: ``(N, L)`` in the order of the model's labels; NaN where a label is not known.
+        label_ids: The model's ids of the labels that are not 0, row by row.
+        label_values: Their values; NaN where a label is not known.
+        num_labels: ``L`` of the model.
         dropped: Labels the model does not have, and how often, where dropping them was asked for.
     """
 
     origin: str
     texts: list[tuple[str, ...]]
-    targets: NDArray[np.float32]
+    label_ids: list[list[int]]
+    label_values: list[list[float]]
+    num_labels: int
     dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """Dense targets ``(N, L)``."""
+        return dense_targets(self.label_ids, self.label_values, self.num_labels)
+
+    @property
+    def positive_ids(self) -> NDArray[np.int64]:
+        """Ids of the labels with a value of 0.5 or more, ``(N, K)`` filled up with ``-100``."""
+        pairs = zip(self.label_ids, self.label_values, strict=True)
+        return padded_ids(
+            [
+                [i for i, value in zip(ids, values, strict=True) if value >= 0.5]
+                for ids, values in pairs
+            ]
+        )
 
     @classmethod
     def from_rows(
@@ -80,12 +100,9 @@ class EvaluationSet:
             dropped.update(outside)
             if labels.columns:  # of a label without a column nobody has said that it is absent
                 row |= dict.fromkeys(set(label_space.names) - set(row), math.nan)
-        targets = dense_targets(
-            [[label_space.label2id[name] for name in row] for row in found],
-            [list(row.values()) for row in found],
-            label_space.num_labels,
-        )
-        return cls(origin, texts, targets, dict(dropped))
+        ids = [[label_space.label2id[name] for name in row] for row in found]
+        values = [list(row.values()) for row in found]
+        return cls(origin, texts, ids, values, label_space.num_labels, dict(dropped))
 
     @classmethod
     def from_split(
@@ -110,4 +127,6 @@ class EvaluationSet:
                 f"{origin}: its labels ({data.label_space.summary()}) are not the model's "
                 f"({label_space.summary()})"
             )
-        return cls(f"{origin}/{split}", data.texts(split), data.targets(split))
+        rows = data.splits[split]
+        labels = list(rows["label_ids"]), list(rows["label_values"]), label_space.num_labels
+        return cls(f"{origin}/{split}", data.texts(split), *labels)
