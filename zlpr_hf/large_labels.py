@@ -242,20 +242,21 @@ class _LinearZLPR(torch.autograd.Function):
         chosen = (hidden[rows] * weight[ids]).sum(-1) + bias[ids]
         up, derivative = _pulled_up(chosen.to(dtype), rows, len(hidden))
         losses = up + log_of_one_and(total, largest).squeeze(-1)
-        scale = largest + ((-largest).exp() + total).log()
-        ctx.save_for_backward(hidden, weight, bias, rows, ids, derivative, scale)
+        # Both are kept: their sum as a logarithm would lose digits where logits are large.
+        share = 1 / ((-largest).exp() + total)
+        ctx.save_for_backward(hidden, weight, bias, rows, ids, derivative, largest, share)
         ctx.chunk_size = chunk_size
         return losses
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         _refuse_second_derivative()
-        hidden, weight, bias, rows, ids, derivative, scale = ctx.saved_tensors
-        to_hidden = torch.zeros_like(hidden, dtype=scale.dtype)
+        hidden, weight, bias, rows, ids, derivative, largest, share = ctx.saved_tensors
+        to_hidden = torch.zeros_like(hidden, dtype=share.dtype)
         to_weight, to_bias = torch.empty_like(weight), torch.empty_like(bias)
         outer = outer.unsqueeze(-1)
         for part, logits in _chunks(hidden, weight, bias, rows, ids, ctx.chunk_size):
-            shares = logits.sub_(scale).exp_().mul_(outer)
+            shares = logits.sub_(largest).exp_().mul_(outer * share)
             to_bias[part] = shares.sum(0)
             shares = shares.to(hidden.dtype)
             to_hidden += shares @ weight[part].to(hidden.dtype)
