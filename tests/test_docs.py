@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from benchmarks import tables
 from zlpr_hf.cli import main
 
 TEXT = (Path(__file__).parents[1] / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -33,3 +35,18 @@ def test_every_command_shown_is_one_that_exists() -> None:
     shown = re.findall(r"^zlpr (\w+) ", TEXT, re.MULTILINE)
     assert {"predict", "evaluate", "export", "demo", "push"} <= set(shown)
     assert len(BLOCKS) == 3  # the third talks to the Hub: tests/test_hub.py
+
+
+def test_the_tables_of_speed_are_those_of_the_benchmarks() -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.render(page) == page
+    assert "| zlpr_hf |" in page
+
+
+def test_code_for_very_many_labels() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", tables.PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    (block,) = blocks
+    exec(block, names)
+    torch.testing.assert_close(names["same"], names["loss"])
+    assert len(names["predicted"]) == 64

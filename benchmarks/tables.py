@@ -1,0 +1,123 @@
+"""The tables of docs/speed.md, written from the files in benchmarks/results.
+
+Run: python -m benchmarks.tables
+"""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from benchmarks.output import RESULTS
+
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+
+
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    lines = [[title, *columns], ["---", *["---:"] * len(columns)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def training() -> str:
+    rows = []
+    for side, row in read("training")["results"].items():
+        test = " / ".join(f"{value:.3f}" for value in row["test"].values())
+        speed, faster = row["examples_per_second"], row["zlpr_hf_is_faster_by"]
+        rows.append([side, f"{speed:.0f}", f"{faster:.2f}", test])
+    columns = ["examples a second", "zlpr_hf is faster by", "F1 micro / macro / subset accuracy"]
+    return table("trainer", columns, rows)
+
+
+def inference() -> str:
+    rows = [
+        [
+            side,
+            f"{row['texts_per_second']:.0f}",
+            f"{row['faster_by']:.2f}",
+            f"{row['equal_label_sets']:.2%}",
+        ]
+        for side, row in read("inference")["results"].items()
+    ]
+    return table("", ["texts a second", "faster by", "texts with the same label set"], rows)
+
+
+def loss() -> str:
+    found = read("loss")["results"]
+    names = [name for name in next(iter(next(iter(found.values())).values())) if name != "bce"]
+    rows = [
+        [
+            f"{size.replace('64 x ', '')} labels, {threads}",
+            f"{sides['bce']['milliseconds']:.2f} ms",
+            *(f"{sides[name]['ratio']:.2f}" for name in names),
+        ]
+        for threads, sizes in found.items()
+        for size, sides in sizes.items()
+    ]
+    return table("", ["BCE", *(f"{name}, x BCE" for name in names)], rows)
+
+
+def large_labels() -> str:
+    found = read("large_labels")
+    rows = [
+        [
+            side,
+            f"{row['seconds']:.2f} s",
+            f"{row['ratio']:.2f}",
+            f"{row['extra_bytes'] / 2**20:,.0f} MiB",
+            f"{row['largest_relative_difference']:.0e}",
+        ]
+        for side, row in found["largest"].items()
+    ]
+    columns = ["forward and backward", "x dense", "extra memory", "gradients differ by"]
+    made = found["trained"]
+    memory = f"{made['extra_bytes'] / 2**20:,.0f} MiB"
+    sentence = (
+        f"A head of {made['labels']:,} labels that follow a power law, on made texts of three labels "
+        f"each, by plain gradient descent on ids alone: {made['steps']} steps of 256 texts in "
+        f"{made['seconds']:.0f} s and {memory} beyond the head; on texts it has not seen, precision "
+        f"of the best label {made['precision_at_1']:.2f}, micro-F1 at zero "
+        f"{made['f1_micro_of_the_best_five']:.2f}."
+    )
+    largest = table("64 texts, 670,000 labels", columns, rows)
+    return largest + "\n\n" + textwrap.fill(sentence, 105)
+
+
+def startup() -> str:
+    rows = [
+        [f"`{name}`", f"{row['seconds']:.2f} s"] for name, row in read("startup")["results"].items()
+    ]
+    return table("", ["from start to end"], rows)
+
+
+TABLES = {
+    "training": training,
+    "inference": inference,
+    "loss": loss,
+    "large_labels": large_labels,
+    "startup": startup,
+}
+
+
+def render(page: str) -> str:
+    """The page with its tables as the files have them."""
+    for name, make in TABLES.items():
+        start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        before, found, rest = page.partition(start)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"{PAGE}: no place for the table {name}")
+        page = before + start + make() + end + after
+    return page
+
+
+def main() -> None:
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
