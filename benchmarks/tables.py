@@ -77,10 +77,11 @@ def large_labels() -> str:
     made = found["trained"]
     memory = f"{made['extra_bytes'] / 2**20:,.0f} MiB"
     sentence = (
-        f"A head of {made['labels']:,} labels that follow a power law, on made texts of three labels "
-        f"each, by plain gradient descent on ids alone: {made['steps']} steps of 256 texts in "
-        f"{made['seconds']:.0f} s and {memory} beyond the head; on texts it has not seen, precision "
-        f"of the best label {made['precision_at_1']:.2f}, micro-F1 at zero "
+        f"A head of {made['labels']:,} labels that follow a power law, on made texts of three "
+        "labels each, by plain gradient descent on ids alone: "
+        f"{made['steps']} steps of 256 texts in {made['seconds']:.0f} s and {memory} beyond the "
+        "head; on texts it has not seen, precision of the best label "
+        f"{made['precision_at_1']:.2f}, micro-F1 at zero "
         f"{made['f1_micro_of_the_best_five']:.2f}."
     )
     largest = table("64 texts, 670,000 labels", columns, rows)

@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "attribution": {"classifier", "errors"},
     "argument_checks": {
+        "choices",
         "arguments",
         "errors",
         "lora",
@@ -27,15 +28,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": {"errors", "training_arguments"},
     "baselines": {"numerics"},
     "bulk.__init__": set(),
-    "bulk.labelling": {"bulk.parts", "bulk.reading", "bulk.writing", "classifier", "errors"},
+    "bulk.labelling": {
+        "bulk.parts",
+        "bulk.reading",
+        "bulk.writing",
+        "choices",
+        "classifier",
+        "errors",
+    },
     "bulk.parts": {"errors"},
     "bulk.reading": {"errors"},
     "bulk.writing": {"bulk.reading", "errors"},
     "bootstrap": {"metrics"},
     "charts": set(),
     "checkpoints": {"errors", "label_space"},
+    "choices": set(),
     "chunked_head": {"large_labels", "top_k"},
     "classifier": {
+        "choices",
         "errors",
         "label_space",
         "lora",
@@ -59,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "data.dataset",
         "yardsticks",
     },
-    "comparison.plan": {"argument_checks", "arguments", "errors", "thresholds"},
+    "comparison.plan": {"argument_checks", "arguments", "choices", "errors"},
     "comparison.plots": {
         "comparison.gathering",
         "comparison.statistics",
@@ -74,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data.corpora": {"data.reuters_topics", "errors"},
     "data.dataset": {"data.label_columns", "data.sources", "data.splits", "errors", "label_space"},
     "data.encoding": {"errors"},
-    "data.label_columns": {"errors"},
+    "data.label_columns": {"choices", "errors"},
     "data.profile": {"data.dataset"},
     "data.reuters_topics": set(),
     "data.sampler": set(),
@@ -85,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data.evaluation_set": {"data.dataset", "data.label_columns", "errors", "label_space"},
     "errors": set(),
     "evaluation": {
+        "choices",
         "bootstrap",
         "classifier",
         "data.evaluation_set",
@@ -94,7 +105,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "thresholds",
         "top_k",
     },
-    "exporting": {"classifier", "errors", "new_folder", "onnx_model", "report", "windows"},
+    "exporting": {
+        "choices",
+        "classifier",
+        "errors",
+        "new_folder",
+        "onnx_model",
+        "report",
+        "windows",
+    },
     "functional": {"fused", "numerics"},
     "fused": {"numerics"},
     "head_init": {"errors", "label_space", "modeling", "powerset"},
@@ -119,8 +138,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modeling": {"errors", "label_space", "pooling", "powerset"},
     "new_folder": set(),
     "numerics": set(),
-    "onnx_model": {"errors"},
+    "onnx_model": {"choices", "errors"},
     "outcome": {
+        "choices",
         "data.dataset",
         "logits",
         "losses",
@@ -130,14 +150,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "top_k",
         "trainer",
     },
-    "pipeline": {"classifier", "errors", "modeling"},
+    "pipeline": {"choices", "classifier", "errors", "modeling"},
     "pooling": set(),
     "powerset": {"errors", "label_space", "numerics"},
     "progress": set(),
     "report": {"data.profile", "metrics", "thresholds"},
     "report_charts": {"charts", "classifier", "metrics", "report"},
     "smoothing": {"numerics"},
-    "thresholds": {"metrics"},
+    "thresholds": {"choices", "metrics"},
     "top_k": {"metrics"},
     "trainer": {
         "data.sampler",
@@ -197,11 +217,36 @@ def test_the_table_has_no_cycle() -> None:
         done |= ready
 
 
+HEAVY = "{'torch', 'transformers', 'datasets'}"
+
+
 def test_importing_the_package_is_light() -> None:
-    code = (
-        "import sys, zlpr_hf; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
-    )
+    code = f"import sys, zlpr_hf; assert not {HEAVY} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("predict", "evaluate", "export", "push", "demo")),
+        ["predict", "model", "--input", "nowhere.csv"],
+        ["evaluate", "model", "--resamples", "0"],
+        ["demo", "model", "--port", "99999"],
+    ],
+)
+def test_help_and_wrong_options_do_not_wait_for_torch(argv: list[str]) -> None:
+    code = f"""
+import sys
+from zlpr_hf.cli import main
+try:
+    status = main({argv})
+except SystemExit as end:
+    status = end.code
+assert status == {0 if "--help" in argv else 2}, status
+assert not {HEAVY} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("name", zlpr_hf.__all__)

@@ -7,10 +7,10 @@ import difflib
 import numpy as np
 
 from zlpr_hf.arguments import DataArguments, ModelArguments
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS
 from zlpr_hf.errors import InputError
 from zlpr_hf.lora import SAVE_FORMS
 from zlpr_hf.metrics import compute_multi_label_metrics
-from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
 from zlpr_hf.top_k import LARGE, TopK, compute_top_k_metrics
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.lora import load_adapter
@@ -40,9 +41,6 @@ from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.top_k import TopK
 from zlpr_hf.windows import Texts, split_into_windows
 
-Backend = Literal["auto", "torch", "onnxruntime"]
-LongTexts = Literal["max", "mean", "cut"]
-Precision = Literal["float32", "bfloat16"]
 NEAR = 0.25
 """Logits in bfloat16 this near to the boundary are computed again in float32."""
 CELLS = 4_000_000

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.bootstrap import Interval, compute_intervals
-from zlpr_hf.classifier import Classifier, LongTexts
+from zlpr_hf.choices import LongTexts, Scope
+from zlpr_hf.classifier import Classifier
 from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.errors import InputError
 from zlpr_hf.metrics import LabelScore, compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.report import find_versions, render_label_scores
-from zlpr_hf.thresholds import Scope, Thresholds, fit_thresholds
+from zlpr_hf.thresholds import Thresholds, fit_thresholds
 from zlpr_hf.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
 
 KEPT = 100

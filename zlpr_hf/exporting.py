@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zlpr_hf.choices import Quantization
 from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
 from zlpr_hf.new_folder import new_folder
-from zlpr_hf.onnx_model import ONNX_FILE, Quantization, write_onnx
+from zlpr_hf.onnx_model import ONNX_FILE, write_onnx
 from zlpr_hf.report import find_versions
 from zlpr_hf.windows import Texts
 

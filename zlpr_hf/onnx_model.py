@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,8 @@ from torch.nn.functional import embedding
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
-
-Quantization = Literal["none", "int8"]
 
 ONNX_FILE = "model.onnx"
 BLOCK = 32

@@ -11,12 +11,13 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from zlpr_hf.choices import Scope
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.logits import predict_logits, predict_top_k
 from zlpr_hf.losses import MultiLabelLoss
 from zlpr_hf.metrics import LabelScore, compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.modeling import classification_head
-from zlpr_hf.thresholds import Scope, Thresholds, fit_thresholds
+from zlpr_hf.thresholds import Thresholds, fit_thresholds
 from zlpr_hf.top_k import (
     compute_top_k_label_scores,
     compute_top_k_metrics,

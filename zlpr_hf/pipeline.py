@@ -10,7 +10,8 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from zlpr_hf.classifier import Backend, Classifier, boundary_of
+from zlpr_hf.choices import Backend
+from zlpr_hf.classifier import Classifier, boundary_of
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import limit_to_positions
 

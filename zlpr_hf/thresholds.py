@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
 from zlpr_hf.metrics import compute_decision_metrics
 
 Floats = NDArray[np.floating[Any]]
-Scope = Literal["global", "per_label"]
-
-DECISION_METRICS = ("f1_micro", "f1_macro", "f1_samples", "jaccard_samples", "subset_accuracy")
-LABEL_METRICS = ("f1_micro", "f1_macro")
 CANDIDATES = 200
 
 

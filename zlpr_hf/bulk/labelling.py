@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from zlpr_hf.bulk.parts import PartedFile
 from zlpr_hf.bulk.reading import BadRow, Row, RowReader
 from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
-from zlpr_hf.classifier import Classifier, LongTexts, Precision, boundary_of
+from zlpr_hf.choices import LongTexts, Precision
+from zlpr_hf.classifier import Classifier, boundary_of
 from zlpr_hf.errors import InputError
 
 PART_ROWS = 1024

@@ -10,14 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
-from huggingface_hub import SpaceCardData
-
 from zlpr_hf import __version__
-from zlpr_hf.classifier import Backend, Classifier
+from zlpr_hf.choices import Backend
 from zlpr_hf.commands.parser import CommandParser
-from zlpr_hf.demo import LAUNCH, build_demo, import_gradio, read_examples
 from zlpr_hf.errors import InputError
-from zlpr_hf.modeling import resolve_model_path
 from zlpr_hf.new_folder import new_folder
 
 APP = '''"""The page to try a model, as zlpr demo shows it."""
@@ -70,6 +66,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
     port = 0 if options.save_space else _find_port(options.host, options.port)
+    # What loads torch and transformers comes after what can be wrong without them.
+    from zlpr_hf.classifier import Classifier
+    from zlpr_hf.demo import LAUNCH, build_demo, import_gradio, read_examples
+
     # Before gradio is imported; an environment that says otherwise is not asked.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import_gradio()
@@ -115,6 +115,10 @@ def save_space(name: str, folder: Path) -> list[str]:
     Raises:
         InputError: If gradio is not installed, or the folder is not empty.
     """
+    from huggingface_hub import SpaceCardData
+
+    from zlpr_hf.demo import import_gradio
+
     import_gradio()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--save_space {folder}: expected a new or empty folder")
@@ -154,5 +158,7 @@ def _next_commands(model: str, folder: Path, program: Sequence[str]) -> list[tup
 
 def _hub_id(name: str) -> str:
     """What ``app.py`` loads. A folder's name could be the id of somebody else's model."""
+    from zlpr_hf.modeling import resolve_model_path
+
     local = Path(resolve_model_path(name))
     return f"YOUR_NAME/{local.resolve().name}" if local.is_dir() else name

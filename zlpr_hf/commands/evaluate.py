@@ -5,21 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.arguments import parse_arguments
-from zlpr_hf.checkpoints import CONFIG_FILE
-from zlpr_hf.classifier import Backend, Classifier, LongTexts
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
 from zlpr_hf.commands.parser import CommandParser
-from zlpr_hf.data.evaluation_set import EvaluationSet
-from zlpr_hf.data.label_columns import LabelColumns, LabelForm
-from zlpr_hf.data.sources import load_source, read_file
 from zlpr_hf.errors import InputError
-from zlpr_hf.evaluation import evaluate
-from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.loading import load_data
-from zlpr_hf.onnx_model import OnnxModel
-from zlpr_hf.thresholds import DECISION_METRICS, LABEL_METRICS
+
+if TYPE_CHECKING:
+    from zlpr_hf.data.evaluation_set import EvaluationSet
+    from zlpr_hf.label_space import LabelSpace
 
 
 def _parser() -> CommandParser:
@@ -93,6 +87,11 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     """
     options = _parser().parse_args(argv)
     _check(options)
+    # What loads torch and transformers comes after what can be wrong without them.
+    from zlpr_hf.classifier import Classifier
+    from zlpr_hf.evaluation import evaluate
+    from zlpr_hf.onnx_model import OnnxModel
+
     classifier = Classifier.load(options.model, backend=options.backend, revision=options.revision)
     if options.tune_thresholds and classifier.label_sets is not None:
         raise InputError("--tune_thresholds: a powerset model chooses among whole label sets")
@@ -147,6 +146,13 @@ def _check(options: Any) -> None:
 
 
 def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
+    from zlpr_hf.arguments import parse_arguments
+    from zlpr_hf.checkpoints import CONFIG_FILE
+    from zlpr_hf.data.evaluation_set import EvaluationSet
+    from zlpr_hf.data.label_columns import LabelColumns
+    from zlpr_hf.data.sources import load_source, read_file
+    from zlpr_hf.loading import load_data
+
     if options.dataset is None:
         config = Path(options.model) / CONFIG_FILE
         if not config.is_file():

@@ -5,19 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.arguments import parse_arguments
-from zlpr_hf.checkpoints import CONFIG_FILE
-from zlpr_hf.classifier import Classifier
+from zlpr_hf.choices import Quantization
 from zlpr_hf.commands.parser import CommandParser
-from zlpr_hf.data.dataset import read_texts
-from zlpr_hf.data.sources import read_file
 from zlpr_hf.errors import InputError
-from zlpr_hf.exporting import EXPORT_FILE, check_export, export_onnx
-from zlpr_hf.loading import load_data
-from zlpr_hf.onnx_model import ONNX_FILE, Quantization
-from zlpr_hf.windows import Texts
+
+if TYPE_CHECKING:
+    from zlpr_hf.windows import Texts
 
 
 def _parser() -> CommandParser:
@@ -63,6 +58,13 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     if options.batch_size < 1:
         raise InputError(f"--batch_size: expected 1 or more, got {options.batch_size}")
+    if options.check_file is not None and not options.check_file.is_file():
+        raise InputError(f"{options.check_file}: no such file (--check_file)")
+    # What loads torch and transformers comes after what can be wrong without them.
+    from zlpr_hf.classifier import Classifier
+    from zlpr_hf.exporting import EXPORT_FILE, check_export, export_onnx
+    from zlpr_hf.onnx_model import ONNX_FILE
+
     model = Path(options.model).expanduser()
     source = model if model.is_dir() else None
     folder = options.output or _beside(source, options)
@@ -96,6 +98,12 @@ def _beside(source: Path | None, options: Any) -> Path:
 
 def _texts(options: Any, source: Path | None) -> Texts:
     """The texts of ``--check_file``, or those of the test split that the model comes from."""
+    from zlpr_hf.arguments import parse_arguments
+    from zlpr_hf.checkpoints import CONFIG_FILE
+    from zlpr_hf.data.dataset import read_texts
+    from zlpr_hf.data.sources import read_file
+    from zlpr_hf.loading import load_data
+
     path = options.check_file
     if path is None:
         config = None if source is None else source / CONFIG_FILE
@@ -105,8 +113,6 @@ def _texts(options: Any, source: Path | None) -> Texts:
             return load_data(parse_arguments([str(config)])[1]).texts("test")
         except InputError as error:
             raise InputError(f"{config}: {error}; give texts with --check_file") from error
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (--check_file)")
     if path.suffix.lower() == ".txt":
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -9,15 +9,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.bulk.labelling import Counts, Labelling, label_file, label_stream
 from zlpr_hf.bulk.parts import PartedFile
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
-from zlpr_hf.classifier import Backend, Classifier, LongTexts, Precision
+from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from zlpr_hf.bulk.labelling import Counts, Labelling
+    from zlpr_hf.classifier import Classifier
 
 
 def _parser() -> CommandParser:
@@ -93,6 +96,12 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         text_column=options.text_column,
         text_pair_column=options.text_pair_column,
     )
+    if options.output != "-":
+        _check_output(options)
+    # What loads torch and transformers comes after what can be wrong without them.
+    from zlpr_hf.bulk.labelling import Labelling, label_file, label_stream
+    from zlpr_hf.classifier import Classifier
+
     how = Labelling(
         threshold=options.threshold,
         top_k=options.top_k,
@@ -116,7 +125,6 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         label_stream(classifier, reader, writer, how)
         return 0
     plan = _plan(options, classifier, how)
-    _check_input(options)
     output = PartedFile(Path(options.output), plan, overwrite=options.overwrite)
     started = time.monotonic()
     try:
@@ -129,8 +137,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     return 1 if 0 < counts.rows == counts.bad else 0
 
 
-def _check_input(options: Any) -> None:
-    """The output, and the file of bad rows beside it, must not replace the input."""
+def _check_output(options: Any) -> None:
+    """There must be a folder to write to, and neither the output nor the bad rows be the input."""
+    if not Path(options.output).parent.is_dir():
+        raise InputError(f"{Path(options.output).parent}: no such folder (--output)")
     if options.input == "-":
         return
     for name in (options.output, f"{options.output}.bad.jsonl"):

@@ -13,8 +13,8 @@ import yaml
 
 from zlpr_hf.argument_checks import check_choices
 from zlpr_hf.arguments import Arguments, parse_arguments
+from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError
-from zlpr_hf.thresholds import LABEL_METRICS
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",

@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
+from zlpr_hf.choices import LabelForm
 from zlpr_hf.errors import InputError
 
-LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
 logger = logging.getLogger(__name__)
 
 RowLabels = dict[str, float]
