@@ -192,7 +192,7 @@ def test_port_that_cannot_be_had(folder: Path, capsys: pytest.CaptureFixture[str
 @pytest.fixture
 def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing a Space asks for gradio's version only; its import warns."""
-    monkeypatch.setattr(command, "import_gradio", lambda: None)
+    monkeypatch.setattr("zlpr_hf.demo.import_gradio", lambda: None)
 
 
 @requires_gradio
