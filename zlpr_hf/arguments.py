@@ -42,7 +42,7 @@ class ModelArguments:
     )
     max_length: int = _option(128, "Longest sequence in tokens; longer texts are cut.")
     dropout: float | None = _option(
-        None, "All dropout rates of the model; default: its own. 0 is much faster on a processor."
+        None, "All dropout rates of the model, 0 to below 1; default: its own."
     )
     tune_thresholds: str = _option(
         "none",
