@@ -145,7 +145,9 @@ def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
         resolve_model_path("package:zlpr_hf/data")
     with pytest.raises(InputError, match="no such folder"):
         load_model(str(tmp_path / "none"), colours)
-    with pytest.raises(InputError, match="model 'nobody/nothing' could not be loaded") as caught:
+    with pytest.raises(
+        InputError, match="model 'nobody/nothing' is no folder here and could not"
+    ) as caught:
         load_model("nobody/nothing", colours)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="expected first or mean, got 'max'"):
