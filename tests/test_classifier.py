@@ -12,8 +12,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import COLOURS, OTHERS
 from zlpr_hf import InputError, LabelSets, Thresholds, load_model
-from zlpr_hf.classifier import NEAR, Classifier, compute_scores
+from zlpr_hf.classifier import NEAR, Classifier
 from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.scores import compute_scores
 
 TEXTS = [("red sky",), ("the sea",), ("a small green dog runs and a blue fish sleeps",), ("big",)]
 

@@ -13,40 +13,34 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.lora import load_adapter
 from zlpr_hf.modeling import (
     classification_head,
     load_tokenizer,
     resolve_model_path,
-    without_load_report,
 )
 from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.powerset import LabelSets, powerset_label_scores
+from zlpr_hf.scores import boundary_of, compute_scores
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.top_k import TopK
-from zlpr_hf.windows import Texts, split_into_windows
+from zlpr_hf.trained_model import load_trained_model
+from zlpr_hf.windows import Texts, gather_windows, split_into_windows
 
 NEAR = 0.25
 """Logits in bfloat16 this near to the boundary are computed again in float32."""
 CELLS = 4_000_000
 """Logits at a time where only the best labels are kept."""
-LARGEST_CUT = 1e4
-"""Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ class Classifier:
         tokenizer = load_tokenizer(name, revision=revision)
         if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
             return cls.of(OnnxModel.load(path), tokenizer)
-        return cls.of(_load_torch(name, path, revision), tokenizer)
+        return cls.of(load_trained_model(name, revision=revision), tokenizer)
 
     @classmethod
     def of(
@@ -188,12 +182,12 @@ class Classifier:
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
         run = partial(self._run, batch_size=batch_size, progress=progress)
         found = run(windows, bfloat16=low)
-        logits = _gathered(found, rows, len(texts), long_texts)
+        logits = gather_windows(found, rows, len(texts), long_texts)
         if not low:
             return logits
         again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
         found[again] = run([windows[index] for index in again])
-        return _gathered(found, rows, len(texts), long_texts)
+        return gather_windows(found, rows, len(texts), long_texts)
 
     def compute_top_k(
         self,
@@ -366,87 +360,3 @@ class Classifier:
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
-
-
-def boundary_of(threshold: float) -> float:
-    """The logit whose score is a threshold; 0 for 0.5.
-
-    Args:
-        threshold: A score, ``sigmoid(2 logit)``.
-
-    Returns:
-        The logit, between plus and minus :data:`LARGEST_CUT`.
-
-    Raises:
-        InputError: If the threshold is no number from 0 to 1.
-
-    Example:
-        >>> boundary_of(0.5)
-        0.0
-    """
-    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-        raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
-    with np.errstate(divide="ignore"):
-        cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
-    return float(np.clip(cut / 2, -LARGEST_CUT, LARGEST_CUT))
-
-
-def compute_scores(logits: Any) -> NDArray[np.float64]:
-    """``sigmoid(2 logit)``, the score of a label; 0.5 where the logit is zero.
-
-    Args:
-        logits: Of any shape.
-
-    Returns:
-        Scores of the same shape, in float64.
-
-    Example:
-        >>> compute_scores([0.0, -1e4]).tolist()
-        [0.5, 0.0]
-    """
-    values = np.asarray(logits, dtype=np.float64)
-    with np.errstate(over="ignore"):
-        scores: NDArray[np.float64] = 1 / (1 + np.exp(-2 * values))
-    return scores
-
-
-def _gathered(
-    found: NDArray[np.float32], rows: NDArray[np.intp], count: int, how: LongTexts
-) -> NDArray[np.float32]:
-    """Logits of texts from those of their windows."""
-    if how == "mean":
-        sums = np.zeros((count, found.shape[1]), np.float32)
-        np.add.at(sums, rows, found)
-        sums /= np.bincount(rows, minlength=count)[:, None]
-        return sums
-    logits = np.full((count, found.shape[1]), -np.inf, np.float32)
-    np.maximum.at(logits, rows, found)
-    return logits
-
-
-def _load_torch(name: str, path: str, revision: str | None) -> PreTrainedModel:
-    options = {} if revision is None else {"revision": revision}
-    try:
-        config = AutoConfig.from_pretrained(path, **options)
-        model: Any
-        if find_adapter_config_file(path, revision=revision):
-            model = load_adapter(path, config)
-        else:
-            with without_load_report():
-                model, loading = AutoModelForSequenceClassification.from_pretrained(
-                    path,
-                    config=config,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    **options,
-                )
-            if loading["missing_keys"]:
-                missing = ", ".join(sorted(loading["missing_keys"])[:3])
-                raise InputError(f"{name}: no trained classifier, it has no weights for {missing}")
-    except (OSError, SafetensorError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model {name!r} could not be loaded: {reason}") from error
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    loaded: PreTrainedModel = model.to(device)
-    return loaded

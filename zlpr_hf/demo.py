@@ -15,9 +15,10 @@ from huggingface_hub import hf_hub_download, metadata_load
 from jinja2 import Environment, PackageLoader
 
 from zlpr_hf.attribution import WordEffects, measure_words
-from zlpr_hf.classifier import Classifier, compute_scores
+from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import resolve_model_path
+from zlpr_hf.scores import compute_scores
 from zlpr_hf.windows import split_into_windows
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from zlpr_hf.bootstrap import compute_intervals
 from zlpr_hf.charts import render_bars
-from zlpr_hf.classifier import compute_scores
 from zlpr_hf.functional import zlpr_loss
 from zlpr_hf.metrics import LIMITS
 from zlpr_hf.report import COLUMNS, MODEL_ROW, Report
@@ -26,6 +25,7 @@ from zlpr_hf.report_charts import (
     draw_reliability,
     find_gaps,
 )
+from zlpr_hf.scores import compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]

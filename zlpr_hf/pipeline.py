@@ -11,9 +11,10 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from zlpr_hf.choices import Backend
-from zlpr_hf.classifier import Classifier, boundary_of
+from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import limit_to_positions
+from zlpr_hf.scores import boundary_of
 
 TASK = "multi-label-classification"
 STREAM_ROWS = 1024

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
 from zlpr_hf.charts import Line, render_heat_map, render_lines
-from zlpr_hf.classifier import compute_scores
 from zlpr_hf.metrics import CALIBRATION_BINS
 from zlpr_hf.report import Report
+from zlpr_hf.scores import compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from zlpr_hf.choices import LongTexts
+
 logger = logging.getLogger(__name__)
 
 Texts = Sequence[tuple[str, ...]]
@@ -58,6 +60,34 @@ def split_into_windows(
             for values in zip(*(found[name] for name in names), strict=True)
         ]
     return windows, np.asarray(rows, dtype=np.intp)
+
+
+def gather_windows(
+    found: NDArray[np.float32], rows: NDArray[np.intp], count: int, how: LongTexts
+) -> NDArray[np.float32]:
+    """Logits of texts from those of their windows.
+
+    Args:
+        found: Logits of the windows.
+        rows: The text that each window belongs to.
+        count: Number of texts.
+        how: ``max`` for the largest of the windows, ``mean`` for their mean; of texts that were
+            cut there is one window each.
+
+    Shape:
+        found: ``(W, L)``. rows: ``(W,)``. Result: ``(count, L)``.
+
+    Returns:
+        Logits in float32.
+    """
+    if how == "mean":
+        sums = np.zeros((count, found.shape[1]), np.float32)
+        np.add.at(sums, rows, found)
+        sums /= np.bincount(rows, minlength=count)[:, None]
+        return sums
+    logits = np.full((count, found.shape[1]), -np.inf, np.float32)
+    np.maximum.at(logits, rows, found)
+    return logits
 
 
 def _truncations(
