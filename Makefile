@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart compare test quick check clean
+.PHONY: help quickstart compare test quick torture check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,6 +27,9 @@ test: $(VENV)/installed ## everything that must hold, doctests and notebooks too
 
 quick: $(VENV)/installed ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
+
+torture: $(VENV)/installed ## kills, full disks, broken and hostile input: half an hour to an hour on two cores
+	$(BIN)/python -m tests.torture
 
 check: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .

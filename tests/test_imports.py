@@ -177,7 +177,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "yardsticks": {"data.dataset", "metrics"},
 }
 # What a user calls: the commands, and the flows that go through everything.
-KNOWS_EVERYTHING = {"cli", "comparison.running", "finetuning"} | {
+KNOWS_EVERYTHING = {"cli", "comparison.running", "finetuning", "preparing"} | {
     f"commands.{name}"
     for name in ("train", "compare", "predict", "evaluate", "export", "push", "demo")
 }

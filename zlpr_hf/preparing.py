@@ -1,0 +1,207 @@
+"""What a run needs before it trains: data, token ids, loss, model, trainer."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
+
+from zlpr_hf.argument_checks import check_best_metric, is_large_label_space
+from zlpr_hf.arguments import DataArguments, ModelArguments
+from zlpr_hf.checkpoints import check_same_task
+from zlpr_hf.data.collator import MultiLabelCollator
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.profile import DataProfile, compute_profile
+from zlpr_hf.errors import InputError
+from zlpr_hf.head_init import init_head_from_label_names, read_label_descriptions
+from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.loading import load_data
+from zlpr_hf.lora import add_lora
+from zlpr_hf.losses import MultiLabelLoss, PowersetLoss, build_loss
+from zlpr_hf.modeling import has_added_layer, is_trained_for, load_model, load_tokenizer
+from zlpr_hf.progress import BriefProgress
+from zlpr_hf.trainer import ZLPRTrainer, name_of
+from zlpr_hf.training_arguments import ZLPRTrainingArguments
+
+HEAD_INIT_TEXTS = 512
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and loss of a run, checked and encoded; the same for every model trained on them.
+
+    Args:
+        data: Rows and labels.
+        encoded: Split to token ids.
+        tokenizer: Cuts texts where training does.
+        loss: What is minimised, fitted on the training rows where it needs that.
+        large: Whether head and loss are computed in chunks of labels.
+        profile: What the data looks like.
+    """
+
+    data: LabelledData
+    encoded: dict[str, Dataset]
+    tokenizer: PreTrainedTokenizerBase
+    loss: MultiLabelLoss
+    large: bool
+    profile: DataProfile
+
+
+def prepare(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: ZLPRTrainingArguments,
+    *,
+    data: LabelledData | None = None,
+) -> Prepared:
+    """Read and encode the data, and fit the loss.
+
+    Args:
+        model_args: The encoder and its head.
+        data_args: The data set.
+        training_args: Everything for the trainer; ``large_label_space`` is set where the data asks
+            for it.
+        data: The data set where it was read before; else it is read as ``data_args`` says.
+
+    Returns:
+        All of it; nothing has been written.
+
+    Raises:
+        InputError: If an argument, a file or a row is not what was expected.
+    """
+    data = load_data(data_args) if data is None else data
+    num_labels = data.label_space.num_labels
+    large = is_large_label_space(
+        model_args, data_args, training_args, num_labels=num_labels, hard=data.is_hard
+    )
+    if large:
+        training_args.large_label_space = True
+    check_best_metric(training_args, num_labels)
+    train_targets = None if large else data.targets("train")
+    loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
+    tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
+    encoded = {
+        name: encode(
+            rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}"
+        )
+        for name, rows in data.splits.items()
+    }
+    # So that whoever loads the checkpoint cuts texts where training cut them.
+    tokenizer.model_max_length = model_args.max_length
+    return Prepared(data, encoded, tokenizer, loss, large, compute_profile(data, encoded))
+
+
+def build_model(
+    prepared: Prepared, arguments: ModelArguments, *, checkpoint: Path | None = None
+) -> PreTrainedModel:
+    """The model as training starts with it; where a run goes on, its weights are loaded later.
+
+    Args:
+        prepared: From :func:`prepare`.
+        arguments: The encoder, how its head starts, and its adapters.
+        checkpoint: Where the run goes on, if it does.
+
+    Returns:
+        The model, with adapters around it where they were asked for.
+
+    Raises:
+        InputError: If the model cannot be loaded, or the checkpoint is of another task.
+    """
+    data, loss = prepared.data, prepared.loss
+    label_sets = loss.label_sets if isinstance(loss, PowersetLoss) else None
+    outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
+    described = read_label_descriptions(arguments.label_descriptions_file, data.label_space)
+    model = load_model(
+        arguments.model_name_or_path,
+        data.label_space,
+        loss=name_of(loss),
+        label_sets=label_sets,
+        pooling=arguments.pooling,  # type: ignore[arg-type]
+        dropout=arguments.dropout,
+        revision=arguments.model_revision,
+    )
+    if checkpoint is not None:
+        check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
+    elif _starts_from_names(arguments, outputs):
+        texts = data.splits["train"]["text"]
+        sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
+        init_head_from_label_names(
+            model,
+            prepared.tokenizer,
+            data.label_space,
+            sample,
+            descriptions=data.label_descriptions | described,
+            label_sets=label_sets,
+            max_length=arguments.max_length,
+        )
+    if arguments.use_peft:
+        model = _with_adapters(model, arguments)
+    return model
+
+
+def _with_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
+    if arguments.peft_save == "adapter" and has_added_layer(model):
+        raise InputError(
+            "peft_save adapter: its encoder would lack the layer that pooling mean adds to "
+            f"{model.config.model_type}; use peft_save merged, or pooling first"
+        )
+    adapted: PreTrainedModel = add_lora(
+        model,
+        name=arguments.model_name_or_path,
+        rank=arguments.lora_rank,
+        alpha=arguments.lora_alpha,
+        dropout=arguments.lora_dropout,
+        target_modules=arguments.lora_target_modules,
+    )
+    return adapted
+
+
+def _starts_from_names(arguments: ModelArguments, outputs: LabelSpace) -> bool:
+    if arguments.head_init == "auto":
+        # A head that was trained for these labels is better than their names.
+        return arguments.pooling == "mean" and not is_trained_for(
+            arguments.model_name_or_path, outputs, revision=arguments.model_revision
+        )
+    return arguments.head_init == "label_names"
+
+
+def build_trainer(
+    prepared: Prepared, model: PreTrainedModel, arguments: ZLPRTrainingArguments
+) -> ZLPRTrainer:
+    """The trainer of a run.
+
+    Args:
+        prepared: From :func:`prepare`.
+        model: From :func:`build_model`.
+        arguments: Everything for the trainer.
+
+    Returns:
+        A trainer that pushes nothing: its own way of pushing takes all checkpoints and replaces the
+        card.
+
+    Raises:
+        InputError: If the output folder cannot be made, or an integration is not installed.
+    """
+    arguments = copy.copy(arguments)
+    arguments.push_to_hub = False
+    num_labels = prepared.data.label_space.num_labels
+    try:
+        trainer = ZLPRTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=prepared.encoded["train"],
+            eval_dataset=prepared.encoded["validation"],
+            data_collator=MultiLabelCollator(prepared.tokenizer, num_labels, as_ids=prepared.large),
+            processing_class=prepared.tokenizer,
+            loss=prepared.loss,
+        )
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise InputError(" ".join(str(error).split())) from error
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(BriefProgress)
+    return trainer
