@@ -172,6 +172,6 @@ def _largest_size(logits: Tensor, targets: Tensor) -> float | None:
     """Largest absolute value of the logits; None if a target is not known, or anything is NaN."""
     if not logits.numel():
         return None
-    low, high = float(logits.amin()), float(logits.amax())
-    least, most = float(targets.amin()), float(targets.amax())
+    low, high = map(float, logits.aminmax())
+    least, most = map(float, targets.aminmax())
     return max(-low, high) if low <= high and least >= 0 and most <= 1 else None
