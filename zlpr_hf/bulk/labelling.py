@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.bulk.reading import BadRow, Row, RowReader
 from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
 from zlpr_hf.choices import LongTexts, Precision
@@ -64,8 +65,12 @@ def label_file(
     writer: RowWriter,
     output: PartedFile,
     how: Labelling,
+    done: Collection[int],
+    processes: Processes,
 ) -> Counts:
     """Label a file; a run that was killed is gone on with, and ends with the same file.
+
+    Several processes all read the whole of it, and take turns with the parts that are missing.
 
     Args:
         classifier: The model.
@@ -73,28 +78,32 @@ def label_file(
         writer: The format of the output.
         output: The output. Bad rows end up beside it, in ``FILE.bad.jsonl``, with the reason.
         how: Options.
+        done: Numbers of the parts that are whole, from :meth:`PartedFile.open`.
+        processes: This process among those that label the file.
 
     Returns:
-        How many rows there were.
+        How many rows there were. They are in the parts, which are still to be joined.
 
     Raises:
-        InputError: With ``strict``, at the first bad row; nothing stays then.
+        InputError: With ``strict``, at the first bad row.
     """
-    chunks = _chunks(reader, part_rows(classifier))
-    done = output.open()
-    earlier = sum(len(chunk) for chunk in islice(chunks, done))
-    count = earlier
-    with tqdm(desc="label", unit=" rows", initial=earlier, dynamic_ncols=True) as bar:
-        for chunk in chunks:
+    count = earlier = bad_count = turn = 0
+    with tqdm(desc="label", unit=" rows", dynamic_ncols=True, disable=not processes.is_main) as bar:
+        for number, chunk in enumerate(_chunks(reader, part_rows(classifier))):
             good, bad = _separated(chunk, writer.added)
             if bad and how.strict:
-                output.discard()
                 raise InputError(f"{reader.origin}, row {bad[0].number}: {bad[0].reason}")
-            labelled = _labelled(classifier, good, how, writer.logit_columns)
-            output.add(writer.render(labelled), [asdict(each) for each in bad])
+            count, bad_count = count + len(chunk), bad_count + len(bad)
+            if number in done:
+                earlier += len(chunk)
+                bar.initial = earlier  # what was there does not count for the rate
+            else:
+                if turn % processes.count == processes.rank:
+                    content = writer.render(_labelled(classifier, good, how, writer.logit_columns))
+                    output.add(number, content, [asdict(each) for each in bad])
+                turn += 1
             bar.update(len(chunk))
-            count += len(chunk)
-    return Counts(count, output.finish(writer.join), earlier)
+    return Counts(count, bad_count, earlier)
 
 
 def label_stream(

@@ -40,7 +40,6 @@ class PartedFile:
         self.folder = path.with_name(path.name + ".parts")
         self.done = path.with_name(path.name + ".done")
         self.plan = plan
-        self._count = 0
         self._lock = FileLock(self.folder / LOCK_FILE)
         if not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder (output)")
@@ -70,11 +69,11 @@ class PartedFile:
             return None
         return plan
 
-    def open(self) -> int:
-        """Make the folder, or keep the parts it has.
+    def open(self) -> set[int]:
+        """Make the folder, or keep the parts it has; the main process does this for all.
 
         Returns:
-            Number of whole parts.
+            Numbers of the parts that are whole. Several processes leave gaps when they are killed.
 
         Raises:
             InputError: If another run is writing the same file now.
@@ -89,34 +88,30 @@ class PartedFile:
                 if old.name != LOCK_FILE:
                     old.unlink()
             _write(self.folder / PLAN_FILE, json.dumps(self.plan, indent=2).encode("utf-8"))
-        self._count = len(self._parts())
-        return self._count
+        return {int(part.stem) for part in self._parts()}
 
-    def add(self, content: bytes, bad: Sequence[Mapping[str, Any]]) -> None:
-        """Write the next part.
+    def add(self, number: int, content: bytes, bad: Sequence[Mapping[str, Any]]) -> None:
+        """Write a part; of several processes each writes parts of its own.
 
         Args:
+            number: Its place in the file, from 0.
             content: What goes into the file.
             bad: Rows that do not, for the file beside it.
         """
-        name = f"{self._count:06d}"
+        name = f"{number:06d}"
         # In ASCII: what is no text in the input is escaped, and so is not lost.
         lines = "".join(json.dumps(row, default=str) + "\n" for row in bad)
         _write(self.folder / f"{name}.bad", lines.encode("ascii"))
         _write(self.folder / f"{name}.part", content)
-        self._count += 1
 
     def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("*.part"))
+        return sorted(self.folder.glob("*.part"), key=lambda part: int(part.stem))
 
-    def finish(self, join: Callable[[Sequence[Path], Path], None]) -> int:
+    def finish(self, join: Callable[[Sequence[Path], Path], None]) -> None:
         """Turn the parts into the file, and remove them.
 
         Args:
             join: Writes the parts, one after the other, into a new file.
-
-        Returns:
-            Number of bad rows, which are in ``FILE.bad.jsonl`` if there are any.
         """
         parts = self._parts()
         whole, bad = self.folder / "whole", self.folder / "bad"
@@ -124,15 +119,12 @@ class PartedFile:
         with bad.open("wb") as stream:
             for part in parts:
                 stream.write(part.with_suffix(".bad").read_bytes())
-        with bad.open("rb") as stream:
-            count = sum(1 for _ in stream)
-        if count:
+        if bad.stat().st_size:
             os.replace(bad, self.bad_path)
         else:
             self.bad_path.unlink(missing_ok=True)
         os.replace(whole, self.path)
         self.discard()
-        return count
 
     def discard(self) -> None:
         """Remove the parts; first all at once, by renaming their folder."""

@@ -7,11 +7,12 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.choices import Backend, LongTexts, Precision
@@ -27,7 +28,8 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr predict",
         description="Label the texts of a file: all its columns are kept, predicted_labels and\n"
-        "predicted_scores are added. A run that was killed goes on where it was.",
+        "predicted_scores are added. A run that was killed goes on where it was. Started with\n"
+        "torchrun --nproc_per_node N -m zlpr_hf.cli predict ... N processes share the file.",
         example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
@@ -81,7 +83,45 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     Raises:
         InputError: If something is wrong with the input; nothing is written then.
     """
-    options = _parser().parse_args(argv)
+    processes = Processes.join()
+    with processes.agreeing():
+        options = _parser().parse_args(argv)
+        task = _prepare(options, processes)
+    if options.output == "-":
+        from zlpr_hf.bulk.labelling import label_stream
+
+        label_stream(task.classifier, task.reader, task.writer, task.how)
+        return 0
+    started = time.monotonic()
+    try:
+        output, counts = _label(options, task, processes)
+    except KeyboardInterrupt:
+        if processes.is_main:
+            again = shlex.join([*program, *(word for word in argv if word != "--overwrite")])
+            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
+        return 130
+    if processes.is_main:
+        _say(counts, output, time.monotonic() - started)
+    return 1 if 0 < counts.rows == counts.bad else 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be labelled, by what, and how."""
+
+    classifier: Classifier
+    reader: RowReader
+    writer: RowWriter
+    how: Labelling
+
+
+def _prepare(options: Any, processes: Processes) -> _Task:
+    """Everything that can be wrong before a row is labelled is found here."""
+    if processes.count > 1 and "-" in (options.input, options.output):
+        raise InputError(
+            f"{processes.count} processes label a file together: give --input FILE and "
+            "--output FILE, or start a single one for standard input and output"
+        )
     input_format = format_of(
         options.input, options.input_format, option="--input_format", otherwise="lines"
     )
@@ -99,7 +139,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if options.output != "-":
         _check_output(options)
     # What loads torch and transformers comes after what can be wrong without them.
-    from zlpr_hf.bulk.labelling import Labelling, label_file, label_stream
+    from zlpr_hf.bulk.labelling import Labelling
     from zlpr_hf.classifier import Classifier
 
     how = Labelling(
@@ -121,20 +161,34 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         logits=options.logits,
         delimiter=options.label_delimiter,
     )
-    if options.output == "-":
-        label_stream(classifier, reader, writer, how)
-        return 0
-    plan = _plan(options, classifier, how)
-    output = PartedFile(Path(options.output), plan, overwrite=options.overwrite)
-    started = time.monotonic()
+    return _Task(classifier, reader, writer, how)
+
+
+def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile, Counts]:
+    """Label the file, together with the other processes if there are any."""
+    from zlpr_hf.bulk.labelling import label_file
+
+    path, plan = Path(options.output), _plan(options, task.classifier, task.how)
+    done: set[int] = set()
+    with processes.agreeing():
+        if processes.is_main:
+            output = PartedFile(path, plan, overwrite=options.overwrite)
+            done = output.open()
+    done = processes.from_main(done)
+    if not processes.is_main:  # the folder and the plan are there now
+        output = PartedFile(path, plan, overwrite=options.overwrite)
     try:
-        counts = label_file(classifier, reader, writer, output, how)
-    except KeyboardInterrupt:
-        again = shlex.join([*program, *(word for word in argv if word != "--overwrite")])
-        print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
-        return 130
-    _say(counts, output, time.monotonic() - started)
-    return 1 if 0 < counts.rows == counts.bad else 0
+        with processes.agreeing():
+            counts = label_file(
+                task.classifier, task.reader, task.writer, output, task.how, done, processes
+            )
+    except InputError:
+        if options.strict:
+            output.discard()
+        raise
+    if processes.is_main:
+        output.finish(task.writer.join)
+    return output, counts
 
 
 def _check_output(options: Any) -> None:
