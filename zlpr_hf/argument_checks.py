@@ -8,8 +8,10 @@ import numpy as np
 
 from zlpr_hf.arguments import DataArguments, ModelArguments
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS
+from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
 from zlpr_hf.lora import SAVE_FORMS
+from zlpr_hf.losses import LOSSES
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.top_k import LARGE, TopK, compute_top_k_metrics
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
@@ -48,6 +50,8 @@ def check_choices(
         raise InputError(f"lora_rank: expected 1 or more, got {model_args.lora_rank}")
     if model_args.use_peft and not 0 <= model_args.lora_dropout < 1:
         raise InputError(f"lora_dropout: expected 0 to below 1, got {model_args.lora_dropout}")
+    if data_args.streaming:
+        _check_streaming(model_args, data_args, training_args)
     loss = training_args.loss
     if loss == "powerset" and model_args.tune_thresholds != "none":
         raise InputError(
@@ -63,6 +67,26 @@ def check_choices(
         raise InputError(
             f"{option}: distillation uses the divergence of the loss zlpr; got loss {loss}"
         )
+
+
+def _check_streaming(
+    model_args: ModelArguments, data_args: DataArguments, training_args: ZLPRTrainingArguments
+) -> None:
+    """Whatever needs all training rows at once cannot be had where they are never held."""
+    if data_args.streaming_buffer < 1:
+        raise InputError(f"streaming_buffer: expected 1 or more, got {data_args.streaming_buffer}")
+    in_the_way = {
+        f"loss {training_args.loss}": hasattr(LOSSES[training_args.loss], "fit"),
+        "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
+        "teacher_logits_column": data_args.teacher_logits_column,
+        "group_column": data_args.group_column,
+        "max_train_samples": data_args.max_train_samples is not None,
+        "dataloader_persistent_workers": training_args.dataloader_persistent_workers,
+        f"the built-in corpus {data_args.dataset_name}": data_args.dataset_name in CORPORA,
+    }
+    found = [name for name, there in in_the_way.items() if there]
+    if found:
+        raise InputError(f"streaming: cannot be had together with {', '.join(found)}")
 
 
 def is_large_label_space(

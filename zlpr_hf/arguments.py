@@ -110,6 +110,10 @@ class DataArguments:
     max_train_samples: int | None = _option(
         None, "Train on the first so many rows only (trying out)."
     )
+    streaming: bool = _option(
+        False, "Read training rows as they are needed and never hold them; counts them first."
+    )
+    streaming_buffer: int = _option(10_000, "Rows that streaming holds and shuffles together.")
     overwrite_output_dir: bool = _option(False, "Replace a model that output_dir holds.")
 
 

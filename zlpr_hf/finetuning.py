@@ -86,7 +86,9 @@ def finetune(
         if training_args.process_index == 0:  # before hours of training, not after them
             private = bool(training_args.hub_private_repo)
             name = check_access(name, private=private, token=training_args.hub_token)
-    trainer = build_trainer(prepared, model, training_args)
+    trainer = build_trainer(
+        prepared, model, training_args, streaming_buffer=data_args.streaming_buffer
+    )
     cost = TrainingCost()
     trainer.add_callback(cost)
     main_process = trainer.is_world_process_zero()

@@ -7,7 +7,9 @@ from pathlib import Path
 from zlpr_hf.arguments import DataArguments
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
-from zlpr_hf.data.sources import load_source
+from zlpr_hf.data.row_stream import stream_data_set, stream_file
+from zlpr_hf.data.sources import load_source, read_file
+from zlpr_hf.data.streamed_data import StreamedData, build_streamed_data
 from zlpr_hf.errors import InputError
 
 
@@ -40,6 +42,8 @@ def load_data(arguments: DataArguments) -> LabelledData:
         delimiter=arguments.label_delimiter,
         names=None if names_file is None else read_label_names(Path(names_file)),
     )
+    if arguments.streaming:
+        return _load_streamed_data(arguments, labels, files)
     data = build_labelled_data(
         load_source(
             dataset_name=arguments.dataset_name,
@@ -65,3 +69,32 @@ def load_data(arguments: DataArguments) -> LabelledData:
         rows = data.splits["train"]
         data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
     return data
+
+
+def _load_streamed_data(
+    arguments: DataArguments, labels: LabelColumns, files: dict[str, str]
+) -> StreamedData:
+    """The same without holding the training rows."""
+    train_file, name = files.pop("train", None), arguments.dataset_name
+    if (train_file is None) == (name is None):
+        raise InputError("say where the data is: either dataset_name or train_file, not both")
+    if train_file is not None:
+        wanted = labels.columns or (labels.column,)
+        rows = stream_file(
+            Path(train_file), arguments.text_column, arguments.text_pair_column, wanted
+        )
+        held = {split: read_file(Path(path)) for split, path in files.items()}
+        origins = files
+    else:
+        assert name is not None
+        rows, held = stream_data_set(name, arguments.dataset_config_name)
+        origins = {split: f"{name}/{split}" for split in held}
+    return build_streamed_data(
+        rows,
+        held,
+        origins,
+        labels,
+        text_column=arguments.text_column,
+        text_pair_column=arguments.text_pair_column,
+        unseen_labels=arguments.unseen_labels,
+    )

@@ -16,7 +16,9 @@ from zlpr_hf.checkpoints import check_same_task
 from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import encode
-from zlpr_hf.data.profile import DataProfile, compute_profile
+from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_profile
+from zlpr_hf.data.streamed_data import StreamedData
+from zlpr_hf.data.streaming import StreamedRows
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.label_space import LabelSpace
@@ -37,7 +39,7 @@ class Prepared:
 
     Args:
         data: Rows and labels.
-        encoded: Split to token ids.
+        encoded: Split to token ids; of training rows that are streamed there are none.
         tokenizer: Cuts texts where training does.
         loss: What is minimised, fitted on the training rows where it needs that.
         large: Whether head and loss are computed in chunks of labels.
@@ -82,7 +84,8 @@ def prepare(
     if large:
         training_args.large_label_space = True
     check_best_metric(training_args, num_labels)
-    train_targets = None if large else data.targets("train")
+    streamed = isinstance(data, StreamedData)
+    train_targets = None if large or streamed else data.targets("train")
     loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
     tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
     encoded = {
@@ -91,9 +94,22 @@ def prepare(
         )
         for name, rows in data.splits.items()
     }
+    if isinstance(data, StreamedData):
+        columns = dict(
+            zip(("text", "text_pair"), zip(*data.scan.sample, strict=True), strict=False)
+        )
+        sample = encode(
+            Dataset.from_dict(columns),
+            tokenizer,
+            max_length=model_args.max_length,
+            description="tokenise some of train",
+        )
+        profile = compute_streamed_profile(data, encoded, sample)
+    else:
+        profile = compute_profile(data, encoded)
     # So that whoever loads the checkpoint cuts texts where training cut them.
     tokenizer.model_max_length = model_args.max_length
-    return Prepared(data, encoded, tokenizer, loss, large, compute_profile(data, encoded))
+    return Prepared(data, encoded, tokenizer, loss, large, profile)
 
 
 def build_model(
@@ -128,8 +144,11 @@ def build_model(
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
     elif _starts_from_names(arguments, outputs):
-        texts = data.splits["train"]["text"]
-        sample = random.Random(0).sample(list(texts), min(HEAD_INIT_TEXTS, len(texts)))
+        if isinstance(data, StreamedData):
+            sample = [texts[0] for texts in data.scan.sample]
+        else:
+            rows = data.splits["train"]["text"]
+            sample = random.Random(0).sample(list(rows), min(HEAD_INIT_TEXTS, len(rows)))
         init_head_from_label_names(
             model,
             prepared.tokenizer,
@@ -170,8 +189,34 @@ def _starts_from_names(arguments: ModelArguments, outputs: LabelSpace) -> bool:
     return arguments.head_init == "label_names"
 
 
+def _train_rows(
+    prepared: Prepared, arguments: ZLPRTrainingArguments, streaming_buffer: int
+) -> Dataset | StreamedRows:
+    data = prepared.data
+    if not isinstance(data, StreamedData):
+        return prepared.encoded["train"]
+    step_rows = (
+        arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    )
+    grouped = arguments.train_sampling_strategy == "group_by_length"
+    return StreamedRows(
+        data.stream,
+        data.label_space.label2id,
+        count=data.scan.rows,
+        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
+        buffer=streaming_buffer,
+        step_rows=step_rows if grouped else None,
+        rank=arguments.process_index,
+        world_size=arguments.world_size,
+    )
+
+
 def build_trainer(
-    prepared: Prepared, model: PreTrainedModel, arguments: ZLPRTrainingArguments
+    prepared: Prepared,
+    model: PreTrainedModel,
+    arguments: ZLPRTrainingArguments,
+    *,
+    streaming_buffer: int = 1,
 ) -> ZLPRTrainer:
     """The trainer of a run.
 
@@ -179,6 +224,7 @@ def build_trainer(
         prepared: From :func:`prepare`.
         model: From :func:`build_model`.
         arguments: Everything for the trainer.
+        streaming_buffer: Training rows that are shuffled together where they are streamed.
 
     Returns:
         A trainer that pushes nothing: its own way of pushing takes all checkpoints and replaces the
@@ -194,7 +240,7 @@ def build_trainer(
         trainer = ZLPRTrainer(
             model=model,
             args=arguments,
-            train_dataset=prepared.encoded["train"],
+            train_dataset=_train_rows(prepared, arguments, streaming_buffer),
             eval_dataset=prepared.encoded["validation"],
             data_collator=MultiLabelCollator(prepared.tokenizer, num_labels, as_ids=prepared.large),
             processing_class=prepared.tokenizer,

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
 
 from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
+from zlpr_hf.data.streaming import StreamedRows
 from zlpr_hf.functional import zlpr_divergence
 from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
@@ -211,6 +214,30 @@ class ZLPRTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
         columns += [name for name in ("label_values", "teacher_logits") if name not in columns]
+
+    def get_train_dataloader(self) -> Any:
+        """Batches of training; of rows that are streamed each process reads its own."""
+        rows: Any = self.train_dataset
+        if not isinstance(rows, StreamedRows):
+            return super().get_train_dataloader()
+        loader = DataLoader(
+            rows,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+        )
+        # One process: they are shared out already, and accelerate would do so again.
+        return prepare_data_loader(
+            loader,
+            self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            dispatch_batches=False,
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset

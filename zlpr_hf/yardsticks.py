@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 from tqdm.auto import tqdm
 
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.streamed_data import StreamedData
 from zlpr_hf.metrics import compute_decision_metrics
 
 Bools = NDArray[np.bool_]
@@ -26,8 +27,11 @@ def compute_yardsticks(data: LabelledData, *, svm: bool = True) -> dict[str, dic
         svm: Whether to fit the SVM, which takes a minute where there are many texts and labels.
 
     Returns:
-        Predictor to decision metrics; without the SVM where the texts hold no words.
+        Predictor to decision metrics; without the SVM where the texts hold no words, or where
+        training rows are streamed.
     """
+    if isinstance(data, StreamedData):
+        return _of_streamed(data)
     targets = {name: data.targets(name) for name in ("train", "test")}
     frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
     metrics = {"most frequent label set": compute_decision_metrics(frequent, targets["test"])}
@@ -38,6 +42,17 @@ def compute_yardsticks(data: LabelledData, *, svm: bool = True) -> dict[str, dic
     if machine is not None:
         metrics["TF-IDF + linear SVM"] = compute_decision_metrics(machine, targets["test"])
     return metrics
+
+
+def _of_streamed(data: StreamedData) -> dict[str, dict[str, float]]:
+    """The label set is known from counts; an SVM would need all training texts at once."""
+    if data.scan.label_sets is None:
+        return {}
+    ((names, _),) = data.scan.label_sets.most_common(1)
+    decisions = np.zeros((len(data.splits["test"]), data.label_space.num_labels), dtype=bool)
+    decisions[:, [data.label_space.label2id[name] for name in names]] = True
+    metrics = compute_decision_metrics(decisions, data.targets("test"))
+    return {"most frequent label set": metrics}
 
 
 def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools:

@@ -95,16 +95,24 @@ class RowReader:
         format: As :func:`format_of` returns it.
         text_column: Column of the text; of lines the name it gets.
         text_pair_column: Column of a second text.
+        empty_texts: Whether a text may be empty.
 
     Raises:
         InputError: If the file is missing, not of its format, or has no such column.
     """
 
     def __init__(
-        self, path: str, format: str, *, text_column: str, text_pair_column: str | None = None
+        self,
+        path: str,
+        format: str,
+        *,
+        text_column: str,
+        text_pair_column: str | None = None,
+        empty_texts: bool = False,
     ) -> None:
         self.path = path
         self.format = format
+        self.empty_texts = empty_texts
         self.text_columns = tuple(name for name in (text_column, text_pair_column) if name)
         if path != "-" and not Path(path).is_file():
             there = Path(path).exists()
@@ -216,7 +224,7 @@ class RowReader:
             value = cells[name]
             if not isinstance(value, str):
                 return f"column {name!r}: expected a text, got {value!r:.40}"
-            if not value.strip():
+            if not value.strip() and not self.empty_texts:
                 return f"column {name!r}: the text is empty"
         if not _is_unicode(cells):
             return "not UTF-8 text (a stray byte or half a character)"

@@ -213,6 +213,8 @@ def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) ->
     try:
         arguments = parse_arguments(argv)
         check_choices(*arguments)
+        if arguments[1].streaming:
+            raise InputError("streaming: a comparison looks at all training labels; leave it out")
     except InputError as error:
         raise InputError(f"{path}: {dataset}, {loss}: {error}") from error
     return arguments

@@ -13,7 +13,7 @@ from zlpr_hf.data.dataset import dense_targets, padded_ids
 
 @dataclass(frozen=True)
 class MultiLabelCollator:
-    """Pad a batch and spread its labels into targets.
+    """Pad a batch and spread its labels into targets; rows that are streamed are texts still.
 
     Args:
         tokenizer: The model's tokenizer; it knows how to pad its inputs.
@@ -31,9 +31,7 @@ class MultiLabelCollator:
     as_ids: bool = False
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        names = self.tokenizer.model_input_names
-        inputs = [{name: row[name] for name in names if name in row} for row in features]
-        batch = dict(self.tokenizer.pad(inputs, return_tensors="pt"))
+        batch = dict(self.tokenizer.pad(self._inputs(features), return_tensors="pt"))
         if self.as_ids:
             batch["labels"] = torch.from_numpy(padded_ids([row["label_ids"] for row in features]))
         elif "label_ids" in features[0]:
@@ -47,3 +45,10 @@ class MultiLabelCollator:
             logits = [row["teacher_logits"] for row in features]
             batch["teacher_logits"] = torch.tensor(logits, dtype=torch.float32)
         return batch
+
+    def _inputs(self, features: list[dict[str, Any]]) -> Any:
+        names = self.tokenizer.model_input_names
+        if "text" not in features[0]:
+            return [{name: row[name] for name in names if name in row} for row in features]
+        pairs = [row["text_pair"] for row in features] if "text_pair" in features[0] else None
+        return self.tokenizer([row["text"] for row in features], pairs, truncation=True)

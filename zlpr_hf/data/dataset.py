@@ -181,13 +181,13 @@ def build_labelled_data(
         if split not in rows:
             _split_off(split, size, columns, rows, groups, split_seed)
     space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
-    dropped = _handle_unseen(rows, space, unseen_labels, source.origins)
+    dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     if teacher_logits_column:
         given = list(source.splits["train"][teacher_logits_column])
         _check_logits(given, space.num_labels, source.origins["train"])
     order = [split for split in ("train", "validation", "test") if split in rows]
     return LabelledData(
-        DatasetDict({split: _to_dataset(columns[split], rows[split], space) for split in order}),
+        DatasetDict({split: to_dataset(columns[split], rows[split], space) for split in order}),
         space,
         source.label_descriptions,
         dropped,
@@ -256,9 +256,23 @@ def _split_off(
         groups["train"] = [train_groups[index] for index in kept]
 
 
-def _handle_unseen(
+def handle_unseen(
     rows: dict[str, list[RowLabels]], space: LabelSpace, action: str, origins: dict[str, str]
 ) -> dict[str, int]:
+    """Refuse or drop labels that no training row has.
+
+    Args:
+        rows: Labels of each row of each split; what is dropped is removed from them.
+        space: The labels there are.
+        action: ``error`` or ``drop``.
+        origins: What to call the splits in a message.
+
+    Returns:
+        Labels that were dropped, and from how many rows.
+
+    Raises:
+        InputError: If there is one and ``error`` was asked for; with the row.
+    """
     unseen: Counter[str] = Counter()
     for split, labels in rows.items():
         for number, row in enumerate(labels, start=1):
@@ -299,7 +313,17 @@ def _check_logits(values: list[Any], num_labels: int, origin: str) -> None:
             )
 
 
-def _to_dataset(columns: dict[str, list[Any]], rows: list[RowLabels], space: LabelSpace) -> Dataset:
+def to_dataset(columns: dict[str, list[Any]], rows: list[RowLabels], space: LabelSpace) -> Dataset:
+    """Texts and labels of a split in one form.
+
+    Args:
+        columns: ``text``, ``text_pair`` and ``teacher_logits`` as far as there are any.
+        rows: The labels of each row.
+        space: Their ids.
+
+    Returns:
+        The columns of :class:`LabelledData`.
+    """
     features = Features(
         {name: Value("string") for name in columns if name != "teacher_logits"}
         | {name: List(Value("float32")) for name in columns if name == "teacher_logits"}

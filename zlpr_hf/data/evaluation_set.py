@@ -127,6 +127,11 @@ class EvaluationSet:
                 f"{origin}: its labels ({data.label_space.summary()}) are not the model's "
                 f"({label_space.summary()})"
             )
+        if split not in data.splits:
+            raise InputError(
+                f"{origin}: its {split} rows are streamed; expected --split test or "
+                "validation, or --dataset FILE"
+            )
         rows = data.splits[split]
         labels = list(rows["label_ids"]), list(rows["label_values"]), label_space.num_labels
         return cls(f"{origin}/{split}", data.texts(split), *labels)

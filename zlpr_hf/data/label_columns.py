@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -57,32 +57,54 @@ class LabelColumns:
             InputError: If a column is missing or of another type, or a row holds a label that does
                 not fit; with the row.
         """
-        form = self._form(rows.features, origin)
+        read = self.reader(rows.features, rows[0] if len(rows) else {}, origin)
+        cells: Sequence[Any] = (
+            list(zip(*(rows[name] for name in self.columns), strict=True))
+            if self.columns
+            else rows[self.column]
+        )
+        if self.delimiter is not None and read.form == "delimited":
+            self.check_delimiter(any(self.delimiter in cell for cell in cells if cell), origin)
+        return read.names, [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]
+
+    def reader(self, features: Features, first: Mapping[str, Any], origin: str) -> LabelReader:
+        """How to read the labels of rows of the same columns, one by one.
+
+        Args:
+            features: Types of the columns.
+            first: The first row; without names a multi-hot list has as many labels as there.
+            origin: What to call the rows in a message.
+
+        Returns:
+            What reads them.
+
+        Raises:
+            InputError: If a column is missing or of another type.
+        """
+        form = self._form(features, origin)
         if form == "columns":
-            names: tuple[str, ...] | None = self.columns
-            cells: Sequence[Any] = list(zip(*(rows[name] for name in self.columns), strict=True))
-            read = _reader("multi_hot", names, None)
-        else:
-            cells = rows[self.column]
-            names = self.names or _declared_names(rows.features[self.column])
-            if form in ("ids", "multi_hot"):
-                names = names or self.default_names
-            if form == "multi_hot" and names is None:
-                names = tuple(f"LABEL_{index}" for index in range(len(cells[0] or ())))
-            read = _reader(form, names, self.delimiter)
-        if form == "delimited" and not any(self.delimiter in cell for cell in cells if cell):
+            read = _reader("multi_hot", self.columns, None)
+            return LabelReader(form, self.columns, self.columns, origin, read)
+        names = self.names or _declared_names(features[self.column])
+        if form in ("ids", "multi_hot"):
+            names = names or self.default_names
+        if form == "multi_hot" and names is None:
+            names = tuple(f"LABEL_{index}" for index in range(len(first[self.column] or ())))
+        read = _reader(form, names, self.delimiter)
+        return LabelReader(form, names, (self.column,), origin, read)
+
+    def check_delimiter(self, found: bool, origin: str) -> None:
+        """Warn where a delimiter was given and no row has it.
+
+        Args:
+            found: Whether one has.
+            origin: What to call the rows in a message.
+        """
+        if not found:
             logger.warning(
                 "%s: no row has the label_delimiter %r in column %r; is it the right one?",
                 origin, self.delimiter, self.column,
             )  # fmt: skip
-        labels: list[RowLabels] = []
-        for number, cell in enumerate(cells, start=1):
-            try:
-                labels.append(read(cell))
-            except _CellError as error:
-                where = "" if form == "columns" else f", column {self.column!r}"
-                raise InputError(f"{origin}, row {number}{where}: {error}") from error
-        return names, labels
 
     def _form(self, features: Features, origin: str) -> LabelForm:
         if self.form not in get_args(LabelForm):
@@ -112,6 +134,54 @@ class LabelColumns:
                 "a text file with one label name a line"
             )
         return form
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Reads the labels of one row after the other.
+
+    Args:
+        form: How they are stored.
+        names: All label names, where the data or the user declares them.
+        columns: Where they are; several where each label has a column of its own.
+        origin: What to call the rows in a message.
+        read: Reads one cell.
+    """
+
+    form: LabelForm
+    names: tuple[str, ...] | None
+    columns: tuple[str, ...]
+    origin: str
+    read: Callable[[Any], RowLabels]
+
+    def cell_of(self, row: Mapping[str, Any]) -> Any:
+        """What a row holds as its labels; None where it has no such column.
+
+        Args:
+            row: A row as it was stored.
+        """
+        if self.form == "columns":
+            return tuple(row.get(name) for name in self.columns)
+        return row.get(self.columns[0])
+
+    def cell(self, cell: Any, number: int) -> RowLabels:
+        """Read the labels of a row.
+
+        Args:
+            cell: What :meth:`cell_of` returned.
+            number: Of the row, from 1, for messages.
+
+        Returns:
+            Its labels.
+
+        Raises:
+            InputError: If they do not fit; with the row.
+        """
+        try:
+            return self.read(cell)
+        except _CellError as error:
+            where = "" if self.form == "columns" else f", column {self.columns[0]!r}"
+            raise InputError(f"{self.origin}, row {number}{where}: {error}") from error
 
 
 def _form_of(feature: Any, where: str, delimiter: str | None) -> LabelForm:

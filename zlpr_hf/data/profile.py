@@ -12,13 +12,18 @@ import numpy as np
 from datasets import Dataset
 
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.streamed_data import StreamedData
 
 RAREST = 5
 
 
 @dataclass(frozen=True)
 class SplitProfile:
-    """Counts of one split; soft labels count from 0.5 on."""
+    """Counts of one split; soft labels count from 0.5 on.
+
+    Of training rows that are streamed, ``truncated`` is that of a sample, and ``repeated_texts``,
+    for which all texts would have to be held, is None.
+    """
 
     rows: int
     cardinality: float
@@ -26,7 +31,7 @@ class SplitProfile:
     empty_rows: int
     unknown_cells: int
     truncated: float
-    repeated_texts: int
+    repeated_texts: int | None
     label_counts: dict[str, int]
 
 
@@ -90,6 +95,39 @@ class DataProfile:
             for name, count in self.dropped_labels.items()
         ]
         return "\n".join(lines)
+
+
+def compute_streamed_profile(
+    data: StreamedData, encoded: Mapping[str, Dataset], sample: Dataset
+) -> DataProfile:
+    """Profile a data set whose training rows are streamed.
+
+    Args:
+        data: Texts and labels, and the counts of the training rows.
+        encoded: Validation and test after :func:`zlpr_hf.data.encoding.encode`.
+        sample: The same of some training rows.
+
+    Returns:
+        The profile.
+    """
+    held, scan = compute_profile(data, encoded), data.scan
+    cardinality = scan.label_counts.total() / scan.rows
+    train = SplitProfile(
+        rows=scan.rows,
+        cardinality=cardinality,
+        density=cardinality / data.label_space.num_labels,
+        empty_rows=scan.empty_rows,
+        unknown_cells=scan.unknown_cells,
+        truncated=float(np.mean(sample["truncated"])),
+        repeated_texts=None,
+        label_counts={name: scan.label_counts[name] for name in data.label_space.names},
+    )
+    shared = {
+        f"in {name} and train": sum(text in scan.shared for text in data.texts(name))
+        for name in data.splits
+    }
+    splits = {"train": train, **held.splits}
+    return DataProfile(splits, shared | held.shared_texts, held.dropped_labels)
 
 
 def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataProfile:

@@ -78,6 +78,24 @@ def load_source(
 
 
 def _from_library(name: str, config: str | None) -> Source:
+    loaded = load_splits(name, config)
+    return Source(DatasetDict(loaded), {key: f"{name}/{key}" for key in loaded})
+
+
+def load_splits(name: str, config: str | None, *, streaming: bool = False) -> dict[str, Any]:
+    """Load a data set with the library of that name.
+
+    Args:
+        name: A local folder, or an id on the Hub.
+        config: Configuration of a data set on the Hub.
+        streaming: Whether rows are read as they are asked for, and not held.
+
+    Returns:
+        Those of the splits ``train``, ``validation`` and ``test`` that it has.
+
+    Raises:
+        InputError: If there is no such data set, or it cannot be read.
+    """
     folder = Path(name).expanduser()
     if name.startswith((".", "/", "~")) and not folder.is_dir():
         raise InputError(f"{name}: no such folder (dataset_name)")
@@ -89,18 +107,18 @@ def _from_library(name: str, config: str | None) -> Source:
         # A copy on disk mostly holds one configuration, whatever its name on the Hub.
         if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
             config = None
-        loaded = load_dataset(str(folder) if folder.is_dir() else name, config)
+        where = str(folder) if folder.is_dir() else name
+        loaded = load_dataset(where, config, streaming=streaming)
     except (DatasetGenerationError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(
             f"data set {name!r} could not be loaded: {reason} "
             f"(built-in corpora: {', '.join(sorted(CORPORA))})"
         ) from error
-    known = [key for key in SPLITS if isinstance(loaded, DatasetDict) and key in loaded]
+    known = [key for key in SPLITS if isinstance(loaded, dict) and key in loaded]
     if not known:
         raise InputError(f"data set {name!r} has no split called {', '.join(SPLITS)}")
-    splits = DatasetDict({key: loaded[key] for key in known})
-    return Source(splits, {key: f"{name}/{key}" for key in splits})
+    return {key: loaded[key] for key in known}
 
 
 def _from_files(files: Mapping[str, str]) -> Source:
@@ -196,24 +214,44 @@ def _to_columns(path: Path, rows: list[dict[str, Any]]) -> Dataset:
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, Any] = {}
     for name in names:
-        values = [row.get(name) for row in rows]
-        try:
-            columns[name] = Dataset.from_dict({name: values}).data.column(name).combine_chunks()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"{path}, column {name!r}: half a character (a lone surrogate)"
-            ) from error
-        except (ArrowInvalid, TypeError, OverflowError) as error:
-            kinds: dict[str, int] = {}
-            for number, value in enumerate(values, start=1):
-                kinds.setdefault(_kind(value), number)
-            where = ", ".join(f"{kind} in row {number}" for kind, number in kinds.items())
-            raise InputError(f"{path}, column {name!r}: expected one type, got {where}") from error
+        values = {number: row.get(name) for number, row in enumerate(rows, start=1)}
+        columns[name] = typed_column(path, name, values).data.column(name).combine_chunks()
     return Dataset(pyarrow.table(columns)) if columns else Dataset.from_dict({})
 
 
-def _kind(value: object) -> str:
+def typed_column(path: Path, name: str, values: Mapping[int, Any]) -> Dataset:
+    """A column whose type follows from all its values.
+
+    Args:
+        path: The file, for messages.
+        name: Of the column.
+        values: Number of a row to what it holds.
+
+    Returns:
+        One column.
+
+    Raises:
+        InputError: If the values are not of one type; with the rows.
+    """
+    try:
+        return Dataset.from_dict({name: list(values.values())})
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}, column {name!r}: half a character (a lone surrogate)") from error
+    except (ArrowInvalid, TypeError, OverflowError) as error:
+        kinds: dict[str, int] = {}
+        for number, value in values.items():
+            kinds.setdefault(kind_of(value), number)
+        where = ", ".join(f"{kind} in row {number}" for kind, number in kinds.items())
+        raise InputError(f"{path}, column {name!r}: expected one type, got {where}") from error
+
+
+def kind_of(value: object) -> str:
+    """What a cell holds, in words.
+
+    Args:
+        value: As JSON knows it.
+    """
     if isinstance(value, list):
-        return f"a list of {', '.join(sorted({_kind(item) for item in value})) or 'nothing'}"
+        return f"a list of {', '.join(sorted({kind_of(item) for item in value})) or 'nothing'}"
     kinds = {str: "text", bool: "true/false", int: "a whole number", float: "a number"}
     return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")
