@@ -195,7 +195,10 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*ROWS, {"text": 3, "labels": []}], "(expected a text, got 3|got text in row 1, a whole number in row 5)"),
+        (
+            [*ROWS, {"text": 3, "labels": []}],
+            "(expected a text, got 3|got text in row 1, a whole number in row 5)",
+        ),
         ([*ROWS, {"text": "x", "labels": ["red", ""]}], "row 5.*expected a label name, got ''"),
         ([*ROWS, {"text": "x", "labels": "red"}], "expected one type, got .*text in row 5"),
         ([*ROWS, {"text": "x"}], "row 5.*expected a list of label names, got None"),
