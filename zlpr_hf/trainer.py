@@ -224,6 +224,7 @@ class ZLPRTrainer(Trainer):
             rows,
             batch_size=self._train_batch_size,
             collate_fn=self.data_collator,
+            drop_last=self.args.dataloader_drop_last,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             prefetch_factor=self.args.dataloader_prefetch_factor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import json
+import pickle
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
         ([*ROWS, {"text": "x"}], "row 5.*expected a list of label names, got None"),
         ([{"text": "x", "label": []}], "no column 'labels' for the labels; there are text, label"),
         ([{"text": "x", "labels": ["red"]}], "needs at least two labels, got 1"),
-        ([], "in.jsonl"),
+        ([], r"in\.jsonl: (there are|the file holds) no rows"),
     ],
 )
 def test_wrong_rows_are_named(rows: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
@@ -245,6 +246,14 @@ def test_a_data_set_in_a_folder(tmp_path: Path) -> None:
     rows = StreamedRows(streamed.stream, streamed.label_space.label2id, count=4, seed=0, buffer=1)
     assert list(rows) == held.splits["train"].to_list()
     assert streamed.splits["test"].to_list() == held.splits["test"].to_list()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_worker_can_be_sent_the_rows(suffix: str, tmp_path: Path) -> None:
+    data = both(tmp_path, suffix, ROWS)[0]
+    assert isinstance(data, StreamedData)
+    rows = StreamedRows(data.stream, data.label_space.label2id, count=4, seed=0, buffer=2)
+    assert list(pickle.loads(pickle.dumps(rows))) == list(rows)
 
 
 def test_pairs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -89,7 +90,7 @@ class LabelColumns:
         if form in ("ids", "multi_hot"):
             names = names or self.default_names
         if form == "multi_hot" and names is None:
-            names = tuple(f"LABEL_{index}" for index in range(len(first[self.column] or ())))
+            names = tuple(f"LABEL_{index}" for index in range(len(first.get(self.column) or ())))
         read = _reader(form, names, self.delimiter)
         return LabelReader(form, names, (self.column,), origin, read)
 
@@ -224,14 +225,19 @@ class _CellError(Exception):
 def _reader(
     form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None
 ) -> Callable[[Any], RowLabels]:
+    # Partial functions, which a worker of a data loader can be sent.
     known = None if names is None else frozenset(names)
     if form == "delimited":
-        return lambda cell: _from_names(_split(cell, delimiter or ""), known)
+        return partial(_from_delimited, delimiter=delimiter or "", known=known)
     if form == "ids":
-        return lambda cell: _from_ids(_split_ids(cell, delimiter), names or ())
+        return partial(_from_ids, names=names or (), delimiter=delimiter)
     if form == "multi_hot":
-        return lambda cell: _from_numbers(cell, names or ())
-    return lambda cell: _from_names(cell, known)
+        return partial(_from_numbers, names=names or ())
+    return partial(_from_names, known=known)
+
+
+def _from_delimited(cell: object, *, delimiter: str, known: frozenset[str] | None) -> RowLabels:
+    return _from_names(_split(cell, delimiter), known)
 
 
 def _split(cell: object, delimiter: str) -> list[str]:
@@ -260,7 +266,8 @@ def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:
     return dict.fromkeys(cell, 1.0)
 
 
-def _from_ids(cell: object, names: tuple[str, ...]) -> RowLabels:
+def _from_ids(cell: object, names: tuple[str, ...], delimiter: str | None) -> RowLabels:
+    cell = _split_ids(cell, delimiter)
     ids: list[Any] = cell if isinstance(cell, list) else [cell]
     for index in ids:
         if not isinstance(index, int) or isinstance(index, bool):

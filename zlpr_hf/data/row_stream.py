@@ -128,8 +128,8 @@ def _features_of(
     features: dict[str, Any] = {}
     kinds: dict[str, dict[str, tuple[int, Any]]] = {name: {} for name in label_columns}
     for number, row in enumerate(read(), start=1):
-        for name in row.keys() - features.keys():
-            features[name] = Value("null")
+        for name in row:
+            features.setdefault(name, Value("null"))
         for name, known in kinds.items():
             known.setdefault(kind_of(row.get(name)), (number, row.get(name)))
     for name, known in kinds.items():

@@ -76,7 +76,7 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
         What was found, and all names of labels.
 
     Raises:
-        InputError: If there is no row, or one is wrong; with the row.
+        InputError: If a row is wrong; with the row.
     """
     scan, names = Scan(), set[str]()
     choice = random.Random(0)
@@ -100,8 +100,6 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
             scan.sample.append(row.texts)
         elif (place := choice.randrange(scan.rows)) < SAMPLE:
             scan.sample[place] = row.texts
-    if not scan.rows:
-        raise InputError(f"{stream.rows.origin}: the file holds no rows")
     return scan, names
 
 
@@ -142,7 +140,9 @@ def build_streamed_data(
                 f"rows as {split}_file, or take a data set that has them"
             )
     text_columns = tuple(name for name in (text_column, text_pair_column) if name)
-    first = next(iter(rows), {})
+    first = next(iter(rows), None)
+    if first is None:
+        raise InputError(f"{rows.origin}: there are no rows")
     reader = labels.reader(rows.features, first, rows.origin)
     columns, found = {}, {}
     for split in ("validation", "test"):
