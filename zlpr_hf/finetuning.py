@@ -96,6 +96,8 @@ def finetune(
         clear_run(output_dir)
     if main_process:
         say(profile.render())
+        if data_args.streaming and model_args.yardsticks:
+            say("no SVM yardstick: it would need all training texts, which are streamed")
         save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
         profile.save(output_dir / PROFILE_FILE)
         if checkpoint is not None:

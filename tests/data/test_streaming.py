@@ -248,6 +248,49 @@ def test_a_data_set_in_a_folder(tmp_path: Path) -> None:
     assert streamed.splits["test"].to_list() == held.splits["test"].to_list()
 
 
+@pytest.mark.parametrize(
+    ("cells", "options"),
+    [
+        ([[1, 0], [0, 1], [0.25, -100]], {}),
+        ([[1, 0], [0, 1], [0, 0]], {"label_form": "multi_hot"}),
+        ([[True, False], [False, True], [True, True]], {}),
+        ([[], [0], [0, 1]], {"label_form": "ids", "label_names_file": "names.txt"}),
+        ([["red"], [], ["blue"]], {"label_names_file": "names.txt"}),
+    ],
+)
+def test_every_form_of_labels(
+    cells: list[Any], options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("blue\nred\n")
+    rows = [{"text": "x", "labels": cell, "a": 1, "b": i} for i, cell in enumerate(cells)]
+    file = write(tmp_path / "in.jsonl", rows)
+    files = {"train_file": file, "validation_file": file, "test_file": file}
+    check_same(files, options)
+    check_same({name: write(tmp_path / "in.parquet", rows) for name in files}, options)
+
+
+def test_one_column_a_label(tmp_path: Path) -> None:
+    rows = [{"text": "x", "a": 1, "b": 0}, {"text": "y", "a": 0.5, "b": -100}]
+    file = write(tmp_path / "in.parquet", rows)
+    files = {"train_file": file, "validation_file": file, "test_file": file}
+    check_same(files, {"label_columns": ["b", "a"]})
+
+
+def check_same(files: dict[str, str], options: dict[str, Any]) -> None:
+    streamed, held = (
+        load_data(DataArguments(**files, **options, streaming=flag)) for flag in (True, False)
+    )
+    assert isinstance(streamed, StreamedData)
+    assert streamed.label_space == held.label_space
+    assert streamed.is_hard == held.is_hard
+    count = streamed.scan.rows
+    rows = StreamedRows(
+        streamed.stream, streamed.label_space.label2id, count=count, seed=0, buffer=1
+    )
+    assert str(list(rows)) == str(held.splits["train"].to_list())  # NaN is not equal to itself
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 def test_a_worker_can_be_sent_the_rows(suffix: str, tmp_path: Path) -> None:
     data = both(tmp_path, suffix, ROWS)[0]
