@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bulk.reading": {"errors"},
     "bulk.writing": {"bulk.reading", "errors"},
     "bootstrap": {"metrics"},
+    "breakdown": set(),
     "charts": set(),
     "checkpoints": {"errors", "label_space"},
     "choices": set(),
@@ -185,6 +186,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "thresholds": {"choices", "metrics"},
     "top_k": {"metrics"},
     "trainer": {
+        "breakdown",
         "data.sampler",
         "data.streaming",
         "chunked_head",

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from transformers import set_seed
 
@@ -24,6 +25,7 @@ from zlpr_hf.cost import TrainingCost
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.distillation import Teacher
+from zlpr_hf.errors import InputError
 from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
 from zlpr_hf.logits import save_logits
@@ -33,6 +35,7 @@ from zlpr_hf.model_card import CardFacts, write_model_card
 from zlpr_hf.modeling import fast_attention
 from zlpr_hf.outcome import Outcome, judge, judge_best_labels
 from zlpr_hf.preparing import Prepared, build_model, build_trainer, prepare
+from zlpr_hf.progress import BriefProgress
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.trainer import ZLPRTrainer
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
@@ -116,9 +119,15 @@ def finetune(
         teacher = None  # frees its memory
     started = time.monotonic()
     with fast_attention(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length):
-        trained = trainer.train(
-            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
-        )
+        try:
+            trained = trainer.train(
+                resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+            )
+        except FloatingPointError as error:
+            progress: Any = trainer.pop_callback(BriefProgress)
+            if progress is not None:
+                progress.close()
+            raise InputError(f"{error}. {_how_to_go_on(output_dir)}") from error
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
@@ -161,6 +170,17 @@ def finetune(
     if main_process:
         _write(output_dir, report, outcome, prepared, model_args, data_args, name=name)
     return report
+
+
+def _how_to_go_on(output_dir: Path) -> str:
+    """Checkpoints hold the learning rate: another one takes a new start."""
+    last = find_resume_checkpoint(output_dir, "true", overwrite=True)
+    if last is None:
+        return "There is no checkpoint yet: the next run starts from the beginning"
+    return (
+        f"{last} stays: --resume_from_checkpoint true goes on from it with its learning_rate, "
+        "--overwrite_output_dir true starts again with another"
+    )
 
 
 def _judge(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:

@@ -31,3 +31,8 @@ class BriefProgress(ProgressCallback):
         ]
         if cells and self.training_bar is not None:
             self.training_bar.write(f"epoch {state.epoch or 0:.2f}: " + ", ".join(cells))
+
+    def close(self) -> None:
+        """Leave the bar as it stands, so that what is printed next starts a line."""
+        if self.training_bar is not None:
+            self.training_bar.close()

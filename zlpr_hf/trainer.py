@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
 
+from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
 from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 from zlpr_hf.data.streaming import StreamedRows
@@ -32,6 +35,9 @@ class ZLPRTrainer(Trainer):
     where unknown. The loss is summed over examples and divided by the number of examples of the
     whole optimizer step, on all processes: 8 x 1, 4 x 2 and 2 x 4 (batch x accumulation) give the
     same gradient, also for an uneven last step. Logits are cut at zero for the metrics.
+
+    A step whose loss or gradients hold NaN or infinity is not taken: :meth:`train` ends with a
+    ``FloatingPointError`` of one line that names the step, the training rows and the remedy.
 
     Args:
         *args: As for ``transformers.Trainer``.
@@ -56,6 +62,7 @@ class ZLPRTrainer(Trainer):
         name = getattr(self.args, "loss", "zlpr")
         self.loss = loss if loss is not None else self._build_loss(name)
         self.loss.to(self.args.device)
+        self._batches: list[dict[str, Any]] = []
         self._chunked_head: ChunkedHead | None = None
         if getattr(self.args, "large_label_space", False):
             self._chunked_head = self._build_chunked_head()
@@ -189,6 +196,8 @@ class ZLPRTrainer(Trainer):
     def _share_of_step(
         self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
     ) -> Any:
+        # One, or NaN where the loss is not finite: then neither are its gradients, on any process.
+        total = total * (1 + 0 * total.detach())
         if num_items_in_batch is None:
             return total / rows
         # Gradients are averaged over processes, the count is over all of them.
@@ -209,6 +218,45 @@ class ZLPRTrainer(Trainer):
             return None
         count = torch.tensor(sum(len(batch["labels"]) for batch in batch_samples), device=device)
         return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of a step; kept until the next, to find out what went wrong."""
+        self._batches, count = super().get_batch_samples(*args, **kwargs)
+        return self._batches, count
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """The norm of the step's gradients, which must be a number before the step is taken."""
+        norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
+        # Asked for once a step; transformers' logging_nan_inf_filter asks twice a batch.
+        if norm is None or math.isfinite(norm):
+            return norm
+        scaler = self.accelerator.scaler
+        if scaler is not None and scaler.get_scale() >= 1:
+            return norm  # float16 overflowed: the step is skipped, and the next scaled less
+        found: list[Breakdown] = gather_object([self._find_breakdown()])
+        raise FloatingPointError(min(found, key=lambda each: [*REMEDIES].index(each.what)).render())
+
+    def _find_breakdown(self) -> Breakdown:
+        loader: Any = self.callback_handler.train_dataloader
+        rows = find_rows(loader, self._batches, epoch=self.state.epoch or 0.0)
+        dataset: Any = self.train_dataset
+        if rows is not None:
+            named = "row" in (getattr(dataset, "column_names", None) or ())
+            rows = [[dataset[i]["row"] if named else i + 1 for i in batch] for batch in rows]
+        model: Any = self.model
+
+        def run(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+            with self.compute_loss_context_manager():
+                loss, outputs = self.compute_loss(model, batch, return_outputs=True)
+            return loss, outputs.logits
+
+        return find_breakdown(
+            [self._prepare_inputs(batch) for batch in self._batches],
+            rows,
+            run,
+            step=self.state.global_step + 1,
+            weights=model.parameters(),
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -241,7 +289,8 @@ class ZLPRTrainer(Trainer):
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        # Of the one that is passed the lengths have been taken out, as a column no model reads.
+        dataset: Any = self.train_dataset
         column = self.args.length_column_name
         grouped = self.args.train_sampling_strategy == "group_by_length"
         if not grouped or column not in (getattr(dataset, "column_names", None) or ()):

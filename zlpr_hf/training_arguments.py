@@ -49,6 +49,7 @@ class ZLPRTrainingArguments(TrainingArguments):
         evaluated_labels: How many labels of each row evaluation looks at in a large label space.
         bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
             in float32, so that reported decisions are those of the saved model.
+        logging_nan_inf_filter: Off here: a loss that is no number is to be seen.
 
     Example:
         >>> ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4).head_learning_rate
@@ -85,6 +86,9 @@ class ZLPRTrainingArguments(TrainingArguments):
     bf16: bool | None = field(  # type: ignore[assignment]
         default=None,
         metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave losses that are no numbers out of the log."}
     )
 
     def __post_init__(self) -> None:

@@ -28,7 +28,8 @@ class LabelledData:
 
     Args:
         splits: Columns ``text``, ``text_pair`` where there are pairs, ``label_ids`` (ids of the
-            labels that are not 0) and ``label_values`` (their values; NaN means not known).
+            labels that are not 0) and ``label_values`` (their values; NaN means not known). Of
+            ``train`` also ``row``: its number where it was read, from 1.
         label_space: The labels, fitted on the training rows or declared by the data.
         label_descriptions: A few words on labels whose names say little.
         dropped: Labels that only validation or test rows had, and how often, where dropping them
@@ -166,6 +167,7 @@ def build_labelled_data(
             columns[split]["teacher_logits"] = _logits(dataset, teacher_logits_column, origin)
         names, rows[split] = labels.read(dataset, origin)
         if split == "train":
+            columns[split]["row"] = list(range(1, dataset.num_rows + 1))
             declared = names
         elif names != declared:
             raise InputError(f"{origin}: its labels are not those of {source.origins['train']}")
@@ -247,7 +249,8 @@ def _split_off(
     train_groups = groups.get("train")
     kept, moved = split_rows(sets, size=size, seed=seed, groups=train_groups)
     for column, values in list(columns["train"].items()):
-        columns.setdefault(split, {})[column] = [values[index] for index in moved]
+        if column != "row":
+            columns.setdefault(split, {})[column] = [values[index] for index in moved]
         columns["train"][column] = [values[index] for index in kept]
     rows[split] = [rows["train"][index] for index in moved]
     rows["train"] = [rows["train"][index] for index in kept]
@@ -324,9 +327,9 @@ def to_dataset(columns: dict[str, list[Any]], rows: list[RowLabels], space: Labe
     Returns:
         The columns of :class:`LabelledData`.
     """
+    others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
     features = Features(
-        {name: Value("string") for name in columns if name != "teacher_logits"}
-        | {name: List(Value("float32")) for name in columns if name == "teacher_logits"}
+        {name: others.get(name, Value("string")) for name in columns}
         | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
     )
     content = {
