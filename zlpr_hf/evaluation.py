@@ -16,6 +16,7 @@ from zlpr_hf.choices import LongTexts, Scope
 from zlpr_hf.classifier import Classifier
 from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.errors import InputError
+from zlpr_hf.findings import find_in_split
 from zlpr_hf.metrics import LabelScore, compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.report import find_versions, render_label_scores
 from zlpr_hf.thresholds import Thresholds, fit_thresholds
@@ -41,6 +42,7 @@ class Evaluation:
         tuned: With tuned offsets, each half of the rows judged by offsets fitted on the other.
         thresholds: Offsets fitted on all rows, where tuning was asked for.
         versions: Python and the packages that decide the numbers.
+        warnings: What is suspect about the numbers, with the remedy.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Evaluation:
     tuned: dict[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
     versions: dict[str, str] = field(default_factory=find_versions)
+    warnings: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write everything as JSON, whole or not at all.
@@ -85,6 +88,7 @@ class Evaluation:
                 f"{self.long_rows:,} texts are longer than the model was trained on: read with "
                 f"--long_texts {self.long_texts}"
             )
+        lines += [f"warning: {each}" for each in self.warnings]
         return "\n".join(lines)
 
 
@@ -124,12 +128,21 @@ def evaluate(
         tune=tune,
         metric=metric,
     )
+    scores = judged["label_scores"]
+    warnings = find_in_split(
+        rows.origin,
+        judged["metrics"],
+        {score.label: score.support for score in scores},
+        rows=len(rows.texts),
+        cells=rows.known_cells,
+    )
     return Evaluation(
         model=model,
         data=rows.origin,
         rows=len(rows.texts),
         long_rows=classifier.count_long(rows.texts),
         long_texts=long_texts,
+        warnings=warnings,
         **judged,
     )
 

@@ -26,6 +26,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
+from zlpr_hf.findings import find_in_run
 from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
 from zlpr_hf.logits import save_logits
@@ -166,6 +167,7 @@ def finetune(
         thresholds=outcome.thresholds,
         profile=profile,
         training=training,
+        warnings=find_in_run(profile, outcome.metrics),
     )
     if main_process:
         _write(output_dir, report, outcome, prepared, model_args, data_args, name=name)

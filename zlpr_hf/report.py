@@ -58,6 +58,7 @@ class Report:
         profile: The data.
         training: Steps, seed and the like; seconds and loss of what was trained after resuming.
         versions: Python and the packages that decide the numbers.
+        warnings: What is suspect about the numbers, with the remedy.
     """
 
     output_dir: str
@@ -68,6 +69,7 @@ class Report:
     profile: DataProfile
     training: dict[str, Any]
     versions: dict[str, str] = field(default_factory=find_versions)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -113,6 +115,7 @@ class Report:
                 f"label sets that training does not have: {unseen['validation']} validation and "
                 f"{unseen['test']} test rows, which loss powerset cannot get right"
             )
+        lines += [f"warning: {each}" for each in self.warnings]
         return "\n".join(lines)
 
 

@@ -52,6 +52,12 @@ class EvaluationSet:
             ]
         )
 
+    @property
+    def known_cells(self) -> int:
+        """How many labels of rows are known."""
+        unknown = sum(math.isnan(value) for values in self.label_values for value in values)
+        return len(self.texts) * self.num_labels - unknown
+
     @classmethod
     def from_rows(
         cls,
