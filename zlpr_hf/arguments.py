@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, hide_secrets
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 
@@ -31,6 +31,9 @@ class ModelArguments:
         "Hub id, folder, or package:MODULE/FOLDER for a Python package that carries weights.",
     )
     model_revision: str | None = _option(None, "Branch, tag or commit of a model on the Hub.")
+    trust_remote_code: bool = _option(
+        False, "Run code that comes with model_name_or_path; never kept in train_config.yaml."
+    )
     pooling: str = _option(
         "first", "first (the encoder's own summary) or mean (for sentence-embedding checkpoints)."
     )
@@ -201,8 +204,15 @@ def _read_config(path: Path, known: set[str]) -> list[str]:
     return arguments
 
 
-DERIVED = ("use_cpu", "report_to", "resume_from_checkpoint", "overwrite_output_dir")
-"""Filled in by TrainingArguments from the machine, or about how to start rather than what to do."""
+DERIVED = (
+    "use_cpu",
+    "report_to",
+    "resume_from_checkpoint",
+    "overwrite_output_dir",
+    "trust_remote_code",
+)
+"""Filled in by TrainingArguments from the machine, or about how to start rather than what to do, or
+nothing that whoever trains by this file should trust unasked."""
 
 
 def _default(spec: dataclasses.Field[Any]) -> Any:
@@ -236,6 +246,8 @@ def render_config(arguments: Arguments) -> str:
         for spec in dataclasses.fields(part):
             value = getattr(part, spec.name)
             value = getattr(value, "value", value)  # enumerations by their value
+            if isinstance(value, str):
+                value = hide_secrets(value)
             plain = isinstance(value, (str, int, float, list, dict)) and value != []
             secret = spec.name.endswith("_token")
             if (

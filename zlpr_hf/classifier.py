@@ -63,7 +63,12 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, name: str | Path, *, backend: Backend = "auto", revision: str | None = None
+        cls,
+        name: str | Path,
+        *,
+        backend: Backend = "auto",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
     ) -> Classifier:
         """Load a trained model.
 
@@ -71,6 +76,7 @@ class Classifier:
             name: Folder or Hub id of a classifier; an exported ONNX folder too.
             backend: ``torch``, ``onnxruntime``, or ``auto``: what the folder holds, torch first.
             revision: Branch, tag or commit on the Hub.
+            trust_remote_code: As in :func:`zlpr_hf.modeling.load_model`.
 
         Returns:
             The classifier, on the accelerator if there is one.
@@ -86,10 +92,11 @@ class Classifier:
             raise InputError(f"{name}: this folder holds no model (config.json)")
         exported = (Path(path) / ONNX_FILE).is_file()
         whole = (Path(path) / "model.safetensors").is_file()
-        tokenizer = load_tokenizer(name, revision=revision)
+        tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
         if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
             return cls.of(OnnxModel.load(path), tokenizer)
-        return cls.of(load_trained_model(name, revision=revision), tokenizer)
+        model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
+        return cls.of(model, tokenizer)
 
     @classmethod
     def of(

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.modeling import load_tokenizer, resolve_model_path
+from zlpr_hf.modeling import load_tokenizer, resolve_model_path, why_not_loaded
 
 TEACHER_FILE = "teacher_logits.npz"
 SCALES = {"zlpr": 1.0, "bce": 0.5}
@@ -57,9 +58,11 @@ class Teacher:
         """
         path = resolve_model_path(name)
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, SafetensorError, ValueError) as error:
+            reason = why_not_loaded(error)
             raise InputError(f"teacher_model_name_or_path {name!r}: {reason}") from error
         names = LabelSpace.from_config(model.config).names
         if sorted(names) != sorted(label_space.names):

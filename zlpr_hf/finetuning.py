@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from transformers import set_seed
@@ -129,6 +130,11 @@ def finetune(
             if progress is not None:
                 progress.close()
             raise InputError(f"{error}. {_how_to_go_on(output_dir)}") from error
+        except UnpicklingError as error:
+            raise InputError(
+                f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
+                "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
+            ) from error
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers.utils.hub import cached_file
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import resolve_model_path, without_load_report
 
 SAVE_FORMS = ("merged", "adapter")
+WEIGHTS = "adapter_model.safetensors"
 MISSING = "LoRA needs peft; pip install 'zlpr_hf[peft]'"
 
 
@@ -86,12 +88,18 @@ def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
         The model in float32.
 
     Raises:
-        InputError: If peft is not installed.
+        InputError: If peft is not installed, or the adapter is pickled.
     """
     try:
         from peft import PeftConfig, PeftModel
     except ImportError as error:
         raise InputError(MISSING) from error
+    # Without this file peft would read a pickle.
+    if not cached_file(folder, WEIGHTS, _raise_exceptions_for_missing_entries=False):
+        raise InputError(
+            f"{folder}: no {WEIGHTS}; only safetensors are read, a pickle such as "
+            "adapter_model.bin runs code"
+        )
     base = PeftConfig.from_pretrained(folder).base_model_name_or_path
     with without_load_report():  # the head is missing in the encoder, and in the adapter
         model: Any = AutoModelForSequenceClassification.from_pretrained(
@@ -99,6 +107,7 @@ def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes=True,
         )
     return merge_lora(PeftModel.from_pretrained(model, folder))

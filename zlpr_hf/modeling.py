@@ -29,6 +29,7 @@ from zlpr_hf.powerset import LabelSets
 
 PACKAGE_PREFIX = "package:"
 Pooling = Literal["first", "mean"]
+PICKLE = "pytorch_model.bin"
 SHORT = 128
 """Tokens up to which a processor is faster without fused attention."""
 
@@ -63,12 +64,29 @@ def resolve_model_path(name: str) -> str:
     return str(folder)
 
 
-def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
+def hub_options(revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
+    """How to load what has a name: with what is not said, transformers would ask on the terminal.
+
+    Args:
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Whether to run code that comes with the model.
+
+    Returns:
+        Options of ``from_pretrained``.
+    """
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    return options if revision is None else options | {"revision": revision}
+
+
+def load_tokenizer(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model.
 
     Args:
         name: As in :func:`load_model`.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: As in :func:`load_model`.
 
     Returns:
         A tokenizer that knows how long its model's inputs may be.
@@ -77,7 +95,7 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
         InputError: If there is none.
     """
     path = resolve_model_path(name)
-    options = {} if revision is None else {"revision": revision}
+    options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
@@ -117,6 +135,7 @@ def load_model(
     pooling: Pooling = "first",
     dropout: float | None = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load an encoder with a classification head for the labels of a data set.
 
@@ -134,12 +153,14 @@ def load_model(
             :func:`zlpr_hf.pooling.append_pooling_layer`.
         dropout: Set all dropout rates of the model to this; None leaves its own.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Whether to run code that the model's folder or repository brings along.
 
     Returns:
         The model in float32.
 
     Raises:
-        InputError: If the model cannot be loaded or does not know the pooling.
+        InputError: If the model cannot be loaded, is pickled, needs code of its own, or does not
+            know the pooling.
 
     Example:
         >>> space = LabelSpace(("joy", "anger"))
@@ -148,7 +169,7 @@ def load_model(
     if pooling not in ("first", "mean"):
         raise InputError(f"pooling: expected first or mean, got {pooling!r}")
     path = resolve_model_path(name)
-    options = {} if revision is None else {"revision": revision}
+    options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
@@ -170,7 +191,12 @@ def load_model(
         # A half-precision checkpoint would otherwise be trained in half precision.
         with without_load_report():
             model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                path, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
+                path,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                **options,
             )
     except (OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
@@ -204,21 +230,27 @@ def has_added_layer(model: PreTrainedModel) -> bool:
     return pooling == "mean" and not hasattr(config, "classifier_pooling")
 
 
-def is_trained_for(name: str, label_space: LabelSpace, *, revision: str | None = None) -> bool:
+def is_trained_for(
+    name: str,
+    label_space: LabelSpace,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> bool:
     """Whether a checkpoint already is a classifier of these labels, in this order.
 
     Args:
         name: As in :func:`load_model`.
         label_space: The labels.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: As in :func:`load_model`.
 
     Returns:
         True where :func:`load_model` keeps the head that the checkpoint has.
     """
-    options = {} if revision is None else {"revision": revision}
-    return _names_of(AutoConfig.from_pretrained(resolve_model_path(name), **options)) == (
-        label_space.names
-    )
+    options = hub_options(revision, trust_remote_code)
+    config = AutoConfig.from_pretrained(resolve_model_path(name), **options)
+    return _names_of(config) == label_space.names
 
 
 def _names_of(config: PretrainedConfig) -> tuple[str, ...]:
@@ -282,6 +314,20 @@ def without_load_report() -> Iterator[None]:
 
 
 def _not_loaded(name: str, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0]
     where = "" if Path(resolve_model_path(name)).is_dir() else " is no folder here and"
-    return InputError(f"model {name!r}{where} could not be loaded: {reason}")
+    return InputError(f"model {name!r}{where} could not be loaded: {why_not_loaded(error)}")
+
+
+def why_not_loaded(error: Exception) -> str:
+    """One line on why transformers did not load a model, with our reason where the refusal is ours.
+
+    Args:
+        error: What it raised.
+    """
+    text = str(error).strip()
+    reason = text.splitlines()[0] if text else type(error).__name__
+    if "trust_remote_code" in text:
+        return f"{reason.strip()} That code is run with trust_remote_code only, after reading it"
+    if "safetensors" in text:
+        return f"{reason} (only safetensors are read: a pickle such as {PICKLE} runs code)"
+    return reason

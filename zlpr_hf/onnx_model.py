@@ -76,7 +76,8 @@ class OnnxModel:
         except Exception as error:  # its errors share no parent of their own
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model for ONNX Runtime: {reason}") from error
-        return cls(session, AutoConfig.from_pretrained(folder), Path(folder))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cls(session, config, Path(folder))
 
     def __call__(self, **inputs: Tensor) -> SequenceClassifierOutput:
         """Logits of a batch.

@@ -163,6 +163,7 @@ def load_pipeline(
     *,
     backend: Backend = "auto",
     revision: str | None = None,
+    trust_remote_code: bool = False,
     device: Any = None,
     **options: Any,
 ) -> MultiLabelClassificationPipeline:
@@ -172,6 +173,7 @@ def load_pipeline(
         name: Folder or Hub id of a classifier; an exported ONNX folder too.
         backend: As in :meth:`zlpr_hf.classifier.Classifier.load`.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: As in :func:`zlpr_hf.modeling.load_model`.
         device: Where a model of torch runs; None for the accelerator if there is one.
         **options: Defaults of every call: ``threshold``, ``top_k``, ``min_labels``,
             ``long_texts``, ``precision``, ``batch_size``.
@@ -187,7 +189,9 @@ def load_pipeline(
         >>> classify("The product does not check who is asking.")  # doctest: +SKIP
         [{'label': 'Access Control', 'score': 0.98...}]
     """
-    loaded = Classifier.load(name, backend=backend, revision=revision)
+    loaded = Classifier.load(
+        name, backend=backend, revision=revision, trust_remote_code=trust_remote_code
+    )
     return MultiLabelClassificationPipeline(
         task=TASK,
         model=loaded.model,

@@ -87,7 +87,11 @@ def prepare(
     streamed = isinstance(data, StreamedData)
     train_targets = None if large or streamed else data.targets("train")
     loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
-    tokenizer = load_tokenizer(model_args.model_name_or_path, revision=model_args.model_revision)
+    tokenizer = load_tokenizer(
+        model_args.model_name_or_path,
+        revision=model_args.model_revision,
+        trust_remote_code=model_args.trust_remote_code,
+    )
     encoded = {
         name: encode(
             rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}"
@@ -140,6 +144,7 @@ def build_model(
         pooling=arguments.pooling,  # type: ignore[arg-type]
         dropout=arguments.dropout,
         revision=arguments.model_revision,
+        trust_remote_code=arguments.trust_remote_code,
     )
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
@@ -184,7 +189,10 @@ def _starts_from_names(arguments: ModelArguments, outputs: LabelSpace) -> bool:
     if arguments.head_init == "auto":
         # A head that was trained for these labels is better than their names.
         return arguments.pooling == "mean" and not is_trained_for(
-            arguments.model_name_or_path, outputs, revision=arguments.model_revision
+            arguments.model_name_or_path,
+            outputs,
+            revision=arguments.model_revision,
+            trust_remote_code=arguments.trust_remote_code,
         )
     return arguments.head_init == "label_names"
 
@@ -235,6 +243,7 @@ def build_trainer(
     """
     arguments = copy.copy(arguments)
     arguments.push_to_hub = False
+    arguments.hub_token = None  # no integration or file of the trainer gets to see it
     num_labels = prepared.data.label_space.num_labels
     try:
         trainer = ZLPRTrainer(

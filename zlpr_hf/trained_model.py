@@ -11,15 +11,23 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.lora import load_adapter
-from zlpr_hf.modeling import resolve_model_path, without_load_report
+from zlpr_hf.modeling import (
+    hub_options,
+    resolve_model_path,
+    why_not_loaded,
+    without_load_report,
+)
 
 
-def load_trained_model(name: str, *, revision: str | None = None) -> PreTrainedModel:
+def load_trained_model(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedModel:
     """Load a classifier as it was trained, adapters merged.
 
     Args:
         name: Folder or Hub id.
         revision: Branch, tag or commit on the Hub.
+        trust_remote_code: As in :func:`zlpr_hf.modeling.load_model`.
 
     Returns:
         The model in float32, on the accelerator if there is one.
@@ -28,7 +36,7 @@ def load_trained_model(name: str, *, revision: str | None = None) -> PreTrainedM
         InputError: If it cannot be loaded, is pickled, or lacks weights such as those of its head.
     """
     path = resolve_model_path(name)
-    options = {} if revision is None else {"revision": revision}
+    options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)
         model: Any
@@ -47,8 +55,10 @@ def load_trained_model(name: str, *, revision: str | None = None) -> PreTrainedM
             if loading["missing_keys"]:
                 missing = ", ".join(sorted(loading["missing_keys"])[:3])
                 raise InputError(f"{name}: no trained classifier, it has no weights for {missing}")
+    except InputError:
+        raise
     except (OSError, SafetensorError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = why_not_loaded(error)
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     loaded: PreTrainedModel = model.to(device)

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
 from zlpr_hf.chunked_head import ChunkedHead
@@ -339,9 +341,12 @@ class ZLPRTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the model; beside an adapter its configuration, which is where the labels are."""
         super()._save(output_dir, state_dict)
+        folder = Path(output_dir or str(self.args.output_dir))
+        # A pickle that nobody reads again, with the token for the Hub in it.
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
         if hasattr(self.model, "peft_config"):
             config: Any = self.model.config  # type: ignore[union-attr]
-            config.save_pretrained(output_dir or self.args.output_dir)
+            config.save_pretrained(folder)
 
 
 def name_of(loss: nn.Module) -> str:

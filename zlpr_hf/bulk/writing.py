@@ -19,6 +19,10 @@ LABELS, SCORES, LOGIT = "predicted_labels", "predicted_scores", "logit:"
 """Columns that are added; with all logits one a label, such as ``logit:joy``."""
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet may take a cell that begins so for a formula, and run it."""
+
+
 class RowWriter:
     """Writes rows with their labels in one of the formats.
 
@@ -28,6 +32,8 @@ class RowWriter:
         names: All labels.
         logits: Whether to write the logits of all labels.
         delimiter: Between labels, and between scores, where a cell holds text only.
+        spreadsheet_safe: Whether texts of csv and tsv that a spreadsheet might run get an
+            apostrophe in front, which the spreadsheet does not show.
 
     Raises:
         InputError: If the input has a column of a name that is added, the format cannot hold its
@@ -42,8 +48,12 @@ class RowWriter:
         *,
         logits: bool = False,
         delimiter: str = ";",
+        spreadsheet_safe: bool = False,
     ) -> None:
+        if spreadsheet_safe and format not in DELIMITERS:
+            raise InputError(f"spreadsheet_safe: for csv and tsv only, got {format}")
         self.format = format
+        self.spreadsheet_safe = spreadsheet_safe
         self.delimiter = delimiter
         clash = [name for name in names if delimiter in name or "\n" in name]
         if clash and format in (*DELIMITERS, "lines"):
@@ -87,9 +97,9 @@ class RowWriter:
         text = io.StringIO(newline="")
         writer = csv.writer(text, delimiter=DELIMITERS[self.format], lineterminator="\n")
         if header:
-            writer.writerow(self.columns)
+            writer.writerow([self._safe(name) for name in self.columns])
         for row in rows:
-            writer.writerow([self._cell(name, row[name]) for name in self.columns])
+            writer.writerow([self._safe(self._cell(name, row[name])) for name in self.columns])
         return text.getvalue().encode("utf-8")
 
     def _cell(self, name: str, value: Any) -> Any:
@@ -97,6 +107,10 @@ class RowWriter:
             return self._joined(value)
         nested = isinstance(value, (list, dict))
         return json.dumps(value, ensure_ascii=False, default=str) if nested else value
+
+    def _safe(self, cell: Any) -> Any:
+        risky = self.spreadsheet_safe and isinstance(cell, str) and cell.startswith(FORMULA)
+        return f"'{cell}" if risky else cell
 
     def _joined(self, values: Sequence[Any]) -> str:
         return self.delimiter.join(

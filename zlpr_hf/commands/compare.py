@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.commands.parser import CommandParser, without_token
 from zlpr_hf.comparison.plan import read_plan
 from zlpr_hf.comparison.plots import check_plots, draw_comparison
 from zlpr_hf.comparison.running import render_plan, run_comparison
@@ -40,7 +40,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     parser.add_argument("--dry_run", action="store_true", help="show the runs and stop")
     parser.add_argument("--no_plots", action="store_true", help="no pictures, hence no matplotlib")
     options, rest = parser.parse_known_args(argv)
-    command = shlex.join([*program, *argv])
+    command = shlex.join([*program, *without_token(argv)])
     try:
         if not options.no_plots and not options.dry_run:
             check_plots()

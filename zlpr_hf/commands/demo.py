@@ -36,7 +36,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     """Serve the page until it is interrupted, or write it as a Space.
 
     Args:
-        argv: ``MODEL [--backend BACKEND] [--port N] [--host HOST] [--save_space FOLDER]``.
+        argv: ``MODEL [--backend BACKEND] [--port N] [--host HOST] [--save_space FOLDER]`` and
+            ``[--trust_remote_code]``.
         program: How the user called the command, for the commands that are printed.
 
     Returns:
@@ -53,6 +54,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
     parser.add_argument(
         "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+    )
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
     )
     parser.add_argument("--port", type=int, default=7860, help="0 for any that is free (7860)")
     parser.add_argument(
@@ -73,7 +77,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     # Before gradio is imported; an environment that says otherwise is not asked.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import_gradio()
-    classifier = Classifier.load(options.model, backend=options.backend)
+    classifier = Classifier.load(
+        options.model, backend=options.backend, trust_remote_code=options.trust_remote_code
+    )
     if options.save_space:
         files = save_space(options.model, options.save_space)
         print(f"written to {options.save_space}: {', '.join(files)}")

@@ -53,6 +53,9 @@ def _parser() -> CommandParser:
         "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
     )
     reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
+    reading.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
     numbers = parser.add_argument_group("numbers")
     numbers.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
     numbers.add_argument("--output", type=Path, help="JSON file for all numbers")
@@ -92,7 +95,12 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     from zlpr_hf.evaluation import evaluate
     from zlpr_hf.onnx_model import OnnxModel
 
-    classifier = Classifier.load(options.model, backend=options.backend, revision=options.revision)
+    classifier = Classifier.load(
+        options.model,
+        backend=options.backend,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
     if options.tune_thresholds and classifier.label_sets is not None:
         raise InputError("--tune_thresholds: a powerset model chooses among whole label sets")
     if options.tuned_model and isinstance(classifier.model, OnnxModel):

@@ -33,6 +33,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--output", type=Path, help="new folder (MODEL-onnx, MODEL-onnx-int8)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
     check = parser.add_argument_group("texts to check it on")
     check.add_argument("--check_file", type=Path, help="csv, tsv, jsonl, parquet, or a text a line")
     check.add_argument("--text_column", default="text", help="column of the text (text)")
@@ -70,7 +73,12 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     folder = options.output or _beside(source, options)
     check_export(folder, source=source, overwrite=options.overwrite)
     texts = _texts(options, source)
-    classifier = Classifier.load(options.model, backend="torch", revision=options.revision)
+    classifier = Classifier.load(
+        options.model,
+        backend="torch",
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
     export = export_onnx(
         classifier,
         texts,

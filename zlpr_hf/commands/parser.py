@@ -4,9 +4,33 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 from zlpr_hf.errors import InputError
+
+
+def without_token(words: Sequence[str]) -> list[str]:
+    """A command line as it may be shown: without the token for the Hub, which is asked for again.
+
+    Args:
+        words: The arguments.
+
+    Returns:
+        Those that are no secret.
+
+    Example:
+        >>> without_token(["--seed", "1", "--hub_token", "hf_secret"])
+        ['--seed', '1']
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--hub_token":
+            next(rest, None)
+        elif not word.startswith("--hub_token="):
+            kept.append(word)
+    return kept
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -42,6 +42,11 @@ def _parser() -> CommandParser:
     files.add_argument("--text_pair_column", help="column of a second text, for pairs")
     files.add_argument("--label_delimiter", default=";", help="between labels in a cell (;)")
     files.add_argument("--logits", action="store_true", help="add the logits of all labels")
+    files.add_argument(
+        "--spreadsheet_safe",
+        action="store_true",
+        help="csv, tsv: an apostrophe in front of cells that a spreadsheet would run",
+    )
     files.add_argument("--strict", action="store_true", help="stop at a bad row, write nothing")
     files.add_argument("--overwrite", action="store_true", help="replace an output that is there")
     rule = parser.add_argument_group("labels")
@@ -67,6 +72,9 @@ def _parser() -> CommandParser:
         "logits within some hundredths (float32)",
     )
     reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
+    reading.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
     return parser
 
 
@@ -151,7 +159,12 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         batch_size=options.batch_size,
         strict=options.strict,
     )
-    classifier = Classifier.load(options.model, backend=options.backend, revision=options.revision)
+    classifier = Classifier.load(
+        options.model,
+        backend=options.backend,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
     # Once for nothing, so that options that are out of range are found before anything is written.
     how.check(classifier)
     writer = RowWriter(
@@ -160,6 +173,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         classifier.label_space.names,
         logits=options.logits,
         delimiter=options.label_delimiter,
+        spreadsheet_safe=options.spreadsheet_safe,
     )
     return _Task(classifier, reader, writer, how)
 
@@ -213,6 +227,7 @@ def _plan(options: Any, classifier: Classifier, how: Labelling) -> dict[str, Any
         "model": classifier.fingerprint(),
         "input": content,
         "logits": options.logits,
+        "spreadsheet_safe": options.spreadsheet_safe,
         **{name: getattr(options, name) for name in names},
         **asdict(how),
     }

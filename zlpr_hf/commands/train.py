@@ -16,6 +16,7 @@ from zlpr_hf.checkpoints import (
     REPORT_FILE,
     RESULTS_FILE,
 )
+from zlpr_hf.commands.parser import without_token
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
 from zlpr_hf.hub import push_folder
@@ -41,7 +42,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         model_args, data_args, training_args = parse_arguments(argv)
         report = finetune(model_args, data_args, training_args)
     except KeyboardInterrupt:
-        again = shlex.join([*program, *argv, "--resume_from_checkpoint", "true"])
+        again = shlex.join([*program, *without_token(argv), "--resume_from_checkpoint", "true"])
         print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
         return 130
     if training_args.process_index == 0:

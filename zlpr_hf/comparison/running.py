@@ -175,5 +175,5 @@ def _time_left(spent: list[float], cells: int) -> str:
 def _drop_weights(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         shutil.rmtree(path)
-    for name in ("model.safetensors", "training_args.bin", "tokenizer.json"):
+    for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import tarfile
 import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_cwe(data_dir: str | None = None) -> Corpus:
     """
     path = Path(data_dir) if data_dir else _packaged_cwe()
     try:
-        root = ET.parse(path).getroot()
+        root = ET.parse(path, ET.XMLParser(target=_NoDoctype())).getroot()
     except (OSError, ET.ParseError) as error:
         raise InputError(f"{path}: not a CWE catalogue in XML: {error}") from error
     spaces = {"cwe": root.tag[1:].partition("}")[0]}
@@ -68,6 +69,13 @@ def read_cwe(data_dir: str | None = None) -> Corpus:
     return Corpus({"train": {"text": texts, "labels": labels}})
 
 
+class _NoDoctype(ET.TreeBuilder):
+    """Refuses what entities are declared in: they grow without end, or name files."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ET.ParseError("it declares a document type, which the catalogue does not")
+
+
 def _packaged_cwe() -> Path:
     # Located, not imported: importing cwe2 opens sixty files and never closes them.
     spec = importlib.util.find_spec("cwe2")
@@ -80,6 +88,8 @@ def _packaged_cwe() -> Path:
 
 
 ARCHIVE = "reuters21578.tar.gz"
+LARGEST_MEMBER = 100_000_000
+"""Bytes of a file in the archive; the largest of the original has 1.4 million."""
 STORY = re.compile(r"<REUTERS\b([^>]*)>(.*?)</REUTERS>", re.DOTALL)
 CONTROL = re.compile(r"&#\d+;|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -158,11 +168,19 @@ def _reuters_documents(data_dir: str | None) -> Iterator[str]:
         raise InputError(f"{archive}: no such file; expected {ARCHIVE}, its folder, or its URL")
     try:
         with tarfile.open(archive) as tar:  # members are read, never extracted to disk
-            for member in sorted(tar.getmembers(), key=lambda item: item.name):
-                stream = tar.extractfile(member) if member.name.endswith(".sgm") else None
-                if stream is not None:
-                    yield stream.read().decode("latin-1")
-    except (tarfile.TarError, EOFError, OSError) as error:
+            members = [member for member in tar.getmembers() if member.name.endswith(".sgm")]
+            for member in sorted(members, key=lambda member: member.name):
+                if not member.isreg():  # a link or a device
+                    raise InputError(f"{archive}: {member.name} is no ordinary file")
+                if member.size > LARGEST_MEMBER:
+                    raise InputError(
+                        f"{archive}: {member.name} has {member.size:,} bytes, expected up to "
+                        f"{LARGEST_MEMBER:,}"
+                    )
+                stream = tar.extractfile(member)
+                assert stream is not None
+                yield stream.read().decode("latin-1")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{archive}: not a readable tar archive: {error}") from error
 
 
