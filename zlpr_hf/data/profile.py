@@ -94,7 +94,9 @@ class DataProfile:
             f"label {name!r} dropped from {count} rows"
             for name, count in self.dropped_labels.items()
         ]
-        return "\n".join(lines)
+        table = 1 + len(self.splits)
+        # A label may hold a line break; a line of its own it does not get.
+        return "\n".join(lines[:table] + [" ".join(line.split()) for line in lines[table:]])
 
 
 def compute_streamed_profile(
