@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from zlpr_hf.bulk import labelling
 from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
 from zlpr_hf.cli import main
+from zlpr_hf.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +195,46 @@ def test_a_reader_that_has_had_enough(model: str, tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr.read().decode()
     process.stderr.close()
     assert process.wait() == 141
+
+
+RISKY = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
+def test_cells_that_a_spreadsheet_would_run_get_an_apostrophe(
+    name: str, model: str, tmp_path: Path
+) -> None:
+    """All texts that begin so, names of columns too; numbers and other texts stay as they are."""
+    rows = [{"text": f"red {text}", "=note": text} for text in [*RISKY, "a=1", "", "'x"]]
+    source = tmp_path / "in.csv"
+    with source.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["text", "=note"])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = {}
+    for title, more in (("plain", []), ("safe", ["--spreadsheet_safe"])):
+        output = tmp_path / title / name
+        output.parent.mkdir()
+        command = ["predict", model, "--input", str(source), "--output", str(output), "--logits"]
+        assert main([*command, *more]) == 0
+        with output.open(newline="") as stream:
+            delimiter = "," if name.endswith("csv") else "\t"
+            found[title] = list(csv.DictReader(stream, delimiter=delimiter))
+    assert [row["=note"] for row in found["plain"]] == [row["=note"] for row in rows]
+    assert [row["'=note"] for row in found["safe"]] == [
+        *(f"'{text}" for text in RISKY), "a=1", "", "'x",
+    ]  # fmt: skip
+    for plain, safe in zip(found["plain"], found["safe"], strict=True):
+        safe["=note"] = safe.pop("'=note")
+        assert {key: value for key, value in safe.items() if key != "=note"} == {
+            key: value for key, value in plain.items() if key != "=note"
+        }
+    assert any(row["logit:blue"].startswith("-") for row in found["safe"])
+
+
+def test_formulas_in_labels_and_where_the_option_means_nothing() -> None:
+    writer = RowWriter("csv", pa.schema([]), ["=cmd()", "b"], logits=False, spreadsheet_safe=True)
+    row = {LABELS: ["=cmd()", "b"], SCORES: [0.9, 0.8]}
+    assert writer.render([row]) == b"'=cmd();b,0.9;0.8\n"
+    with pytest.raises(InputError, match="spreadsheet_safe: for csv and tsv only, got jsonl"):
+        RowWriter("jsonl", None, ["a"], spreadsheet_safe=True)

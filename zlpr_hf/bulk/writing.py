@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -94,13 +95,18 @@ class RowWriter:
             return "".join(self._line(row) for row in rows).encode("utf-8")
         if self.format == "parquet":
             return _parquet(pa.Table.from_pylist([dict(row) for row in rows], self.schema))
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, delimiter=DELIMITERS[self.format], lineterminator="\n")
+        written: list[str] = []
+        # It quotes cells with a sign of its line terminator; a bare \r ends a row for readers.
+        writer = csv.writer(
+            SimpleNamespace(write=written.append),
+            delimiter=DELIMITERS[self.format],
+            lineterminator="\r\n",
+        )
         if header:
             writer.writerow([self._safe(name) for name in self.columns])
         for row in rows:
             writer.writerow([self._safe(self._cell(name, row[name])) for name in self.columns])
-        return text.getvalue().encode("utf-8")
+        return "".join(line.removesuffix("\r\n") + "\n" for line in written).encode("utf-8")
 
     def _cell(self, name: str, value: Any) -> Any:
         if name in (LABELS, SCORES):
