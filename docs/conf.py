@@ -4,7 +4,7 @@ import zlpr_hf
 
 project = "zlpr_hf"
 author = "the authors of zlpr_hf"
-copyright = "the authors of zlpr_hf, Apache 2.0"
+project_copyright = "the authors of zlpr_hf, Apache 2.0"
 version = release = zlpr_hf.__version__
 
 extensions = [

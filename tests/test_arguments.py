@@ -49,7 +49,7 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_file_and_abbreviation() -> None:
-    with pytest.raises(InputError, match=r"none\.yaml: no such configuration file"):
+    with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         parse_arguments(["none.yaml"])
     with pytest.raises(InputError, match="unknown option 'learning'"):
         parse_arguments(["--learning", "1"])

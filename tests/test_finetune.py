@@ -199,7 +199,7 @@ def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any
          "threshold_metric: expected one of f1_micro, f1_macro, got 'f1_samples'"),
         (["--text_column", "body"], "no column 'body' for the text; there are text, labels"),
         (["--label_column", "tags"], "no column 'tags' for the labels; there are text, labels"),
-        (["--label_descriptions_file", "none.yaml"], "none.yaml: expected 'label: description'"),
+        (["--label_descriptions_file", "none.yaml"], "none.yaml: no such file; expected 'label:"),
         (["--max_length", "1000"], "max_length: expected 3 to 64"),
         (["--test_size", "2"], "the share of a split must lie between 0 and 1, got 2"),
         (["--model_name_or_path", "./none"], "./none: no such folder"),

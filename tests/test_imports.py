@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "top_k",
         "training_arguments",
     },
-    "arguments": {"errors", "training_arguments"},
+    "arguments": {"errors", "training_arguments", "yaml_file"},
     "baselines": {"numerics"},
     "bulk.__init__": set(),
     "bulk.labelling": {
@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "bulk.parts": {"errors"},
     "bulk.processes": {"errors"},
-    "bulk.reading": {"errors"},
+    "bulk.reading": {"errors", "json_line"},
     "bulk.writing": {"bulk.reading", "errors"},
     "bootstrap": {"metrics"},
     "breakdown": set(),
@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "data.dataset",
         "yardsticks",
     },
-    "comparison.plan": {"argument_checks", "arguments", "choices", "errors"},
+    "comparison.plan": {"argument_checks", "arguments", "choices", "errors", "yaml_file"},
     "comparison.plots": {
         "comparison.gathering",
         "comparison.statistics",
@@ -91,12 +91,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data.corpora": {"data.reuters_topics", "errors"},
     "data.dataset": {"data.label_columns", "data.sources", "data.splits", "errors", "label_space"},
     "data.encoding": {"errors"},
-    "data.label_columns": {"choices", "errors"},
+    "data.label_columns": {"choices", "data.sources", "errors"},
     "data.profile": {"data.dataset", "data.streamed_data"},
     "data.reuters_topics": set(),
     "data.row_stream": {"bulk.reading", "data.sources", "errors"},
     "data.sampler": set(),
-    "data.sources": {"data.corpora", "errors"},
+    "data.sources": {"data.corpora", "errors", "json_line"},
     "data.splits": {"errors"},
     "data.streamed_data": {
         "data.dataset",
@@ -135,7 +135,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": {"data.profile"},
     "functional": {"fused", "numerics"},
     "fused": {"numerics"},
-    "head_init": {"errors", "label_space", "modeling", "powerset"},
+    "head_init": {"errors", "label_space", "modeling", "powerset", "yaml_file"},
     "html_report": {
         "bootstrap",
         "charts",
@@ -146,6 +146,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "scores",
     },
     "hub": {"checkpoints", "errors"},
+    "json_line": set(),
     "label_space": {"errors"},
     "large_labels": {"numerics"},
     "loading": {
@@ -201,6 +202,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trained_model": {"errors", "lora", "modeling"},
     "training_arguments": {"losses", "smoothing"},
     "windows": {"choices"},
+    "yaml_file": {"errors"},
     "yardsticks": {"data.dataset", "data.streamed_data", "metrics"},
 }
 # What a user calls: the commands, and the flows that go through everything.

@@ -14,6 +14,7 @@ from transformers import HfArgumentParser
 
 from zlpr_hf.errors import InputError, hide_secrets
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
+from zlpr_hf.yaml_file import YamlFile
 
 
 def _option(default: Any, help: str) -> Any:
@@ -156,16 +157,17 @@ def parse_arguments(argv: list[str]) -> Arguments:
     known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
     config = [argv[0]] if argv and not argv[0].startswith("-") else []
     from_file = _read_config(Path(config[0]), known) if config else []
+    # Where only the file can be at fault, it is named.
+    where = f"{config[0]}: " if config and len(argv) == 1 else ""
     try:
         *parts, rest = parser.parse_args_into_dataclasses(
             [*from_file, *argv[len(config) :]], return_remaining_strings=True
         )
-    except InputError:
-        raise
-    except (ValueError, ImportError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+    # The arguments of transformers check themselves, and raise whatever comes.
+    except Exception as error:
+        raise InputError(where + " ".join(str(error).split())) from error
     if rest:
-        _refuse(rest[0].lstrip("-").partition("=")[0], known, "the command line")
+        _refuse(rest[0].lstrip("-").partition("=")[0], known, where[:-2] or "the command line")
     model, data, training = parts
     return model, data, training
 
@@ -180,28 +182,27 @@ def _refuse(name: str, known: set[str], where: str) -> NoReturn:
 
 def _read_config(path: Path, known: set[str]) -> list[str]:
     """A YAML file as command-line arguments, so that both are converted and checked alike."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-        written = yaml.load(text, Loader=yaml.BaseLoader)  # safe: strings only
-    except OSError as error:
-        raise InputError(f"{path}: no such configuration file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a YAML file: {reason}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines of 'name: value'")
+    file = YamlFile.read(path, "expected lines of 'name: value'")
     arguments: list[str] = []
-    for name, value in values.items():
+    # As it was written: to YAML, the "no" of "eval_strategy: no" is a truth value.
+    for name, value in file.written.items():
         if name not in known:
-            _refuse(str(name), known, str(path))
+            _refuse(name, known, str(path))
         if isinstance(value, list) and value:
-            arguments += [f"--{name}", *map(str, value)]
+            arguments += [f"--{name}", *(_item(path, name, item) for item in value)]
+        elif isinstance(value, dict):
+            arguments.append(f"--{name}={json.dumps(file.values[name], default=str)}")
         elif value not in (None, []):
-            # As it was written: to YAML, the "no" of "eval_strategy: no" is a truth value.
-            plain = json.dumps(value) if isinstance(value, dict) else written[name]
-            arguments.append(f"--{name}={plain}")
+            arguments.append(f"--{name}={value}")
     return arguments
+
+
+def _item(path: Path, name: str, item: Any) -> str:
+    if not isinstance(item, str) or item.startswith("-"):
+        raise InputError(
+            f"{path}: {name}: expected texts that do not start with a dash, got {item!r:.80}"
+        )
+    return item
 
 
 DERIVED = (

@@ -2,20 +2,34 @@
 
 import re
 
+LONGEST_MESSAGE = 2000
+
 
 class InputError(ValueError):
-    """Raised when data, an argument or a file is not what was expected.
+    r"""Raised when data, an argument or a file is not what was expected.
 
-    The message is one line: what is wrong, where, and what was expected. The command line prints it
-    without a stack trace and exits with status 2; library users catch it as a ``ValueError``.
-    Secrets that a library put into its own message are taken out.
+    The command line prints the message without a stack trace and exits with status 2; library users
+    catch it as a ``ValueError``.
 
     Args:
-        message: The line.
+        message: What is wrong, where, and what was expected. It may quote what a file or a library
+            says: line breaks and other control characters are escaped, a long one is cut, and
+            secrets are taken out, so that it is one line on a terminal, whatever the file.
+
+    Example:
+        >>> print(InputError("no such column; there are a\nb"))
+        no such column; there are a\nb
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(hide_secrets(message))
+        message = hide_secrets(message)
+        if len(message) > LONGEST_MESSAGE:
+            message = message[:LONGEST_MESSAGE] + " ..."
+        super().__init__(
+            "".join(
+                sign if sign.isprintable() or sign == " " else repr(sign)[1:-1] for sign in message
+            )
+        )
 
 
 def hide_secrets(text: str) -> str:

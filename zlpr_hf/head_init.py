@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,6 +13,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.modeling import classification_head
 from zlpr_hf.powerset import LabelSets
+from zlpr_hf.yaml_file import YamlFile
 
 SPREAD = 1.0
 """Standard deviation of each label's logit over the training texts at the start."""
@@ -92,18 +92,14 @@ def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[s
     """
     if path is None:
         return {}
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: expected 'label: description' lines: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected 'label: description' lines")
-    unknown = [name for name in map(str, content) if name not in label_space.label2id]
-    if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is not a label")
-    return {str(name): str(words) for name, words in content.items()}
+    # As they were written: a label may be called 1 or no.
+    content = YamlFile.read(Path(path), "expected 'label: description' lines").written
+    for name, words in content.items():
+        if name not in label_space.label2id:
+            raise InputError(f"{path}: {name!r:.80} is not a label")
+        if not isinstance(words, str):
+            raise InputError(f"{path}: {name!r:.80}: expected a few words, got {words!r:.80}")
+    return content
 
 
 def _features(

@@ -38,6 +38,10 @@ class LabelSpace:
                 raise InputError(
                     f"label {position}: expected a name that is not empty, got {name!r}"
                 )
+            if name != name.encode("utf-8", "ignore").decode("utf-8"):
+                raise InputError(
+                    f"label {position}: {name!r} has half a character (a lone surrogate)"
+                )
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise InputError(f"label names must differ, got {twice[0]!r} more than once")

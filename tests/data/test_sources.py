@@ -57,7 +57,7 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: str, message
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes("text,labels\ncafé,a\n".encode("latin-1"))
-    with pytest.raises(InputError, match="expected UTF-8 text, byte 15"):
+    with pytest.raises(InputError, match="line 2: expected UTF-8 text, byte 4 is"):
         read_file(tmp_path / "d.csv")
 
 

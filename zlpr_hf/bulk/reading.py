@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.json_line import parse_json_line
 
 FORMATS = {
     ".csv": "csv",
@@ -163,7 +165,7 @@ class RowReader:
         return pa.schema([(name, pa.string()) for name in self._header])
 
     def _refuse_repeated(self, names: list[str]) -> None:
-        twice = {name for name in names if names.count(name) > 1}
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise InputError(f"{self.origin}: column {min(twice)!r} stands twice")
 
@@ -177,8 +179,8 @@ class RowReader:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowInvalid) as error:
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # a broken file can make the library raise nearly anything
+            reason = " ".join(str(error).split())
             raise InputError(f"{self.path}: not a readable parquet file: {reason}") from error
 
     def _check_columns(self, names: list[str]) -> None:
@@ -268,15 +270,12 @@ class RowReader:
             for number, line in enumerate(stream, start=1):
                 if not line.strip():
                     continue
+                row: dict[str, Any] | _RowError
                 try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    yield _RowError(f"line {number}: not JSON: {error}", line.rstrip("\n"))
-                    continue
-                if isinstance(row, dict):
-                    yield row
-                else:
-                    yield _RowError(f"line {number}: expected one JSON object a line", row)
+                    row = parse_json_line(line)
+                except ValueError as error:
+                    row = _RowError(f"line {number}: {error}", line.rstrip("\n"))
+                yield row
 
     def _line_rows(self) -> Iterator[dict[str, str]]:
         with self._lines() as stream:
@@ -284,9 +283,17 @@ class RowReader:
                 yield {self.text_columns[0]: line.rstrip("\n")}
 
     def _parquet_rows(self) -> Iterator[dict[str, Any]]:
-        with self._readable(), pyarrow.parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
+        with self._readable():
+            file = pyarrow.parquet.ParquetFile(self.path)
+        with file:
+            batches = file.iter_batches(batch_size=1024)
+            while True:
+                with self._readable():
+                    batch = next(batches, None)
+                    rows = [] if batch is None else batch.to_pylist()
+                if batch is None:
+                    return
+                yield from rows
 
 
 def _as_text(file: BinaryIO, format: str) -> TextIO:

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -56,12 +55,8 @@ class RowWriter:
         self.format = format
         self.spreadsheet_safe = spreadsheet_safe
         self.delimiter = delimiter
-        clash = [name for name in names if delimiter in name or "\n" in name]
-        if clash and format in (*DELIMITERS, "lines"):
-            raise InputError(
-                f"label_delimiter: {delimiter!r} is in the label {clash[0]!r}; choose another, or "
-                "write jsonl or parquet"
-            )
+        if format in (*DELIMITERS, "lines"):
+            self._check_names(names)
         added = [(LABELS, pa.list_(pa.string())), (SCORES, pa.list_(pa.float32()))]
         self.logit_columns = [LOGIT + name for name in names] if logits else []
         added += [(name, pa.float32()) for name in self.logit_columns]
@@ -77,6 +72,18 @@ class RowWriter:
             raise InputError(f"rows of JSON Lines are written as JSON Lines, not as {format}")
         if format == "lines" and (logits or len(self.columns) > 1 + len(self.added)):
             raise InputError("lines hold labels and a text only: write csv, tsv, jsonl or parquet")
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Where labels are joined to one text, they must come apart again."""
+        if not self.delimiter:
+            raise InputError("label_delimiter: expected a sign such as ';', got nothing")
+        for name in names:
+            for sign in (self.delimiter, "\n", "\r", *("\t" if self.format == "lines" else "")):
+                if sign in name:
+                    raise InputError(
+                        f"label_delimiter: {sign!r} is in the label {name!r:.80}; choose another "
+                        "delimiter, or write jsonl or parquet"
+                    )
 
     def render(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> bytes:
         """Rows as the content of a part, or of a stream.
@@ -95,18 +102,16 @@ class RowWriter:
             return "".join(self._line(row) for row in rows).encode("utf-8")
         if self.format == "parquet":
             return _parquet(pa.Table.from_pylist([dict(row) for row in rows], self.schema))
-        written: list[str] = []
-        # It quotes cells with a sign of its line terminator; a bare \r ends a row for readers.
-        writer = csv.writer(
-            SimpleNamespace(write=written.append),
-            delimiter=DELIMITERS[self.format],
-            lineterminator="\r\n",
-        )
-        if header:
-            writer.writerow([self._safe(name) for name in self.columns])
-        for row in rows:
-            writer.writerow([self._safe(self._cell(name, row[name])) for name in self.columns])
-        return "".join(line.removesuffix("\r\n") + "\n" for line in written).encode("utf-8")
+        cells = [[self._cell(name, row[name]) for name in self.columns] for row in rows]
+        return "".join(map(self._record, [self.columns, *cells] if header else cells)).encode()
+
+    def _record(self, cells: Sequence[Any]) -> str:
+        text = io.StringIO(newline="")
+        # Quoted is what has a sign of the line's end in it: so both are said to be, or a reader
+        # would take a lone carriage return for the end of a row.
+        writer = csv.writer(text, delimiter=DELIMITERS[self.format], lineterminator="\r\n")
+        writer.writerow(map(self._safe, cells))
+        return text.getvalue()[:-2] + "\n"
 
     def _cell(self, name: str, value: Any) -> Any:
         if name in (LABELS, SCORES):

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zlpr_hf.argument_checks import check_choices
 from zlpr_hf.arguments import Arguments, parse_arguments
 from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError
+from zlpr_hf.yaml_file import YamlFile
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
     "metrics", "resamples", "keep_models",
 )  # fmt: skip
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
+LONGEST_NAME = 100
 # A run that was cut goes on, and leaves what the comparison reads.
 FIXED = {
     "resume_from_checkpoint": True, "overwrite_output_dir": True, "save_logits": True,
@@ -153,17 +153,10 @@ def read_plan(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no such plan of a comparison (a YAML file)") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected {', '.join(KEYS)}")
+    content = YamlFile.read(path, f"expected the plan of a comparison: {', '.join(KEYS)}").values
     for key in content:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(KEYS)}"
             raise InputError(f"{path}: unknown key {key!r}{hint}")
     return content
@@ -173,7 +166,7 @@ def _named(path: Path, content: dict[str, Any], key: str) -> dict[str, dict[str,
     """A mapping of name to settings; a plain list of names has none."""
     given = content.get(key)
     if isinstance(given, list):
-        given = dict.fromkeys(given)
+        given = dict.fromkeys(map(str, given))
     if not isinstance(given, dict) or not given:
         raise InputError(f"{path}: {key}: expected names, each with its settings of train.py")
     named = {
@@ -181,6 +174,12 @@ def _named(path: Path, content: dict[str, Any], key: str) -> dict[str, dict[str,
         for name, settings in given.items()
     }
     folders = [_slug(name) for name in named]
+    for name, slug in zip(named, folders, strict=True):
+        if not slug or len(slug) > LONGEST_NAME:
+            raise InputError(
+                f"{path}: {key}: {name!r:.80} makes no name of a folder; expected letters or "
+                f"digits, at most {LONGEST_NAME}"
+            )
     twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
         raise InputError(f"{path}: {key}: two names make the same folder, {twice[0]!r}")
@@ -208,7 +207,7 @@ def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) ->
         elif value is not None:
             # YAML reads the "no" of "save_strategy: no" as a truth value.
             no = value is False and name.endswith("_strategy")
-            plain = json.dumps(value) if isinstance(value, dict) else value
+            plain = json.dumps(value, default=str) if isinstance(value, dict) else value
             argv.append(f"--{name}={'no' if no else plain}")
     try:
         arguments = parse_arguments(argv)
@@ -221,4 +220,5 @@ def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) ->
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")
+    # Without dots at its ends: no name may lead out of the folder of the comparison.
+    return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")

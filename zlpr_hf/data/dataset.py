@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from numpy.typing import NDArray
 
 from zlpr_hf.data.label_columns import LabelColumns, RowLabels
-from zlpr_hf.data.sources import Source
+from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
@@ -174,15 +174,18 @@ def build_labelled_data(
         if group_column:
             if group_column not in dataset.column_names:
                 raise InputError(f"{origin}: no column {group_column!r} (group_column)")
-            groups[split] = list(dataset[group_column])
+            groups[split] = read_column(dataset, group_column, origin)
             if any(isinstance(group, (list, dict)) for group in groups[split]):
                 raise InputError(f"{origin}: group_column {group_column!r} must hold single values")
     if group_column:
         _check_groups(groups, source.origins)
-    for split, size in (("test", test_size), ("validation", validation_size)):
-        if split not in rows:
-            _split_off(split, size, columns, rows, groups, split_seed)
-    space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
+    try:
+        for split, size in (("test", test_size), ("validation", validation_size)):
+            if split not in rows:
+                _split_off(split, size, columns, rows, groups, split_seed)
+        space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
+    except InputError as error:
+        raise InputError(f"{source.origins['train']}: {error}") from error
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     if teacher_logits_column:
         given = list(source.splits["train"][teacher_logits_column])
@@ -215,11 +218,11 @@ def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
             f"{origin}: no column {column!r} for the text; there are "
             f"{', '.join(dataset.column_names)} (see text_column)"
         )
-    values = list(dataset[column])
+    values = read_column(dataset, column, origin)
     for number, value in enumerate(values, start=1):
         if not isinstance(value, str):
             raise InputError(
-                f"{origin}, row {number}, column {column!r}: expected a text, got {value!r}"
+                f"{origin}, row {number}, column {column!r}: expected a text, got {value!r:.80}"
             )
     return values
 
@@ -300,7 +303,7 @@ def _logits(dataset: Dataset, column: str, origin: str) -> list[list[float]]:
             f"{origin}: no column {column!r} for the teacher's logits; there are "
             f"{', '.join(dataset.column_names)} (see teacher_logits_column)"
         )
-    return list(dataset[column])
+    return read_column(dataset, column, origin)
 
 
 def _check_logits(values: list[Any], num_labels: int, origin: str) -> None:

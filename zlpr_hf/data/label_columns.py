@@ -14,6 +14,7 @@ from typing import Any, get_args
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from zlpr_hf.choices import LabelForm
+from zlpr_hf.data.sources import read_column
 from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -59,13 +60,10 @@ class LabelColumns:
                 not fit; with the row.
         """
         read = self.reader(rows.features, rows[0] if len(rows) else {}, origin)
-        cells: Sequence[Any] = (
-            list(zip(*(rows[name] for name in self.columns), strict=True))
-            if self.columns
-            else rows[self.column]
-        )
-        if self.delimiter is not None and read.form == "delimited":
-            self.check_delimiter(any(self.delimiter in cell for cell in cells if cell), origin)
+        columns = [read_column(rows, name, origin) for name in self.columns or (self.column,)]
+        cells: Sequence[Any] = list(zip(*columns, strict=True)) if self.columns else columns[0]
+        if read.form == "delimited":
+            self.check_delimiter(any(str(self.delimiter) in str(cell) for cell in cells), origin)
         return read.names, [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]
 
     def reader(self, features: Features, first: Mapping[str, Any], origin: str) -> LabelReader:
@@ -90,7 +88,9 @@ class LabelColumns:
         if form in ("ids", "multi_hot"):
             names = names or self.default_names
         if form == "multi_hot" and names is None:
-            names = tuple(f"LABEL_{index}" for index in range(len(first.get(self.column) or ())))
+            cell = first.get(self.column)
+            width = len(cell) if isinstance(cell, list) else 0
+            names = tuple(f"LABEL_{index}" for index in range(width))
         read = _reader(form, names, self.delimiter)
         return LabelReader(form, names, (self.column,), origin, read)
 
@@ -128,7 +128,7 @@ class LabelColumns:
         if form == "auto":
             form = _form_of(feature, f"{origin}, column {self.column!r}", self.delimiter)
         if form == "delimited" and not self.delimiter:
-            raise InputError("label_form delimited needs label_delimiter, such as ';'")
+            raise InputError(f"{origin}: label_form delimited needs label_delimiter, such as ';'")
         if form == "ids" and not (self.names or self.default_names or _declared_names(feature)):
             raise InputError(
                 f"{origin}, column {self.column!r}: integer label ids need label_names_file, "
@@ -244,7 +244,7 @@ def _split(cell: object, delimiter: str) -> list[str]:
     if cell is None:
         return []
     if not isinstance(cell, str):
-        raise _CellError(f"expected a string, got {cell!r}")
+        raise _CellError(f"expected a string, got {cell!r:.80}")
     return [part.strip() for part in cell.split(delimiter) if part.strip()]
 
 
@@ -252,36 +252,44 @@ def _split_ids(cell: object, delimiter: str | None) -> object:
     """Ids in a string, such as ``3,10``, where a delimiter is given."""
     if not isinstance(cell, str) or not delimiter:
         return cell
-    return [int(part) if part.isdecimal() else part for part in _split(cell, delimiter)]
+    # Longer ones are no ids, and Python takes no number of thousands of digits.
+    return [
+        int(part) if part.isdecimal() and len(part) < 20 else part
+        for part in _split(cell, delimiter)
+    ]
 
 
 def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:
     if not isinstance(cell, list):
-        raise _CellError(f"expected a list of label names, got {cell!r}")
+        raise _CellError(f"expected a list of label names, got {cell!r:.80}")
     for name in cell:
         if not isinstance(name, str) or not name.strip():
-            raise _CellError(f"expected a label name, got {name!r}")
+            raise _CellError(f"expected a label name, got {name!r:.80}")
         if known is not None and name not in known:
-            raise _CellError(f"unknown label {name!r}; it is none of the {len(known)} given names")
+            raise _CellError(
+                f"unknown label {name!r:.80}; it is none of the {len(known)} given names"
+            )
     return dict.fromkeys(cell, 1.0)
 
 
 def _from_ids(cell: object, names: tuple[str, ...], delimiter: str | None) -> RowLabels:
     cell = _split_ids(cell, delimiter)
     ids: list[Any] = cell if isinstance(cell, list) else [cell]
+    labels: RowLabels = {}
     for index in ids:
         if not isinstance(index, int) or isinstance(index, bool):
-            raise _CellError(f"expected integer label ids, got {index!r}")
+            raise _CellError(f"expected integer label ids, got {index!r:.80}")
         if not 0 <= index < len(names):
             raise _CellError(f"label id {index} is out of range; expected 0 to {len(names) - 1}")
-        if ids.count(index) > 1:
+        if names[index] in labels:
             raise _CellError(f"label id {index} stands twice; are these 0/1 flags (multi_hot)?")
-    return dict.fromkeys((names[index] for index in ids), 1.0)
+        labels[names[index]] = 1.0
+    return labels
 
 
 def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
     if not isinstance(cell, (list, tuple)) or len(cell) != len(names):
-        got = f"{len(cell)}" if isinstance(cell, (list, tuple)) else repr(cell)
+        got = f"{len(cell)}" if isinstance(cell, (list, tuple)) else f"{cell!r:.80}"
         raise _CellError(f"expected {len(names)} numbers, one a label, got {got}")
     labels: RowLabels = {}
     for name, raw in zip(names, cell, strict=True):
@@ -297,8 +305,8 @@ def _number(raw: object, name: str) -> float:
         raw = {"true": 1.0, "false": 0.0}.get(raw.strip().lower(), raw)
     try:
         value = float(raw)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise _CellError(f"label {name!r}: {expected}, got {raw!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise _CellError(f"label {name!r}: {expected}, got {raw!r:.80}") from None
     if value == -100 or math.isnan(value):
         return math.nan
     if not 0 <= value <= 1:
@@ -319,19 +327,22 @@ def read_label_names(path: Path) -> tuple[str, ...]:
         InputError: If the file is missing or is not such a list.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        # Not splitlines, to which rarer characters end a line too: ids would shift.
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected label names, one a line: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: expected a JSON list of label names")
     stripped = [name.strip() for name in names]
     while stripped and not stripped[-1]:
         stripped.pop()
+    seen: set[str] = set()
     for number, name in enumerate(stripped, start=1):
         # A line left empty would shift the ids of all that follow.
         if not name:
             raise InputError(f"{path}, line {number}: expected a label name, got an empty line")
-        if stripped.index(name) != number - 1:
+        if name in seen:
             raise InputError(f"{path}, line {number}: label {name!r} stands twice")
+        seen.add(name)
     return tuple(stripped)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetGenerationError
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowException
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
+from zlpr_hf.json_line import parse_json_line
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -149,19 +150,68 @@ def read_file(path: Path) -> Dataset:
         elif suffix in (".jsonl", ".json"):
             dataset = _read_json_lines(path)
         elif suffix == ".parquet":
-            dataset = Dataset(pyarrow.parquet.read_table(path))
+            dataset = _read_parquet(path)
         else:
             raise InputError(f"{path}: expected a {READERS} file")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from error
-    except (ArrowInvalid, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason}") from error
+        raise InputError(_where_not_unicode(path)) from error
     if dataset.num_rows == 0:
         raise InputError(f"{path}: the file holds no rows")
     return dataset
+
+
+def read_column(rows: Dataset, name: str, origin: str) -> list[Any]:
+    """Read all values of a column.
+
+    Args:
+        rows: The data set.
+        name: One of its columns.
+        origin: What to call the rows in a message.
+
+    Returns:
+        The values, as Python has them.
+
+    Raises:
+        InputError: If there are some that Python does not have, such as a time in no known zone.
+    """
+    try:
+        return list(rows[name])
+    except Exception as error:  # whatever the library of that type raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{origin}, column {name!r} cannot be read: {reason}") from error
+
+
+def _where_not_unicode(path: Path) -> str:
+    """A decoder counts bytes from where it read last; a user looks for a line."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"{path}, line {number}: expected UTF-8 text, byte {error.start + 1} is not"
+    return f"{path}: expected UTF-8 text"
+
+
+def _read_parquet(path: Path) -> Dataset:
+    try:
+        # Not read_table, which takes a folder named a=b for one more column.
+        with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            dataset = Dataset(file.read())
+    except Exception as error:  # a broken file can make the libraries raise nearly anything
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable parquet file: {reason}") from error
+    _check_names(path, names)
+    return dataset
+
+
+def _check_names(where: object, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{where}: column {min(twice)!r} stands twice")
+    for name in names:
+        if "\0" in name:  # Arrow would end the name there
+            raise InputError(f"{where}: column {name!r:.80} has a NUL byte in its name")
 
 
 def _read_delimited(path: Path, *, delimiter: str) -> Dataset:
@@ -170,9 +220,7 @@ def _read_delimited(path: Path, *, delimiter: str) -> Dataset:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
-            twice = {name for name in header if header.count(name) > 1}
-            if twice:
-                raise InputError(f"{path}, line 1: column {sorted(twice)[0]!r} stands twice")
+            _check_names(f"{path}, line 1", header)
             columns: list[list[str]] = [[] for _ in header]
             for row in reader:
                 if len(row) != len(header):
@@ -196,22 +244,15 @@ def _read_json_lines(path: Path) -> Dataset:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path}, line {number}: not JSON: {error.msg} at column {error.colno}"
-                ) from error
-            if not isinstance(row, dict):
-                raise InputError(
-                    f"{path}, line {number}: expected one JSON object a line, "
-                    f"got {line.strip()[:40]}"
-                )
-            rows.append(row)
+                rows.append(parse_json_line(line))
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: {error}") from error
     return _to_columns(path, rows)
 
 
 def _to_columns(path: Path, rows: list[dict[str, Any]]) -> Dataset:
     names = list(dict.fromkeys(name for row in rows for name in row))
+    _check_names(path, names)
     columns: dict[str, Any] = {}
     for name in names:
         values = {number: row.get(name) for number, row in enumerate(rows, start=1)}
@@ -237,7 +278,7 @@ def typed_column(path: Path, name: str, values: Mapping[int, Any]) -> Dataset:
         return Dataset.from_dict({name: list(values.values())})
     except UnicodeEncodeError as error:
         raise InputError(f"{path}, column {name!r}: half a character (a lone surrogate)") from error
-    except (ArrowInvalid, TypeError, OverflowError) as error:
+    except (ArrowException, TypeError, OverflowError, ValueError) as error:
         kinds: dict[str, int] = {}
         for number, value in values.items():
             kinds.setdefault(kind_of(value), number)
