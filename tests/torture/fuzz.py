@@ -287,6 +287,8 @@ def try_case(folder: Path, case: str) -> tuple[str, str, int]:
         message = str(error)
         if len(message.splitlines()) != 1 or str(folder) not in message:
             return "tracebacks", f"{where}: not one line that names the file: {message!r:.300}", 0
+        if (folder / "out.parts").exists():
+            return "wrong", f"{where}: parts stay of what cannot be finished", 0
     except _FoundError as found:
         return "rows_lost" if found.lost else "wrong", f"{where}: {found}", found.lost
     except _Hang:

@@ -287,13 +287,17 @@ class RowReader:
             file = pyarrow.parquet.ParquetFile(self.path)
         with file:
             batches = file.iter_batches(batch_size=1024)
+            left = file.metadata.num_rows
             while True:
                 with self._readable():
                     batch = next(batches, None)
                     rows = [] if batch is None else batch.to_pylist()
                 if batch is None:
-                    return
+                    break
+                left -= len(rows)
                 yield from rows
+        if left:
+            raise InputError(f"{self.path}: not a readable parquet file: {left} rows are missing")
 
 
 def _as_text(file: BinaryIO, format: str) -> TextIO:

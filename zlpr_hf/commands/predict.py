@@ -196,9 +196,8 @@ def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile,
             counts = label_file(
                 task.classifier, task.reader, task.writer, output, task.how, done, processes
             )
-    except InputError:
-        if options.strict:
-            output.discard()
+    except InputError:  # a bad row with --strict, or an input that breaks off
+        output.discard()
         raise
     if processes.is_main:
         output.finish(task.writer.join)

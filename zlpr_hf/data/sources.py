@@ -198,6 +198,8 @@ def _read_parquet(path: Path) -> Dataset:
         with pyarrow.parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             dataset = Dataset(file.read())
+            if dataset.num_rows != file.metadata.num_rows:
+                raise ValueError(f"{dataset.num_rows} rows of {file.metadata.num_rows}")
     except Exception as error:  # a broken file can make the libraries raise nearly anything
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable parquet file: {reason}") from error
