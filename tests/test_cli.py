@@ -16,7 +16,7 @@ def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["comprae"]) == 2
-    assert capsys.readouterr().err.startswith("error: expected one of train, compare, ")
+    assert capsys.readouterr().err.startswith("error: expected one of train, tune, ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

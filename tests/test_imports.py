@@ -119,6 +119,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "findings",
         "metrics",
+        "provenance",
         "report",
         "thresholds",
         "top_k",
@@ -129,7 +130,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "new_folder",
         "onnx_model",
-        "report",
+        "provenance",
         "windows",
     },
     "findings": {"data.profile"},
@@ -182,7 +183,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pooling": set(),
     "powerset": {"errors", "label_space", "numerics"},
     "progress": set(),
-    "report": {"data.profile", "metrics", "thresholds"},
+    "provenance": set(),
+    "report": {"data.profile", "metrics", "provenance", "thresholds"},
     "report_charts": {"charts", "metrics", "report", "scores"},
     "scores": {"errors"},
     "smoothing": {"numerics"},
@@ -206,9 +208,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "yardsticks": {"data.dataset", "data.streamed_data", "metrics"},
 }
 # What a user calls: the commands, and the flows that go through everything.
-KNOWS_EVERYTHING = {"cli", "comparison.running", "finetuning", "preparing"} | {
+KNOWS_EVERYTHING = {
+    "cli",
+    "comparison.running",
+    "finetuning",
+    "preparing",
+    "reproduction",
+    "tuning",
+} | {
     f"commands.{name}"
-    for name in ("train", "compare", "predict", "evaluate", "export", "push", "demo")
+    for name in (
+        "train",
+        "compare",
+        "predict",
+        "evaluate",
+        "export",
+        "push",
+        "demo",
+        "reproduce",
+        "tune",
+    )
 }
 
 
@@ -262,7 +281,8 @@ def test_importing_the_package_is_light() -> None:
     "argv",
     [
         ["--help"],
-        *([name, "--help"] for name in ("predict", "evaluate", "export", "push", "demo")),
+        *([name, "--help"] for name in ("predict", "evaluate", "export", "push", "demo", "tune")),
+        ["reproduce", "nowhere"],
         ["predict", "model", "--input", "nowhere.csv"],
         ["evaluate", "model", "--resamples", "0"],
         ["demo", "model", "--port", "99999"],

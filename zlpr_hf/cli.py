@@ -13,6 +13,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 COMMANDS = {
     "train": "fine-tune a model",
+    "tune": "search hyper-parameters",
+    "reproduce": "train a run again and compare its numbers",
     "compare": "data sets x losses x seeds, with statistics",
     "predict": "label the texts of a file",
     "evaluate": "all metrics on labelled texts, with intervals",

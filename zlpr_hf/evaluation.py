@@ -18,7 +18,8 @@ from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.errors import InputError
 from zlpr_hf.findings import find_in_split
 from zlpr_hf.metrics import LabelScore, compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.report import find_versions, render_label_scores
+from zlpr_hf.provenance import find_versions
+from zlpr_hf.report import render_label_scores
 from zlpr_hf.thresholds import Thresholds, fit_thresholds
 from zlpr_hf.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
 

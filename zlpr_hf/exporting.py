@@ -17,7 +17,7 @@ from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
 from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, write_onnx
-from zlpr_hf.report import find_versions
+from zlpr_hf.provenance import find_versions
 from zlpr_hf.windows import Texts
 
 EXPORT_FILE = "export.json"

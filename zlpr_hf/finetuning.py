@@ -38,6 +38,7 @@ from zlpr_hf.modeling import fast_attention
 from zlpr_hf.outcome import Outcome, judge, judge_best_labels
 from zlpr_hf.preparing import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.progress import BriefProgress
+from zlpr_hf.provenance import Provenance
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.trainer import ZLPRTrainer
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
@@ -174,6 +175,9 @@ def finetune(
         profile=profile,
         training=training,
         warnings=find_in_run(profile, outcome.metrics),
+        provenance=(
+            Provenance.find(training_args.device, data.splits, output_dir) if main_process else None
+        ),
     )
     if main_process:
         _write(output_dir, report, outcome, prepared, model_args, data_args, name=name)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from zlpr_hf import __version__
 from zlpr_hf.data.profile import DataProfile
 from zlpr_hf.metrics import LabelScore
+from zlpr_hf.provenance import Provenance, find_versions
 from zlpr_hf.thresholds import Thresholds
 
 COLUMNS = (
@@ -26,23 +24,6 @@ COLUMNS = (
     "predicted_cardinality",
 )
 MODEL_ROW = "this model (logit > 0)"
-PACKAGES = (
-    "torch",
-    "transformers",
-    "datasets",
-    "accelerate",
-    "evaluate",
-    "scikit-learn",
-)
-
-
-def find_versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers, with their versions."""
-    return {
-        "python": platform.python_version(),
-        "zlpr_hf": __version__,
-        **{name: version(name) for name in PACKAGES},
-    }
 
 
 @dataclass(frozen=True)
@@ -57,6 +38,7 @@ class Report:
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
         profile: The data.
         training: Steps, seed and the like; seconds and loss of what was trained after resuming.
+        provenance: What else decided the numbers; None for a report that was made by hand.
         versions: Python and the packages that decide the numbers.
         warnings: What is suspect about the numbers, with the remedy.
     """
@@ -68,6 +50,7 @@ class Report:
     thresholds: Thresholds
     profile: DataProfile
     training: dict[str, Any]
+    provenance: Provenance | None = None
     versions: dict[str, str] = field(default_factory=find_versions)
     warnings: list[str] = field(default_factory=list)
 
