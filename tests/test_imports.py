@@ -203,6 +203,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "trained_model": {"errors", "lora", "modeling"},
     "training_arguments": {"losses", "smoothing"},
+    "tuning.__init__": set(),
+    "tuning.journal": {"errors", "tuning.plan"},
+    "tuning.plan": {
+        "argument_checks",
+        "arguments",
+        "errors",
+        "losses",
+        "metrics",
+        "tuning.space",
+    },
+    "tuning.space": {"arguments", "errors", "training_arguments"},
+    "tuning.table": {"tuning.plan"},
     "windows": {"choices"},
     "yaml_file": {"errors"},
     "yardsticks": {"data.dataset", "data.streamed_data", "metrics"},
@@ -214,7 +226,7 @@ KNOWS_EVERYTHING = {
     "finetuning",
     "preparing",
     "reproduction",
-    "tuning",
+    "tuning.running",
 } | {
     f"commands.{name}"
     for name in (

@@ -186,6 +186,8 @@ def _read_config(path: Path, known: set[str]) -> list[str]:
     arguments: list[str] = []
     # As it was written: to YAML, the "no" of "eval_strategy: no" is a truth value.
     for name, value in file.written.items():
+        if name == SEARCH_SPACE:
+            continue
         if name not in known:
             _refuse(name, known, str(path))
         if isinstance(value, list) and value:
@@ -205,6 +207,8 @@ def _item(path: Path, name: str, item: Any) -> str:
     return item
 
 
+SEARCH_SPACE = "search_space"
+"""A section of a configuration that is about many runs; ``zlpr tune`` reads it."""
 DERIVED = (
     "use_cpu",
     "report_to",

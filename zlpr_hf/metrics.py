@@ -22,6 +22,15 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 CALIBRATION_BINS = 15
+LESS_IS_BETTER = (
+    "loss", "hamming_loss", "one_error", "ranking_loss", "coverage_error", "brier", "ece",
+)  # fmt: skip
+NEITHER_IS_BETTER = ("predicted_cardinality", "empty_predictions", "predictions_at_limit")
+RANKING = (
+    "lrap", "one_error", "ranking_loss", "coverage_error", "precision_at", "ndcg_at",
+    "average_precision",
+)  # fmt: skip
+"""How the names of metrics begin that depend on the order of logits and not on where zero is."""
 LIMITS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
 
 from zlpr_hf.argument_checks import check_best_metric, is_large_label_space
@@ -221,7 +223,7 @@ def _train_rows(
 
 def build_trainer(
     prepared: Prepared,
-    model: PreTrainedModel,
+    model: PreTrainedModel | Callable[[], PreTrainedModel],
     arguments: ZLPRTrainingArguments,
     *,
     streaming_buffer: int = 1,
@@ -230,7 +232,7 @@ def build_trainer(
 
     Args:
         prepared: From :func:`prepare`.
-        model: From :func:`build_model`.
+        model: From :func:`build_model`, or what makes one for every trial of a search.
         arguments: Everything for the trainer.
         streaming_buffer: Training rows that are shuffled together where they are streamed.
 
@@ -247,7 +249,7 @@ def build_trainer(
     num_labels = prepared.data.label_space.num_labels
     try:
         trainer = ZLPRTrainer(
-            model=model,
+            **{"model" if isinstance(model, nn.Module) else "model_init": model},
             args=arguments,
             train_dataset=_train_rows(prepared, arguments, streaming_buffer),
             eval_dataset=prepared.encoded["validation"],

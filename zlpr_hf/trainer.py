@@ -83,7 +83,11 @@ class ZLPRTrainer(Trainer):
                 "set hidden_dropout_prob or leave rdrop_alpha at 0",
                 stacklevel=2,
             )
-        config: Any = getattr(self.model, "config", None)
+        self._describe_loss(self.model)
+
+    def _describe_loss(self, model: Any) -> None:
+        """Write into the model's configuration what its outputs are, for whoever loads it."""
+        config: Any = getattr(model, "config", None)
         if config is not None:
             single = isinstance(self.loss, PowersetLoss)
             config.problem_type = (
@@ -91,6 +95,15 @@ class ZLPRTrainer(Trainer):
             )
             stored = getattr(config, "zlpr", None) or {}
             config.zlpr = stored | {"loss": name_of(self.loss)}
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Make the model of a trial; what knew the model before it is told."""
+        model: nn.Module = super().call_model_init(trial)
+        if "loss" in self.__dict__:  # else it is the first one, which `__init__` goes on with
+            self._describe_loss(model)
+            if self._chunked_head is not None:
+                self._chunked_head.head = classification_head(model)  # type: ignore[arg-type]
+        return model
 
     def _option(self, name: str) -> float:
         """An argument of ours, 0 where the arguments are transformers' own."""
@@ -337,6 +350,12 @@ class ZLPRTrainer(Trainer):
             if head:
                 optimizer.add_param_group({**group, "params": head, "lr": rate})
         return optimizer
+
+    def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, float]) -> None:
+        """Compare trials by epochs: with another batch size an epoch has other steps."""
+        if self.args.eval_strategy == "epoch":
+            step = round(self.state.epoch or 0)
+        super()._report_to_hp_search(trial, step, metrics)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the model; beside an adapter its configuration, which is where the labels are."""

@@ -1,0 +1,1 @@
+"""Searching hyper-parameters: what is varied, its journal, and the trials."""
