@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -17,13 +18,16 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.conftest import run
-from zlpr_hf.cli import main
 from zlpr_hf.errors import InputError
+from zlpr_hf.loading import load_data
+from zlpr_hf.provenance import fingerprint
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
+from zlpr_hf.tuning.journal import STUDY, find_ended, open_journal, open_study
 from zlpr_hf.tuning.plan import Plan, plan_tuning
 from zlpr_hf.tuning.running import tune
 from zlpr_hf.tuning.space import SearchSpace
 
+TRAINER = "zlpr_hf.trainer.ZLPRTrainer"
 REPOSITORY = Path(__file__).parents[1]
 SPACE = {
     "learning_rate": {"low": "1e-4", "high": 2e-2, "log": True},
@@ -99,23 +103,23 @@ def test_killed_it_goes_on_and_nothing_is_lost(searched: Any, tmp_path: Path) ->
     config, _, undisturbed, _ = searched
     plan = plan_of(config, tmp_path / "out")
     argv = ["tune", str(config), "--trials=4", "--metric=lrap", "--no_pruning"]
-    process = subprocess.Popen(
+    journal = tmp_path / "out" / "journal.jsonl"
+    with subprocess.Popen(
         [sys.executable, "-m", "zlpr_hf.cli", *argv, f"--output_dir={tmp_path / 'out'}"],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    lines = iter(process.stdout.readline, "")
-    assert next(line for line in lines if line.startswith("trial ")).startswith("trial 1/4: ")
-    journal = tmp_path / "out" / "journal.jsonl"
-    while len(_running(journal)) == 0 and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("trial 1/4: ")
+        while not _running(journal) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "out" / "best.yaml").exists(), "the search was not cut half-way"
     with journal.open("a") as file:
         file.write('{"op_code": 8, "work')  # as a kill in the middle of a write leaves it
-    (tmp_path / "out" / "journal.jsonl.lock").symlink_to(journal)
+    lock = journal.with_name("journal.jsonl.lock")  # or it was killed while it held this
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(journal)
     said: list[str] = []
     assert numbers(tune(plan, 4, say=said.append)) == numbers(undisturbed)
     assert said[0].startswith("trial 2/4: ")
@@ -130,8 +134,163 @@ def _running(journal: Path) -> list[int]:
             entry = json.loads(line)
         except ValueError:  # it is being written
             continue
-        if entry["op_code"] == 9:  # values of a trial as it is evaluated
+        if entry["op_code"] == 7:  # values of a trial as it is evaluated
             begun.add(entry["trial_id"])
         if entry["op_code"] == 6 and entry["state"] in (1, 2, 3):
             ended.add(entry["trial_id"])
     return sorted(begun - ended)
+
+
+def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> None:
+    """After four trials that were better, by epoch, than any can be."""
+    config, _, trials, _ = searched
+    plan = plan_of(config, tmp_path / "out", prune=True)
+    data = load_data(plan.arguments[1])
+    known = fingerprint({name: data.splits[name] for name in ("train", "validation")})
+    with open_journal(tmp_path / "out") as storage:
+        study = open_study(storage, plan, plan.describe(), known)
+        for trial in trials:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=2.0, params=trial.params, distributions=trial.distributions,
+                    intermediate_values={1: 2.0, 2: 2.0, 3: 2.0},
+                )
+            )  # fmt: skip
+    said: list[str] = []
+    *_, last = tune(plan, 5, say=said.append)
+    assert last.state == TrialState.PRUNED
+    assert list(last.intermediate_values) == [1, 2], "never after the first epoch"
+    assert said[0].startswith("trial 5/5: cut short after epoch 2: lrap ")
+    assert said[1].endswith("5 trials: 4 whole, 1 cut short, 0 failed")
+
+
+def test_a_trial_that_fails_is_told_and_counts(
+    searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(searched[0], tmp_path / "out")
+    monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=RuntimeError("out of\nmemory")))
+    said: list[str] = []
+    with pytest.raises(InputError, match="none of 2 trials came to its end"):
+        tune(plan, 2, say=said.append)
+    assert [line.split(" · ")[0] for line in said] == [
+        "trial 1/2: failed: out of memory",
+        "trial 2/2: failed: out of memory",
+    ]
+    monkeypatch.undo()
+    monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        tune(plan, 3, say=said.append)
+    with open_journal(tmp_path / "out") as storage:
+        study = optuna.load_study(study_name=STUDY, storage=storage)
+        assert len(study.trials) == 3
+        assert len(find_ended(study)) == 2, "what was interrupted does not count"
+
+
+def test_the_test_split_is_not_looked_at(
+    searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the test rows gone wrong, labels and texts, a trial is the same."""
+    config, _, trials, _ = searched
+    plan = plan_of(config, tmp_path / "out")
+    data = load_data(plan.arguments[1])
+    data.splits["test"] = data.splits["test"].map(
+        lambda row: {"text": "cat", "label_ids": [0], "label_values": [1.0]},
+        load_from_cache_file=False,
+    )
+    monkeypatch.setattr("zlpr_hf.preparing.load_data", lambda arguments: data)
+    assert numbers(tune(plan, 1, say=lambda text: None)) == numbers(trials[:1])
+
+
+def refusal(config: Path, folder: Path, *options: str, **changes: Any) -> str:
+    with pytest.raises(InputError) as refused:
+        tune(plan_of(config, folder, *options, **changes), 1, say=lambda text: None)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("wide", "search_space: expected names and their values, got 'wide'"),
+        ({"learning_rates": [1e-3]}, "'learning_rates'; did you mean learning_rate?"),
+        ({"learning_rate": 1e-3}, "learning_rate: expected a list of values, or low and high"),
+        ({"learning_rate": {"lo": 1, "high": 2}}, "unknown key 'lo'; did you mean low?"),
+        ({"learning_rate": {"low": 1e-3}}, "learning_rate: expected low and high"),
+        ({"learning_rate": {"low": 2, "high": 1}}, "expected low below high, got 2 and 1"),
+        ({"weight_decay": {"low": 0, "high": 1, "log": True}}, "log needs low above 0"),
+        ({"weight_decay": {"low": 0, "high": 1, "log": 1}}, "log: expected true or false"),
+        ({"weight_decay": {"low": 0, "high": 1, "step": 2}}, "step: expected above 0 to 1"),
+        ({"learning_rate": ["fast"]}, "learning_rate: expected a number, got 'fast'"),
+        ({"per_device_train_batch_size": [1.5]}, "expected a whole number, got 1.5"),
+        ({"weight_decay": [0.1, 0.1]}, "weight_decay: expected different values"),
+        ({"num_train_epochs": {"low": -1, "high": 2}}, "num_train_epochs: expected 1e-06 to inf"),
+        ({"lr_scheduler_type": ["linaer"]}, "search_space: lr_scheduler_type: "),
+        (
+            {"head_learning_rate": [1e-3], "head_learning_rate_ratio": [10]},
+            "expected head_learning_rate_ratio or head_learning_rate, got both",
+        ),
+    ],
+)
+def test_a_bad_space_is_one_line(
+    space: Any, message: str, command: list[str], tmp_path: Path
+) -> None:
+    config = config_file(command, tmp_path, search_space=space)
+    assert message in refusal(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_else_is_refused(searched: Any, tmp_path: Path) -> None:
+    config, folder, _, _ = searched
+    new = tmp_path / "out"
+    assert "unknown metric 'f1_mikro'; did you mean f1_micro?" in refusal(
+        config, new, metric="f1_mikro"
+    )
+    assert "good neither large nor small" in refusal(config, new, metric="empty_predictions")
+    message = refusal(config, new, "--loss=lsep", metric="f1_micro")
+    assert "loss lsep has no zero of its own" in message
+    assert "unknown option 'trails'" in refusal(config, new, "--trails=1")
+    assert not new.exists()
+    before = (folder / "journal.jsonl").read_bytes()
+    assert "with other settings (seed: 42; seed: 7)" in refusal(config, folder, "--seed=7")
+    with FileLock(folder / "lock"):
+        assert "another search is running there now" in refusal(config, folder)
+    assert (folder / "journal.jsonl").read_bytes().startswith(before)
+
+
+def test_other_data_is_refused(searched: Any, tmp_path: Path) -> None:
+    config, folder, _, _ = searched
+    values = yaml.safe_load(config.read_text())
+    data = Path(values["train_file"])
+    content = data.read_text()
+    shutil.copytree(folder, tmp_path / "out")
+    try:
+        data.write_text(content.replace("sky", "sea"))
+        other = plan_of(config, folder)
+        changed = plan_of(config, tmp_path / "out")
+        assert other.describe() == changed.describe()
+        assert "on other data" in refusal(config, tmp_path / "out")
+    finally:
+        data.write_text(content)
+
+
+def test_default_space_is_around_the_configuration(tmp_path: Path) -> None:
+    arguments = ZLPRTrainingArguments(
+        output_dir=str(tmp_path), learning_rate=1e-4, per_device_train_batch_size=1, bf16=False
+    )
+    space = SearchSpace.of(None, arguments)
+    for seed in range(20):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        found = space.suggest(study.ask())
+        assert 2.5e-5 <= found["learning_rate"] <= 4e-4
+        assert 1 <= found["head_learning_rate"] / found["learning_rate"] <= 30
+        assert found["per_device_train_batch_size"] in (1, 2)
+        assert 0 <= found["warmup_steps"] <= 0.2
+        assert 0 <= found["weight_decay"] <= 0.1
+    assert space.options(space.start)["head_learning_rate"] == pytest.approx(1e-3)
+    steps = ZLPRTrainingArguments(output_dir=str(tmp_path), warmup_steps=50, bf16=False)
+    assert "warmup_steps" not in SearchSpace.of(None, steps).dimensions
+    epochs = SearchSpace.of({"num_train_epochs": {"low": 2, "high": 6, "step": 2}}, arguments)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    tried = [epochs.suggest(study.ask()) for _ in range(30)]
+    assert {found["num_train_epochs"] for found in tried} == {2.0, 4.0, 6.0}
+    assert all("head_learning_rate" not in found for found in tried)

@@ -78,7 +78,7 @@ def open_study(
     where = f"{plan.output_dir} holds a search"
     if before.get("settings", settings) != settings:
         lines = set(before["settings"].splitlines()) ^ set(settings.splitlines())
-        changed = "; ".join(sorted(lines, key=lambda line: line.split(":")[0])[:4])
+        changed = "; ".join(sorted(lines)[:4])
         raise InputError(f"{where} with other settings ({changed}); choose another --output_dir")
     if before.get("data", data) != data:
         raise InputError(f"{where} on other data; choose another --output_dir")

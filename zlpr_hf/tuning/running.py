@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.errors import InputError
@@ -76,6 +76,7 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
             arguments.output_dir = str(plan.output_dir)
             arguments.large_label_space = prepared.large
             trainer = build_trainer(prepared, build, arguments)
+            trainer.pop_callback(PrinterCallback)  # a line a trial is enough
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
             found = find_ended(study)
@@ -100,7 +101,7 @@ def _run_trial(
         study.enqueue_trial(plan.space.start)  # what is found is no worse than what was there
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.prune:
-        pruner = optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS)
+        pruner = optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS + 1)
     failed = find_failed(study)
     try:
         trainer.hyperparameter_search(
