@@ -294,3 +294,13 @@ def test_default_space_is_around_the_configuration(tmp_path: Path) -> None:
     tried = [epochs.suggest(study.ask()) for _ in range(30)]
     assert {found["num_train_epochs"] for found in tried} == {2.0, 4.0, 6.0}
     assert all("head_learning_rate" not in found for found in tried)
+
+
+@pytest.mark.slow
+def test_a_large_label_space_trains_the_head_of_the_trial(searched: Any, tmp_path: Path) -> None:
+    plan = plan_of(
+        searched[0], tmp_path, "--large_label_space=true", "--num_train_epochs=1", metric="f1_micro"
+    )
+    (trial,) = tune(plan, 1, say=lambda text: None)
+    report = run([str(tmp_path / "best.yaml")], tmp_path / "run")
+    assert trial.value == report.validation["f1_micro"] > 0
