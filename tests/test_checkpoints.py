@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from zlpr_hf import InputError, LabelSpace
 from zlpr_hf.arguments import parse_arguments, save_config
@@ -14,7 +16,9 @@ from zlpr_hf.checkpoints import check_same_task, clear_run, find_resume_checkpoi
 
 def checkpoint(folder: Path, *, whole: bool = True, labels: str = "ab") -> Path:
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
+    save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({}, folder / name)
     config = {"id2label": {str(i): name for i, name in enumerate(labels)}, "num_hidden_layers": 3}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "trainer_state.json").write_text("{}" if whole else '{"st')
@@ -62,6 +66,9 @@ def test_clearing_leaves_what_no_run_writes(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "checkpoint-best",
         "notes.txt",
+        "optimizer.pt",
+        "rng_state.pth",
+        "scheduler.pt",
         "trainer_state.json",
     ]
 

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from markdown_it import MarkdownIt
 from tests.local_hub import find_card_errors
 from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.metrics import compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.model_card import CardFacts, render_model_card, write_model_card
+from zlpr_hf.model_card import CardFacts, read_emissions, render_model_card, write_model_card
 from zlpr_hf.report import MODEL_ROW, Report
 from zlpr_hf.thresholds import Thresholds
 
@@ -219,7 +220,8 @@ def test_many_labels_are_cut_to_the_most_frequent() -> None:
 def test_files(tmp_path: Path) -> None:
     report = random_report(["red", "<green>"])
     (tmp_path / "emissions.csv").write_text("run_id,emissions\n1,0.5\n2,0.0125\n")
-    write_model_card(tmp_path, report, FACTS)
+    facts = replace(FACTS, emissions=read_emissions(tmp_path))
+    write_model_card(tmp_path, report, facts)
     assert {path.name for path in tmp_path.iterdir()} == {
         "README.md",
         "labels.svg",
@@ -233,7 +235,7 @@ def test_files(tmp_path: Path) -> None:
     assert "red" in picture
     assert "<green>" not in picture
     (tmp_path / "adapter_config.json").write_text("{}")
-    write_model_card(tmp_path, report, FACTS)
+    write_model_card(tmp_path, report, facts)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "This is a low-rank adapter" in text
     assert ModelCard(text).data.library_name == "peft"

@@ -14,6 +14,7 @@ from transformers import HfArgumentParser
 
 from zlpr_hf.errors import InputError, hide_secrets
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
+from zlpr_hf.whole_file import write_whole
 from zlpr_hf.yaml_file import YamlFile
 
 
@@ -228,13 +229,13 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
 
 
 def save_config(path: Path, arguments: Arguments) -> None:
-    """Write the effective configuration: every value that is not the default.
+    """Write the effective configuration, whole or not at all: every value that is not the default.
 
     Args:
         path: A YAML file that ``train.py`` takes again.
         arguments: What :func:`parse_arguments` returned.
     """
-    path.write_text(render_config(arguments), encoding="utf-8")
+    write_whole(path, render_config(arguments))
 
 
 def render_config(arguments: Arguments) -> str:

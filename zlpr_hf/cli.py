@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.full_disk import find_full_disk
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         program: How the user called it, for the commands that are printed.
 
     Returns:
-        0 if all went well, 1 if some of the work failed, 2 for wrong input, 130 if interrupted.
+        0 if all went well, 1 if some of the work failed or the disk is full, 2 for wrong input,
+        130 if interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -49,16 +51,37 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         module = importlib.import_module(f"zlpr_hf.commands.{command}")
         called = (*program, command) if program == ("zlpr",) else program
         status: int = module.run(rest, called)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except Exception as error:
+        full = find_full_disk(error)
+        if full is not None:
+            again = f"{command} --resume_from_checkpoint true" if command == "train" else command
+            print(
+                f"error: zlpr {command}: no space left on the disk ({full}); what was whole stays, "
+                f"make room and go on with the same zlpr {again}",
+                file=sys.stderr,
+            )
+            _drop_output()
+            return 1
+        if not isinstance(error, InputError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return status
+
+
+def _drop_output() -> None:
+    """Let what cannot be written any more go nowhere, so that the end of the process is quiet."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.modeling import load_tokenizer, resolve_model_path, why_not_loaded
+from zlpr_hf.whole_file import whole_file
 
 TEACHER_FILE = "teacher_logits.npz"
 SCALES = {"zlpr": 1.0, "bce": 0.5}
@@ -105,9 +105,8 @@ class Teacher:
                 if str(stored["key"]) == key:
                     return stored["logits"]  # type: ignore[no-any-return]
         logits = self._run(texts, max_length, batch_size)
-        part = path.with_name("part-" + path.name)
-        np.savez(part, logits=logits, key=np.array(key))
-        os.replace(part, path)
+        with whole_file(path) as part:
+            np.savez(part, logits=logits, key=np.array(key))
         return logits
 
     @torch.no_grad()

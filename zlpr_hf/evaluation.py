@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from zlpr_hf.provenance import find_versions
 from zlpr_hf.report import render_label_scores
 from zlpr_hf.thresholds import Thresholds, fit_thresholds
 from zlpr_hf.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
+from zlpr_hf.whole_file import write_whole
 
 KEPT = 100
 """Best labels of a text that are looked at in a large label space."""
@@ -65,9 +65,7 @@ class Evaluation:
         Args:
             path: The file.
         """
-        part = path.with_name("part-" + path.name)
-        part.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(part, path)
+        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def render(self) -> str:
         """Tables for the terminal."""

@@ -19,8 +19,11 @@ from zlpr_hf.checkpoints import (
     PROFILE_FILE,
     REPORT_FILE,
     RESULTS_FILE,
+    clear_leftovers,
     clear_run,
     find_resume_checkpoint,
+    is_unfinished,
+    run_end,
 )
 from zlpr_hf.cost import TrainingCost
 from zlpr_hf.data.corpora import CORPORA
@@ -33,7 +36,7 @@ from zlpr_hf.hub import check_access
 from zlpr_hf.logits import save_logits
 from zlpr_hf.lora import merge_lora
 from zlpr_hf.losses import PowersetLoss
-from zlpr_hf.model_card import CardFacts, write_model_card
+from zlpr_hf.model_card import CardFacts, read_emissions, write_model_card
 from zlpr_hf.modeling import fast_attention
 from zlpr_hf.outcome import Outcome, judge, judge_best_labels
 from zlpr_hf.preparing import Prepared, build_model, build_trainer, prepare
@@ -77,7 +80,10 @@ def finetune(
     check_choices(model_args, data_args, training_args)
     output_dir = Path(str(training_args.output_dir))
     checkpoint = find_resume_checkpoint(
-        output_dir, training_args.resume_from_checkpoint, overwrite=data_args.overwrite_output_dir
+        output_dir,
+        training_args.resume_from_checkpoint,
+        overwrite=data_args.overwrite_output_dir,
+        only_model=training_args.save_only_model,
     )
     prepared = prepare(model_args, data_args, training_args, data=data)
     data, encoded, profile = prepared.data, prepared.encoded, prepared.profile
@@ -98,9 +104,11 @@ def finetune(
     cost = TrainingCost()
     trainer.add_callback(cost)
     main_process = trainer.is_world_process_zero()
-    if main_process and checkpoint is None and data_args.overwrite_output_dir:
-        clear_run(output_dir)
     if main_process:
+        if checkpoint is not None:
+            clear_leftovers(output_dir, only_model=training_args.save_only_model)
+        elif data_args.overwrite_output_dir or is_unfinished(output_dir):
+            clear_run(output_dir)
         say(profile.render())
         if data_args.streaming and model_args.yardsticks:
             say("no SVM yardstick: it would need all training texts, which are streamed")
@@ -141,7 +149,6 @@ def finetune(
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
 
     outcome = _judge(trainer, prepared, model_args)
-    trainer.save_model(str(output_dir))
     test: dict[str, dict[str, float]] = {}
     if main_process and not prepared.large:
         test = compute_yardsticks(data, svm=model_args.yardsticks)
@@ -179,8 +186,10 @@ def finetune(
             Provenance.find(training_args.device, data.splits, output_dir) if main_process else None
         ),
     )
-    if main_process:
-        _write(output_dir, report, outcome, prepared, model_args, data_args, name=name)
+    with run_end(output_dir, is_main=main_process) as part:
+        trainer.save_model(str(part))  # on every process
+        if main_process:
+            _write(part, report, outcome, prepared, model_args, data_args, name=name)
     return report
 
 
@@ -216,7 +225,7 @@ def _judge(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) 
 
 
 def _write(
-    output_dir: Path,
+    folder: Path,
     report: Report,
     outcome: Outcome,
     prepared: Prepared,
@@ -225,15 +234,14 @@ def _write(
     *,
     name: str,
 ) -> None:
-    """Everything beside the model: numbers, page, card."""
+    """Everything beside the model: page, card, numbers."""
     data = prepared.data
     if model_args.save_logits:
         targets = {split: data.targets(split) for split in outcome.logits}
-        save_logits(output_dir / LOGITS_FILE, outcome.logits, targets)
-    report.save(output_dir / RESULTS_FILE)
+        save_logits(folder / LOGITS_FILE, outcome.logits, targets)
     if not prepared.large:
         save_html_report(
-            output_dir / REPORT_FILE,
+            folder / REPORT_FILE,
             report,
             outcome.logits["test"],
             data.targets("test"),
@@ -247,5 +255,7 @@ def _write(
         dataset=data_args.dataset_name or data_args.train_file,
         # Of other data nobody knows whether its texts may be published.
         examples=data.splits["test"]["text"][:3] if data_args.dataset_name in CORPORA else (),
+        emissions=read_emissions(Path(report.output_dir)),
     )
-    write_model_card(output_dir, report, facts)
+    write_model_card(folder, report, facts)
+    report.save(folder / RESULTS_FILE)

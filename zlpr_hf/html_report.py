@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from zlpr_hf.report_charts import (
     find_gaps,
 )
 from zlpr_hf.scores import compute_scores
+from zlpr_hf.whole_file import write_whole
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -60,10 +60,7 @@ def save_html_report(
         texts: Their texts.
         names: The labels.
     """
-    page = render_html_report(report, logits, targets, texts, names=names)
-    part = path.with_name(f"part-{path.name}")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, render_html_report(report, logits, targets, texts, names=names))
 
 
 def render_html_report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from zlpr_hf.errors import InputError
 from zlpr_hf.top_k import TopK
 from zlpr_hf.trainer import ZLPRTrainer
+from zlpr_hf.whole_file import whole_file
 
 
 def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
@@ -63,9 +63,8 @@ def save_logits(
     """
     arrays = {f"{name}_logits": values for name, values in logits.items()}
     arrays |= {f"{name}_targets": targets[name] for name in logits}
-    part = path.with_name("part-" + path.name)
-    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
+    with whole_file(path) as part:
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
 
 
 def _predict_in_order(trainer: ZLPRTrainer, rows: Dataset) -> list[NDArray[Any]]:

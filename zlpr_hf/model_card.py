@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.hub import shorten_path
 from zlpr_hf.metrics import LabelScore
 from zlpr_hf.report import COLUMNS, Report
+from zlpr_hf.whole_file import write_whole
 
 CARD_FILE = "README.md"
 CHART_FILE = "labels.svg"
@@ -90,22 +90,15 @@ def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     Args:
         folder: Folder of the model.
         report: The numbers of the run.
-        facts: What they do not say. What codecarbon left in the folder, and whether it holds
-            adapters only, is found there.
+        facts: What they do not say. Whether the folder holds adapters only is found there.
     """
-    facts = replace(
-        facts,
-        adapter=(folder / ADAPTER_FILE).is_file(),
-        emissions=_read_emissions(folder / EMISSIONS_FILE),
-    )
+    facts = replace(facts, adapter=(folder / ADAPTER_FILE).is_file())
     bars = [(score.label, score.f1) for score in _most_frequent(report)]
     for name, text in (
         (CHART_FILE, render_bars("F1 of the labels", bars)),
         (CARD_FILE, render_model_card(report, facts)),
     ):
-        part = folder / f"part-{name}"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, folder / name)
+        write_whole(folder / name, text)
 
 
 def render_model_card(report: Report, facts: CardFacts) -> str:
@@ -210,10 +203,17 @@ def _most_frequent(report: Report) -> list[LabelScore]:
     return sorted(report.label_scores, key=lambda score: -score.support)[:MOST_LABELS]
 
 
-def _read_emissions(path: Path) -> float | None:
-    """Grams of the last run that codecarbon wrote down, if it did."""
+def read_emissions(folder: Path) -> float | None:
+    """What codecarbon wrote down beside a run, if it did.
+
+    Args:
+        folder: Where it wrote.
+
+    Returns:
+        Grams of the last run.
+    """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with (folder / EMISSIONS_FILE).open(encoding="utf-8", newline="") as file:
             return 1000 * float(list(csv.DictReader(file))[-1]["emissions"])
     except (OSError, IndexError, KeyError, ValueError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from zlpr_hf.data.profile import DataProfile
 from zlpr_hf.metrics import LabelScore
 from zlpr_hf.provenance import Provenance, find_versions
 from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.whole_file import write_whole
 
 COLUMNS = (
     "f1_micro",
@@ -66,9 +66,7 @@ class Report:
             path: The file.
         """
         content = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=False)
-        part = path.with_name(path.name + ".part")
-        part.write_text(content + "\n", encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, content + "\n")
 
     def render(self, *, labels: int = 30) -> str:
         """Tables for the terminal.

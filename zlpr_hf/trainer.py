@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
+from zlpr_hf.checkpoints import find_damage
 from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler
 from zlpr_hf.data.streaming import StreamedRows
@@ -356,6 +358,23 @@ class ZLPRTrainer(Trainer):
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a checkpoint that is whole or gone: none of its files is one of an earlier run's."""
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception:  # a full disk: the older ones are still there
+            if self.args.should_save and find_damage(folder, only_model=self.args.save_only_model):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save it, and wait: the state that makes the checkpoint whole comes after all of them."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the model; beside an adapter its configuration, which is where the labels are."""

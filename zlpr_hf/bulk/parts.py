@@ -13,9 +13,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.whole_file import write_whole
 
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"
-OURS = re.compile(r"(plan\.json|\d{6,}\.(bad|part))(\.new)?|whole|bad|lock")
+OURS = re.compile(r"(part-)?(plan\.json|\d{6,}\.(bad|part))|whole|bad|lock")
 
 
 class PartedFile:
@@ -60,6 +61,7 @@ class PartedFile:
             )
         for taken in (path, self.bad_path):
             if taken.exists():
+                shutil.rmtree(self.done, ignore_errors=True)  # of the run that wrote it, if killed
                 raise InputError(f"{taken} exists: choose another --output, or --overwrite")
 
     def _read_plan(self) -> dict[str, Any] | None:
@@ -84,10 +86,12 @@ class PartedFile:
         except Timeout as error:
             raise InputError(f"{self.path}: another run is writing it now") from error
         if not self.goes_on:
+            # The plan first: what is left, were this run killed here, is then nobody's.
+            (self.folder / PLAN_FILE).unlink(missing_ok=True)
             for old in self.folder.iterdir():
                 if old.name != LOCK_FILE:
                     old.unlink()
-            _write(self.folder / PLAN_FILE, json.dumps(self.plan, indent=2).encode("utf-8"))
+            write_whole(self.folder / PLAN_FILE, json.dumps(self.plan, indent=2))
         return {int(part.stem) for part in self._parts()}
 
     def add(self, number: int, content: bytes, bad: Sequence[Mapping[str, Any]]) -> None:
@@ -101,11 +105,11 @@ class PartedFile:
         name = f"{number:06d}"
         # In ASCII: what is no text in the input is escaped, and so is not lost.
         lines = "".join(json.dumps(row, default=str) + "\n" for row in bad)
-        _write(self.folder / f"{name}.bad", lines.encode("ascii"))
-        _write(self.folder / f"{name}.part", content)
+        write_whole(self.folder / f"{name}.bad", lines)
+        write_whole(self.folder / f"{name}.part", content)
 
     def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("*.part"), key=lambda part: int(part.stem))
+        return sorted(self.folder.glob("[0-9]*.part"), key=lambda part: int(part.stem))
 
     def finish(self, join: Callable[[Sequence[Path], Path], None]) -> None:
         """Turn the parts into the file, and remove them.
@@ -131,15 +135,9 @@ class PartedFile:
         shutil.rmtree(self.done, ignore_errors=True)
         self.folder.rename(self.done)
         self._lock.release()
-        shutil.rmtree(self.done)
+        shutil.rmtree(self.done, ignore_errors=True)  # the next run may do it already
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder holds nothing but what a run, perhaps a killed one, has written."""
     return folder.is_dir() and all(OURS.fullmatch(each.name) for each in folder.iterdir())
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".new")
-    part.write_bytes(content)
-    os.replace(part, path)

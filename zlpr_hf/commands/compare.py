@@ -13,6 +13,7 @@ from zlpr_hf.comparison.plots import check_plots, draw_comparison
 from zlpr_hf.comparison.running import render_plan, run_comparison
 from zlpr_hf.comparison.table import TABLE_FILE, render_comparison
 from zlpr_hf.errors import InputError
+from zlpr_hf.whole_file import write_whole
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -56,7 +57,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if comparison is None:  # not the main process
         return 0
     table = render_comparison(comparison, threshold_metric=plan.threshold_metric)
-    (plan.output_dir / TABLE_FILE).write_text(table, encoding="utf-8")
+    write_whole(plan.output_dir / TABLE_FILE, table)
     files = [] if options.no_plots else draw_comparison(comparison, plan.output_dir)
     print(f"\n{table}")
     names = ", ".join(["comparison.json", TABLE_FILE, *(path.name for path in files)])

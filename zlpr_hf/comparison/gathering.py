@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from zlpr_hf.comparison.statistics import (
 )
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.losses import LOSSES
+from zlpr_hf.whole_file import write_whole
 from zlpr_hf.yardsticks import compute_yardsticks
 
 COMPARISON_FILE = "comparison.json"
@@ -94,9 +94,7 @@ class Comparison:
             folder: Where to.
         """
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        part = folder / (COMPARISON_FILE + ".part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, folder / COMPARISON_FILE)
+        write_whole(folder / COMPARISON_FILE, text)
 
     @classmethod
     def load(cls, path: Path) -> Comparison:
@@ -218,7 +216,7 @@ def _yardsticks(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]
             return kept
     metrics = compute_yardsticks(data)
     text = json.dumps({"rows": content.hexdigest(), "metrics": metrics}, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
     return metrics
 
 

@@ -11,6 +11,7 @@ from zlpr_hf.comparison.gathering import Comparison, Row
 from zlpr_hf.comparison.statistics import GROUPS
 from zlpr_hf.comparison.table import RULE_NAMES, SHORT
 from zlpr_hf.errors import InputError
+from zlpr_hf.whole_file import whole_file
 
 COLOURS = {"own": "#1f5fa8", "global": "#e08a1e", "per_label": "#6a9c5b"}
 SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
@@ -58,7 +59,8 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, metadata={"Date": None})
+    with whole_file(path) as part:
+        figure.savefig(part, metadata={"Date": None})
     return path
 
 

@@ -22,6 +22,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
+from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.loading import load_data
 from zlpr_hf.losses import build_loss
 
@@ -51,6 +52,8 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
     for cell in plan.cells:
         if cell not in pending:
             _check_same_rows(cell, data[cell])
+            if is_main and not plan.keep_models:
+                _drop_weights(cell.folder)  # of one that was killed just before that
     _check(plan, data)
     failed: dict[str, str] = {}
     spent: list[float] = []
@@ -61,8 +64,8 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
             AcceleratorState._reset_state()  # cells may differ in precision
             finetune(*cell.arguments, data=data[cell], say=lambda text: None)
         except (InputError, RuntimeError, ValueError) as error:
-            if PartialState().num_processes > 1:
-                raise  # the other processes wait for this one
+            if PartialState().num_processes > 1 or find_full_disk(error):
+                raise  # the other processes wait for this one; the other runs need space too
             failed[str(cell)] = " ".join(str(error).split())[:300]
             tell(f"failed: {failed[str(cell)]}")
             if torch.cuda.is_available():

@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streamed_data import StreamedData
+from zlpr_hf.whole_file import write_whole
 
 RAREST = 5
 
@@ -50,12 +51,12 @@ class DataProfile:
     dropped_labels: dict[str, int]
 
     def save(self, path: Path) -> None:
-        """Write the profile as JSON.
+        """Write the profile as JSON, whole or not at all.
 
         Args:
             path: The file.
         """
-        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def render(self) -> str:
         """A few lines for people."""
