@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ from safetensors.torch import save_file
 
 from zlpr_hf import InputError, LabelSpace
 from zlpr_hf.arguments import parse_arguments, save_config
-from zlpr_hf.checkpoints import check_same_task, clear_run, find_resume_checkpoint
+from zlpr_hf.checkpoints import (
+    check_same_task,
+    clear_leftovers,
+    clear_run,
+    find_damage,
+    find_resume_checkpoint,
+    is_unfinished,
+    run_end,
+)
 
 
 def checkpoint(folder: Path, *, whole: bool = True, labels: str = "ab") -> Path:
@@ -90,3 +99,65 @@ def test_tokens_are_not_saved(tmp_path: Path) -> None:
 def test_the_function_is_not_shadowed_by_a_module() -> None:
     code = "import zlpr_hf.finetuning; from zlpr_hf import finetune; assert callable(finetune)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"]
+)
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_passed_over_and_removed(
+    name: str, how: str, tmp_path: Path
+) -> None:
+    whole, damaged = (checkpoint(tmp_path / f"checkpoint-{step}") for step in (5, 10))
+    path = damaged / name
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    damage = find_damage(damaged)
+    assert damage == f"{name} is {'damaged' if how == 'cut' else 'missing'}"
+    assert find_resume_checkpoint(tmp_path, "true", overwrite=False) == whole
+    with pytest.raises(InputError, match=f"not a whole checkpoint, {damage}"):
+        find_resume_checkpoint(tmp_path, str(damaged), overwrite=False)
+    clear_leftovers(tmp_path, only_model=False)
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def test_checkpoints_of_a_run_that_was_being_removed_are_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (5, 10):
+        checkpoint(tmp_path / f"checkpoint-{step}")
+
+    def killed(folder: Path, **_: bool) -> None:
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zlpr_hf.checkpoints.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clear_run(tmp_path)
+    assert find_resume_checkpoint(tmp_path, "true", overwrite=False) is None
+    assert is_unfinished(tmp_path)
+    clear_run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_a_run_comes_at_once_or_not_at_all(tmp_path: Path) -> None:
+    for name in ("config.json", "results.json"):
+        (tmp_path / name).write_text("before")
+    with suppress(ZeroDivisionError), run_end(tmp_path, is_main=True) as part:
+        part.mkdir()
+        (part / "config.json").write_text("after")
+        _ = 1 / 0
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "config.json": "before", "results.json": "before",
+    }  # fmt: skip
+    with run_end(tmp_path, is_main=True) as part:
+        part.mkdir()
+        for name in ("config.json", "results.json", "model.safetensors"):
+            (part / name).write_text("after")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "config.json", "model.safetensors", "results.json",
+    ]  # fmt: skip
+    assert all(each.read_text() == "after" for each in tmp_path.iterdir())
