@@ -1,4 +1,4 @@
-"""Children: commands in processes forked from a warm one, which end when and where they are told."""
+"""Children: commands in processes forked from a warm one, which end when they are told."""
 
 from __future__ import annotations
 
