@@ -182,6 +182,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"choices", "classifier", "errors", "modeling", "scores"},
     "pooling": set(),
     "powerset": {"errors", "label_space", "numerics"},
+    "processes": set(),
     "progress": set(),
     "provenance": set(),
     "report": {"data.profile", "metrics", "provenance", "thresholds"},

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.full_disk import find_full_disk
+from zlpr_hf.processes import count_processes, hush_other_processes, is_main_process, print_error
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -23,6 +24,8 @@ COMMANDS = {
     "push": "send a trained model to the Hugging Face Hub",
     "demo": "a page to try a model",
 }
+SHARED = ("train", "compare", "predict")
+"""What several processes do together; elsewhere each would do the whole work."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",)) -> int:
@@ -42,10 +45,16 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         print(_usage())
         return 0 if arguments else 2
     command, *rest = arguments
+    hush_other_processes()
     try:
         if command not in COMMANDS:
             raise InputError(
                 f"expected one of {', '.join(COMMANDS)}, got {command!r} (see zlpr --help)"
+            )
+        if count_processes() > 1 and command not in SHARED:
+            raise InputError(
+                f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); call "
+                "it without torchrun or accelerate launch"
             )
         # Loaded here: the libraries behind a command take seconds.
         module = importlib.import_module(f"zlpr_hf.commands.{command}")
@@ -53,7 +62,8 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         status: int = module.run(rest, called)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        if is_main_process():
+            print("\ninterrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output, such as head, has had enough
         _drop_output()
@@ -62,16 +72,15 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         full = find_full_disk(error)
         if full is not None:
             again = f"{command} --resume_from_checkpoint true" if command == "train" else command
-            print(
+            print_error(
                 f"error: zlpr {command}: no space left on the disk ({full}); what was whole stays, "
-                f"make room and go on with the same zlpr {again}",
-                file=sys.stderr,
+                f"make room and go on with the same zlpr {again}"
             )
             _drop_output()
             return 1
         if not isinstance(error, InputError):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return 2
     return status
 

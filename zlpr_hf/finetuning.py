@@ -62,7 +62,7 @@ def finetune(
 
     Everything that can be wrong with the input is found before the first file is written, with
     ``push_to_hub`` also whether the Hub would take the model. Pushing is left to the caller:
-    :func:`zlpr_hf.hub.push_folder`.
+    :func:`zlpr_hf.hub.push_folder`. Several processes call it alike; the main one writes.
 
     Args:
         model_args: The encoder and its head.
@@ -72,7 +72,8 @@ def finetune(
         say: Receives the data profile and notes, on the main process.
 
     Returns:
-        All numbers of the run; the same are in ``output_dir/results.json``.
+        All numbers of the run; the same are in ``output_dir/results.json``. Those of the yardsticks
+        are with the main process alone.
 
     Raises:
         InputError: If an argument, a file or a row is not what was expected.
@@ -104,6 +105,7 @@ def finetune(
     cost = TrainingCost()
     trainer.add_callback(cost)
     main_process = trainer.is_world_process_zero()
+    trainer.accelerator.wait_for_everyone()  # none may find what another one is writing here
     if main_process:
         if checkpoint is not None:
             clear_leftovers(output_dir, only_model=training_args.save_only_model)
@@ -119,7 +121,7 @@ def finetune(
         elif str(training_args.resume_from_checkpoint).lower() == "true":
             say(f"no whole checkpoint in {output_dir}: starting from the beginning")
     if teacher is not None:
-        with training_args.main_process_first(desc="ask the teacher"):
+        with training_args.main_process_first(local=False, desc="ask the teacher"):
             logits = teacher.compute_logits(
                 data.texts("train"),
                 max_length=model_args.max_length,
@@ -190,6 +192,7 @@ def finetune(
         trainer.save_model(str(part))  # on every process
         if main_process:
             _write(part, report, outcome, prepared, model_args, data_args, name=name)
+    trainer.accelerator.wait_for_everyone()  # who goes on may read the files, in any process
     return report
 
 

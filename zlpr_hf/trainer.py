@@ -12,24 +12,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
 from zlpr_hf.checkpoints import find_damage
 from zlpr_hf.chunked_head import ChunkedHead
-from zlpr_hf.data.sampler import EpochLengthGroupedSampler
+from zlpr_hf.data.loaders import build_streamed_loader, share_batches
+from zlpr_hf.data.sampler import EpochLengthGroupedSampler, SharedBatchSampler
 from zlpr_hf.data.streaming import StreamedRows
 from zlpr_hf.functional import zlpr_divergence
 from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.modeling import classification_head
 from zlpr_hf.smoothing import smooth_targets
+
+SPARE = "spare"
+"""Marks a batch that a process computes only because the others have one."""
 
 
 class ZLPRTrainer(Trainer):
@@ -67,6 +70,8 @@ class ZLPRTrainer(Trainer):
         self.loss = loss if loss is not None else self._build_loss(name)
         self.loss.to(self.args.device)
         self._batches: list[dict[str, Any]] = []
+        self._shared_batches: SharedBatchSampler | None = None
+        self._row_losses: list[Tensor] | None = None
         self._chunked_head: ChunkedHead | None = None
         if getattr(self.args, "large_label_space", False):
             self._chunked_head = self._build_chunked_head()
@@ -166,13 +171,15 @@ class ZLPRTrainer(Trainer):
             inputs
         )  # the model must not see the labels, the caller's batch must keep them
         targets = inputs.pop("labels", None)
+        counts = not inputs.pop(SPARE, False)
         if targets is None:
             raise ValueError(
                 f"the batch has no 'labels', only {', '.join(inputs)}; expected multi-hot (B, L)"
             )
         if self._chunked_head is not None:
             outputs, value = self._chunked_head.run(model, inputs, targets)
-            loss = self._share_of_step(value.sum(), len(targets), num_items_in_batch)
+            self._keep(model, value, len(targets))
+            loss = self._share_of_step(value.sum() * counts, len(targets), num_items_in_batch)
             return (loss, outputs) if return_outputs else loss
         teacher_logits = inputs.pop("teacher_logits", None)
         rows, copies = len(targets), 1
@@ -190,6 +197,7 @@ class ZLPRTrainer(Trainer):
                 f"the loss must return one value an example ({len(targets)},) or their mean, "
                 f"got the shape {tuple(value.shape)}"
             )
+        self._keep(model, value, rows)
         total = value.sum() / copies if value.ndim else value * rows
         if model.training and teacher_logits is not None:
             if not isinstance(self.loss, ZLPRLoss):
@@ -207,8 +215,14 @@ class ZLPRTrainer(Trainer):
                 other, one, reduction="sum"
             )
             total = total + self._option("rdrop_alpha") * both / 2
-        loss = self._share_of_step(total, rows, num_items_in_batch)
+        loss = self._share_of_step(total * counts, rows, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _keep(self, model: nn.Module, value: Tensor, rows: int) -> None:
+        """Keep the losses of evaluated rows, none twice where the last batch is filled up."""
+        if self._row_losses is not None and not model.training:
+            losses = value.detach().float().expand(rows).contiguous()
+            self._row_losses.append(self.accelerator.gather_for_metrics(losses))
 
     def _share_of_step(
         self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
@@ -233,13 +247,41 @@ class ZLPRTrainer(Trainer):
         """Number of examples in the batches of one optimizer step, over all processes."""
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        count = torch.tensor(sum(len(batch["labels"]) for batch in batch_samples), device=device)
+        rows = sum(len(batch["labels"]) for batch in batch_samples if SPARE not in batch)
+        count = torch.tensor(rows, device=device)
         return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """The batches of a step; kept until the next, to find out what went wrong."""
-        self._batches, count = super().get_batch_samples(*args, **kwargs)
-        return self._batches, count
+    def get_train_dataloader(self) -> Any:
+        """Batches of training; several processes share those that a single one would take."""
+        self._shared_batches = None
+        rows: Any = self.train_dataset
+        if isinstance(rows, StreamedRows):
+            size = self._train_batch_size
+            return build_streamed_loader(rows, self.data_collator, size, self.args)
+        loader = super().get_train_dataloader()
+        self._shared_batches = share_batches(loader)
+        return loader
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], *args: Any) -> Any:
+        """Batches of one optimizer step; one without a row of this process is marked.
+
+        They are kept until the next step, to find out what went wrong.
+        """
+        found = super().get_batch_samples(map(self._marked, epoch_iterator), *args)
+        self._batches = found[0]
+        return found
+
+    def _marked(self, batch: Any) -> Any:
+        shared = self._shared_batches
+        last = self.accelerator.gradient_state.end_of_dataloader
+        if last and shared is not None and shared.ends_without_a_row:
+            batch[SPARE] = True
+        return batch
+
+    def _finalize_training(self, *args: Any) -> Any:
+        # What was not logged is the loss of this process alone.
+        self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")
+        return super()._finalize_training(*args)  # type: ignore[no-untyped-call]
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """The norm of the step's gradients, which must be a number before the step is taken."""
@@ -280,31 +322,6 @@ class ZLPRTrainer(Trainer):
         columns: Any = self._signature_columns
         columns += [name for name in ("label_values", "teacher_logits") if name not in columns]
 
-    def get_train_dataloader(self) -> Any:
-        """Batches of training; of rows that are streamed each process reads its own."""
-        rows: Any = self.train_dataset
-        if not isinstance(rows, StreamedRows):
-            return super().get_train_dataloader()
-        loader = DataLoader(
-            rows,
-            batch_size=self._train_batch_size,
-            collate_fn=self.data_collator,
-            drop_last=self.args.dataloader_drop_last,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-        )
-        # One process: they are shared out already, and accelerate would do so again.
-        return prepare_data_loader(
-            loader,
-            self.args.device,
-            num_processes=1,
-            process_index=0,
-            put_on_device=True,
-            dispatch_batches=False,
-        )
-
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         # Of the one that is passed the lengths have been taken out, as a column no model reads.
         dataset: Any = self.train_dataset
@@ -313,7 +330,9 @@ class ZLPRTrainer(Trainer):
         if not grouped or column not in (getattr(dataset, "column_names", None) or ()):
             return super()._get_train_sampler(train_dataset)
         return EpochLengthGroupedSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            self.args.train_batch_size
+            * self.args.gradient_accumulation_steps
+            * self.args.world_size,
             lengths=dataset[column],
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
         )
@@ -328,6 +347,28 @@ class ZLPRTrainer(Trainer):
         """Evaluate in full precision: decisions near zero must be those of the saved model."""
         with _without_autocast(self.accelerator.unwrap_model(model)):
             return super().prediction_step(model, *args, **kwargs)
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As in transformers; the loss is the mean over rows and not over batches."""
+        self._row_losses = []
+        try:
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+            metrics: Any = output.metrics
+            name = f"{metric_key_prefix}_loss"
+            if name in metrics and self._row_losses:
+                metrics[name] = torch.cat(self._row_losses).double().mean().item()
+        finally:
+            self._row_losses = None
+        return output
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Give the parameters outside the encoder a learning rate of their own."""
@@ -358,6 +399,7 @@ class ZLPRTrainer(Trainer):
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save a checkpoint that is whole or gone: none of its files is one of an earlier run's."""
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"

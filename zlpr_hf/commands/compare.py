@@ -13,6 +13,7 @@ from zlpr_hf.comparison.plots import check_plots, draw_comparison
 from zlpr_hf.comparison.running import render_plan, run_comparison
 from zlpr_hf.comparison.table import TABLE_FILE, render_comparison
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import is_main_process
 from zlpr_hf.whole_file import write_whole
 
 
@@ -47,12 +48,15 @@ def run(argv: list[str], program: Sequence[str]) -> int:
             check_plots()
         plan = read_plan(options.plan, output_dir=options.output_dir, overrides=_overrides(rest))
         if options.dry_run:
+            if not is_main_process():
+                return 0
             print(render_plan(plan))
             print(f"to run them: {command.replace(' --dry_run', '')}")
             return 0
         comparison = run_comparison(plan)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; finished runs stay, to go on: {command}", file=sys.stderr)
+        if is_main_process():
+            print(f"\ninterrupted; finished runs stay, to go on: {command}", file=sys.stderr)
         return 130
     if comparison is None:  # not the main process
         return 0

@@ -20,6 +20,7 @@ from zlpr_hf.commands.parser import without_token
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
 from zlpr_hf.hub import push_folder
+from zlpr_hf.processes import is_main_process
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
@@ -43,9 +44,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         report = finetune(model_args, data_args, training_args)
     except KeyboardInterrupt:
         again = shlex.join([*program, *without_token(argv), "--resume_from_checkpoint", "true"])
-        print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
+        if is_main_process():
+            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
         return 130
-    if training_args.process_index == 0:
+    if is_main_process():
         folder = report.output_dir
         print(f"\n{report.render()}\n")
         written = [name for name in FILES if (Path(folder) / name).is_file()]
