@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
+from torch.distributed.fsdp import StateDictType
 
 import zlpr_hf
 from tests.conftest import run
 from tests.several_processes import CASES, EVALUATED, LABELS, make_rows, run_case
-from zlpr_hf import Report, ZLPRLoss
+from zlpr_hf import ZLPRLoss
 from zlpr_hf.cli import main
 from zlpr_hf.data.sampler import SharedBatchSampler
 
 REPOSITORY = Path(zlpr_hf.__file__).parent.parent
+CONFIGS = REPOSITORY / "configs" / "accelerate"
 TORCHRUN = ["torch.distributed.run", "--nproc_per_node=2"]
 
 
@@ -99,31 +103,34 @@ def files_of(folder: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_a_launched_run_is_that_of_one_process(command: list[str], tmp_path: Path) -> None:
-    more = ["--dropout=0", "--num_train_epochs=3", "--tune_thresholds=global"]
+    more = [
+        "--dropout=0", "--num_train_epochs=2", "--tune_thresholds=global", "--optim=sgd",
+        "--learning_rate=1e-3", "--train_sampling_strategy=random",
+    ]  # fmt: skip
     config = ["--config_file", "configs/accelerate/cpu.yaml", "--main_process_port", "0"]
-    shared = tmp_path / "two"
+    shared, alone = tmp_path / "two", tmp_path / "one"
     started = launch(
-        "accelerate.commands.launch", *config, "train.py", *command, *more,
+        "accelerate.commands.launch", *config, "--tee=3", "train.py", *command, *more,
         f"--output_dir={shared}", "--per_device_train_batch_size=4",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
-    expected = run(command, tmp_path / "one", *more)
-    found = Report.load(shared / "results.json")
-    assert found.training["processes"] == 2
-    assert found.training["steps"] == expected.training["steps"]
-    assert found.training["train_loss"] == pytest.approx(expected.training["train_loss"], rel=1e-6)
-    for numbers in ("test", "validation"):
-        one, two = getattr(expected, numbers), getattr(found, numbers)
-        assert json.dumps(one.keys() ^ two.keys(), default=list) == "[]"
-        for name, value in one.items():
-            assert two[name] == pytest.approx(value, rel=1e-5, nan_ok=True), name
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    torch.testing.assert_close(two, one, atol=1e-6, rtol=1e-5)
-    assert files_of(shared) == files_of(tmp_path / "one")
-    assert started.stdout.count("written to ") == 1
-    assert started.stdout.count("Data: ") <= 1
-    bars = re.findall(r"tokenise train: *100%", started.stderr)
-    assert len(bars) <= 1
+    run(command, alone, *more)
+    two, one = (json.loads((folder / "results.json").read_text()) for folder in (shared, alone))
+    assert two["training"]["processes"] == 2
+    for name in ("steps", "train_loss"):
+        assert two["training"][name] == pytest.approx(one["training"][name], rel=1e-6)
+    assert two["validation"] == pytest.approx(one["validation"], rel=1e-5, nan_ok=True)
+    offsets = [results["thresholds"]["offsets"] for results in (two, one)]
+    assert offsets[0] == pytest.approx(offsets[1], rel=1e-5)
+    assert two["test"].keys() == one["test"].keys()
+    for name, row in one["test"].items():
+        assert two["test"][name] == pytest.approx(row, rel=1e-5, nan_ok=True), name
+    weights = [load_file(folder / "model.safetensors") for folder in (shared, alone)]
+    torch.testing.assert_close(*weights, atol=1e-6, rtol=1e-5)
+    assert files_of(shared) == files_of(alone)
+    lines = (started.stdout + started.stderr).splitlines()
+    assert any(line.startswith("[default0]:written to ") for line in lines)
+    assert [line for line in lines if line.startswith("[default1]:")] == []
 
 
 @pytest.mark.slow
@@ -147,6 +154,52 @@ def test_wrong_input_is_said_once(command: list[str], tmp_path: Path) -> None:
     assert started.stderr.count("error: ") == 1
     assert "none.csv" in started.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "machines", "kind"),
+    [
+        ("cpu", 1, DistributedType.MULTI_GPU),
+        ("ddp", 1, DistributedType.MULTI_GPU),
+        ("multi_node", 2, DistributedType.MULTI_GPU),
+        ("fsdp", 1, DistributedType.FSDP),
+        ("fsdp_multi_node", 2, DistributedType.FSDP),
+    ],
+)
+def test_configurations_of_accelerate(name: str, machines: int, kind: str) -> None:
+    path = CONFIGS / f"{name}.yaml"
+    config = load_config_from_file(str(path))  # refuses keys that it does not know
+    assert config.distributed_type == kind
+    assert config.num_machines == machines
+    assert config.num_processes == {1: 2 if name == "cpu" else 8, 2: 16}[machines]
+    assert config.use_cpu == (name == "cpu")
+    assert f"--config_file configs/accelerate/{name}.yaml" in path.read_text()
+
+
+def test_every_configuration_of_accelerate_is_looked_at() -> None:
+    names = {path.stem for path in CONFIGS.glob("*")}
+    assert names == {"cpu", "ddp", "multi_node", "fsdp", "fsdp_multi_node"}
+
+
+@pytest.mark.parametrize("name", ["fsdp", "fsdp_multi_node"])
+def test_fsdp_spreads_layers_and_saves_a_model(
+    name: str, tiny_model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    for key, value in config.fsdp_config.items():  # as accelerate launch hands them on
+        monkeypatch.setenv(
+            key.upper(), str(value).lower() if isinstance(value, bool) else str(value)
+        )
+    plugin = FullyShardedDataParallelPlugin()
+    plugin.set_auto_wrap_policy(tiny_model)
+    wrapped = [
+        module
+        for module in tiny_model.modules()
+        if plugin.auto_wrap_policy(module=module, recurse=False, nonwrapped_numel=0)
+    ]
+    assert [type(module).__name__ for module in wrapped].count("BertLayer") == 2
+    assert plugin.fsdp_version == 2
+    assert plugin.state_dict_type == StateDictType.FULL_STATE_DICT
 
 
 @pytest.mark.parametrize("name", ["evaluate", "export", "push", "demo"])

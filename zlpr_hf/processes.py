@@ -8,7 +8,12 @@ import sys
 import time
 import warnings
 
-QUIET = ("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
 PATIENCE = 5.0
 """Seconds in which the launcher ends the others after one process has ended with an error."""
 
@@ -26,10 +31,10 @@ def is_main_process() -> bool:
 def hush_other_processes() -> None:
     """Keep progress bars, warnings and log lines to the main process.
 
-    To be called before the libraries that show progress are imported: they look only then.
+    To be called before the libraries that speak are imported: they look only then.
     """
     if not is_main_process():
-        os.environ |= dict.fromkeys(QUIET, "1")
+        os.environ.update(QUIET)
         logging.disable(logging.WARNING)
         warnings.simplefilter("ignore")
 
