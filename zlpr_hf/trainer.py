@@ -262,12 +262,14 @@ class ZLPRTrainer(Trainer):
         self._shared_batches = share_batches(loader)
         return loader
 
-    def get_batch_samples(self, epoch_iterator: Iterator[Any], *args: Any) -> Any:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> Any:
         """Batches of one optimizer step; one without a row of this process is marked.
 
         They are kept until the next step, to find out what went wrong.
         """
-        found = super().get_batch_samples(map(self._marked, epoch_iterator), *args)
+        found = super().get_batch_samples(map(self._marked, epoch_iterator), num_batches, device)
         self._batches = found[0]
         return found
 
