@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart compare test quick torture check clean
+.PHONY: help quickstart compare test quick torture docs check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,14 +22,18 @@ quickstart: $(VENV)/installed ## train on real text (cwe, MiniLM) and print the 
 compare: $(VENV)/installed ## four losses on the same text, two seeds, with statistics: 19 minutes on one core
 	$(BIN)/zlpr compare configs/compare/quickstart.yaml
 
+# Tests use one thread each: two processes beside each other have a core apiece.
 test: $(VENV)/installed ## everything that must hold, doctests and notebooks too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 quick: $(VENV)/installed ## the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 torture: $(VENV)/installed ## kills, full disks, broken and hostile input: half an hour to an hour on two cores
 	$(BIN)/python -m tests.torture
+
+docs: $(VENV)/installed ## the documentation as a site, in site/index.html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 
 check: $(VENV)/installed ## ruff and mypy
 	$(BIN)/ruff check .
@@ -37,4 +41,4 @@ check: $(VENV)/installed ## ruff and mypy
 	$(BIN)/mypy
 
 clean: ## remove the environment and all runs
-	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) out site .mypy_cache .pytest_cache .ruff_cache
