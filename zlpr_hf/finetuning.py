@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -184,13 +185,12 @@ def finetune(
         profile=profile,
         training=training,
         warnings=find_in_run(profile, outcome.metrics),
-        provenance=(
-            Provenance.find(training_args.device, data.splits, output_dir) if main_process else None
-        ),
     )
     with run_end(output_dir, is_main=main_process) as part:
         trainer.save_model(str(part))  # on every process
         if main_process:
+            found = Provenance.find(training_args.device, data.splits, part)
+            report = replace(report, provenance=found)
             _write(part, report, outcome, prepared, model_args, data_args, name=name)
     trainer.accelerator.wait_for_everyone()  # who goes on may read the files, in any process
     return report
