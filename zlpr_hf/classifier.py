@@ -332,7 +332,8 @@ class Classifier:
 
         Returns:
             One list a row of ``{"label": name, "score": sigmoid(2 logit)}``. For a model trained
-            with ZLPR the score is the probability that the loss fits; for others it ranks only.
+            with ZLPR the score is the probability that the loss fits to soft targets, see
+            :func:`zlpr_hf.functional.zlpr_probabilities`; for others it ranks only.
         """
         scores = compute_scores(logits)
         found: list[list[dict[str, Any]]] = []
