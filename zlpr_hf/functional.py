@@ -57,10 +57,10 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
 def zlpr_probabilities(logits: Tensor) -> Tensor:
     r"""Probability of each label that the ZLPR loss fits, :math:`\sigma(2 s)`.
 
-    The soft loss has its minimum at ``s = logit(t) / 2``; inverting that gives ``t``. After training
-    on hard labels the probability lies between :math:`\sigma(s)`, which a stock pipeline reports
-    and which is exact for a label that is alone uncertain, and this, which is approached among
-    many. Both rank the same and cross 0.5 at the same place.
+    The soft loss has its minimum at ``s = logit(t) / 2``; inverting that gives ``t``. After
+    training on hard labels the probability lies between :math:`\sigma(s)`, which a stock pipeline
+    reports and which is exact for a label that is alone uncertain, and this, which is approached
+    among many. Both rank the same and cross 0.5 at the same place.
 
     Args:
         logits: Raw scores of a model trained with ZLPR. Half precision is computed in float32.
