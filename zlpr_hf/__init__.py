@@ -31,7 +31,12 @@ if TYPE_CHECKING:
         ZLPRLoss,
         build_loss,
     )
-    from zlpr_hf.metrics import MultiLabelMetrics, compute_label_scores, compute_multi_label_metrics
+    from zlpr_hf.metrics import (
+        MultiLabelMetrics,
+        compute_decision_metrics,
+        compute_label_scores,
+        compute_multi_label_metrics,
+    )
     from zlpr_hf.modeling import load_model, load_tokenizer
     from zlpr_hf.pipeline import (
         MultiLabelClassificationPipeline,
@@ -76,6 +81,7 @@ _HOME = {
     "bp_mll_loss": "baselines",
     "build_compute_loss_func": "trainer",
     "build_loss": "losses",
+    "compute_decision_metrics": "metrics",
     "compute_label_scores": "metrics",
     "compute_multi_label_metrics": "metrics",
     "finetune": "finetuning",
@@ -125,6 +131,7 @@ __all__ = [
     "bp_mll_loss",
     "build_compute_loss_func",
     "build_loss",
+    "compute_decision_metrics",
     "compute_label_scores",
     "compute_multi_label_metrics",
     "finetune",
