@@ -31,6 +31,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         InputError: If another run is writing the same folder now.
     """
     folder = folder.resolve()
+    os.scandir(folder.parent).close()  # there must be one: a lock would make it, or say little
     path = folder.with_name(f".{folder.name}-lock")
     lock = FileLock(path)
     try:

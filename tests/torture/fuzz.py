@@ -24,6 +24,7 @@ from zlpr_hf import LabelSpace
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.bulk.labelling import Labelling, label_file
 from zlpr_hf.bulk.parts import PartedFile
+from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.comparison.plan import read_plan
@@ -136,8 +137,15 @@ def _predict(rng: random.Random, folder: Path) -> None:
     write_as = rng.choice(formats)
     writer = RowWriter(write_as, reader.schema, SPACE.names)
     output = PartedFile(folder / "out", {}, overwrite=True)
-    with contextlib.redirect_stderr(io.StringIO()):  # progress
-        counts = label_file(_Reader(), reader, writer, output, Labelling())  # type: ignore[arg-type]
+    done = output.open()
+    model: Any = _Reader()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # progress
+            counts = label_file(model, reader, writer, output, Labelling(), done, Processes())
+    except InputError:  # as zlpr predict does
+        output.discard()
+        raise
+    output.finish(writer.join)
     found = _read_back(folder / "out", write_as)
     bad = (folder / "out.bad.jsonl").read_text() if counts.bad else ""
     if len(bad.splitlines()) != counts.bad:
