@@ -15,7 +15,6 @@ from zlpr_hf.report import MODEL_ROW
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMPARISON = (REPOSITORY / "docs" / "comparison.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COLUMNS = ("f1_micro", "f1_macro", "subset_accuracy")
 
 COMPARED = {"CWE": "cwe", "Reuters-90": "reuters", "GoEmotions": "go_emotions"}
@@ -23,22 +22,6 @@ COMPARED_RULES = (
     ("zlpr", "own"), ("bce", "own"), ("bce", "global"), ("asymmetric", "own"), ("powerset", "own"),
     ("lsep", "own"),
 )  # fmt: skip
-
-
-def test_scripts_run_as_they_stand(
-    encoder_dir: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    train, use = BLOCKS
-    assert len([line for line in train.splitlines() if line.strip()]) <= 15
-    exec(train.replace("google-bert/bert-base-uncased", str(encoder_dir)), {})
-    assert (tmp_path / "out" / "mine" / "model.safetensors").is_file()
-    capsys.readouterr()
-    exec(use, {})
-    assert capsys.readouterr().out.startswith("[")
 
 
 @pytest.mark.parametrize("name", RUNS)

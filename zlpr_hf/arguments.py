@@ -24,7 +24,12 @@ def _option(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """The encoder, how its head starts, its teacher, and what is kept of its answers."""
+    """The encoder, how its head starts, its teacher, and what is kept of its answers.
+
+    Example:
+        >>> ModelArguments(model_name_or_path="google-bert/bert-base-uncased").pooling
+        'first'
+    """
 
     _argument_group_name = "model"
 
@@ -76,7 +81,12 @@ class ModelArguments:
 
 @dataclass
 class DataArguments:
-    """The data set and where it keeps texts and labels."""
+    """The data set and where it keeps texts and labels.
+
+    Example:
+        >>> DataArguments(train_file="reviews.csv", label_delimiter=";").text_column
+        'text'
+    """
 
     _argument_group_name = "data"
 

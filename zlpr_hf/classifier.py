@@ -53,6 +53,12 @@ class Classifier:
         label_space: The labels.
         thresholds: Limits on the number of labels; offsets are in the model's bias.
         label_sets: For a powerset model: what its outputs stand for.
+
+    Example:
+        >>> classifier = Classifier.load("out/quickstart")
+        >>> logits = classifier.compute_logits(["The product does not check who is asking."])
+        >>> [name for name, logit in zip(classifier.label_space.names, logits[0]) if logit > 0]
+        ['Access Control']
     """
 
     model: PreTrainedModel | OnnxModel

@@ -78,6 +78,17 @@ def finetune(
 
     Raises:
         InputError: If an argument, a file or a row is not what was expected.
+
+    Example:
+        >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments
+        >>> report = finetune(
+        ...     ModelArguments(model_name_or_path="google-bert/bert-base-uncased", max_length=64),
+        ...     DataArguments(train_file="reviews.csv", label_delimiter=";"),
+        ...     ZLPRTrainingArguments(output_dir="out/reviews", num_train_epochs=1),
+        ...     say=lambda text: None,
+        ... )
+        >>> sorted(report.test)
+        ['TF-IDF + linear SVM', 'most frequent label set', 'this model (logit > 0)']
     """
     check_choices(model_args, data_args, training_args)
     output_dir = Path(str(training_args.output_dir))

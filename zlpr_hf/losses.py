@@ -256,6 +256,8 @@ def build_loss(
     Example:
         >>> build_loss("zlpr")
         ZLPRLoss(reduction='mean')
+        >>> ", ".join(LOSSES)  # the names there are
+        'zlpr, bce, weighted_bce, focal, asymmetric, powerset, lsep, bp_mll'
     """
     check_loss_name(name)
     kind: Any = LOSSES[name]

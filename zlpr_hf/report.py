@@ -41,6 +41,19 @@ class Report:
         provenance: What else decided the numbers; None for a report that was made by hand.
         versions: Python and the packages that decide the numbers.
         warnings: What is suspect about the numbers, with the remedy.
+
+    Example:
+        >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments, finetune
+        >>> report: Report = finetune(
+        ...     ModelArguments(model_name_or_path="google-bert/bert-base-uncased", max_length=64),
+        ...     DataArguments(train_file="reviews.csv", label_delimiter=";"),
+        ...     ZLPRTrainingArguments(output_dir="out/numbers", max_steps=1),
+        ...     say=lambda text: None,
+        ... )
+        >>> 0 <= report.metrics["f1_micro"] <= 1
+        True
+        >>> [score.label for score in report.label_scores]
+        ['big', 'small']
     """
 
     output_dir: str

@@ -52,6 +52,21 @@ class ZLPRTrainer(Trainer):
             batch; without it the one that ``args.loss`` names.
         **kwargs: As for ``transformers.Trainer``; without ``compute_metrics`` all multi-label
             metrics are computed.
+
+    Example:
+        >>> from zlpr_hf import LabelSpace, ZLPRTrainingArguments, load_model, load_tokenizer
+        >>> name = "google-bert/bert-base-uncased"
+        >>> tokenizer = load_tokenizer(name)
+        >>> rows = [{**tokenizer("a small cat"), "labels": [1, 0]}] * 4
+        >>> trainer = ZLPRTrainer(
+        ...     model=load_model(name, LabelSpace(("small", "big"))),
+        ...     args=ZLPRTrainingArguments(output_dir="out/small", num_train_epochs=1),
+        ...     train_dataset=rows,
+        ...     eval_dataset=rows,
+        ...     processing_class=tokenizer,
+        ... )
+        >>> trainer.evaluate()["eval_hamming_loss"] <= 1
+        True
     """
 
     def __init__(self, *args: Any, loss: nn.Module | None = None, **kwargs: Any) -> None:
