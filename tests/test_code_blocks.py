@@ -21,6 +21,7 @@ from tests.local_hub import LocalHub
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.cli import main
 from zlpr_hf.comparison.plan import read_plan
+from zlpr_hf.errors import InputError
 from zlpr_hf.tuning.space import read_search_space
 
 PAGES = {
@@ -129,6 +130,29 @@ def test_commands_are_read_by_their_programs(page: str, monkeypatch: pytest.Monk
         for line in block.replace("\\\n", " ").splitlines():
             if line.strip() and not line.startswith("#"):
                 check_line(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "zlpr predikt out/quickstart",
+        "zlpr predict out/quickstart --inputs texts.csv",
+        "echo a text | zlpr predict out/quickstart --threshold low",
+        "zlpr compare configs/compare/quickstart.yaml --num_train_epoch 1",
+        "zlpr tune configs/quickstart.yaml",
+        "python train.py configs/nowhere.yaml",
+        "torchrun --nproc_per_node 2 train.py configs/quickstart.yaml --learning_rat 1",
+        "accelerate launch --config_file configs/accelerate/nowhere.yaml train.py",
+        "python -m benchmarks.training --dataset FOLDER",
+        "pip install '.[onxx]'",
+        "make quickstrat",
+        "wget example.org",
+    ],
+)
+def test_a_wrong_line_is_found(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises((AssertionError, InputError, SystemExit)):
+        check_line(line)
 
 
 STARTS = ("zlpr ", "python train.py ", "python -m ", "torchrun ", "accelerate launch ", "make ")
