@@ -1,6 +1,7 @@
 """The documentation builds without a warning, and every link in it leads somewhere."""
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import zlpr_hf
 from tests.command_lines import REPOSITORY
 
 NEEDED = ("sphinx", "furo", "myst_nb", "sphinx_copybutton")
@@ -60,6 +62,12 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     )
     (tmp_path / "b.html").write_text("<a href='a.html#here'></a>")
     assert find_broken(tmp_path) == ["a.html: b.html#there", "a.html: #nowhere", "a.html: c.png"]
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\.\. (?:autofunction|autoclass|data):: (\w+)$", page, re.MULTILINE)
+    assert sorted(names) == sorted(zlpr_hf.__all__)
 
 
 @pytest.mark.slow
