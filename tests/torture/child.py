@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.torture.warm"])
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
-LONGEST = 120.0
+LONGEST = 240.0
 """Seconds after which a child hangs."""
+MOST_SAID = 1 << 20
+"""Bytes of standard error that are kept for whoever reads it afterwards."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,13 @@ class Ended:
     Args:
         status: Its exit status; minus the signal that ended it; None if it hung.
         seconds: How long it took.
-        writes: Moments at which it changed something in its folder, if it came to its end.
+        changes: Moments at which it changed something in its folder, if it came to its end.
         errors: What it wrote to standard error.
     """
 
     status: int | None
     seconds: float
-    writes: int
+    changes: int
     errors: str
 
 
@@ -40,65 +47,75 @@ def run_child(
     place: Path,
     *,
     after: float | None = None,
-    at_write: int | None = None,
-    largest_file: int | None = None,
+    at_change: int | None = None,
+    full_at: int | None = None,
+    room: int = 0,
 ) -> Ended:
     """Run a command of zlpr.
 
     Args:
         argv: Its arguments.
-        place: The folder in which changes count.
+        place: The folder in which changes count, from 1.
         after: Seconds after which it is killed.
-        at_write: Which change it is killed before.
-        largest_file: Bytes that a file may have in it.
+        at_change: Which change it is killed before.
+        full_at: The change from which on no file may grow beyond ``room``.
+        room: Bytes.
 
     Returns:
         How it ended.
     """
-    context: ForkServerContext = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.torture.warm"])
-    logs = [place.parent / f"{place.name}-{name}.log" for name in ("errors", "writes")]
-    for log in logs:
-        log.unlink(missing_ok=True)
+    # A pipe, for a file would have to end at the limit too.
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, MOST_SAID)
     started = time.monotonic()
-    child = context.Process(target=_run, args=(argv, place, logs, at_write, largest_file))
+    child = CONTEXT.Process(target=_run, args=(argv, place, sender, at_change, full_at, room))
     child.start()
+    sender.close()
     child.join(LONGEST if after is None else after)
     alive = child.is_alive()
     if alive:
         child.kill()
         child.join()
     status = None if alive and after is None else child.exitcode
-    errors, writes = (log.read_text() if log.exists() else "" for log in logs)
     child.close()
-    return Ended(status, time.monotonic() - started, int(writes or 0), errors)
+    with open(receiver.fileno(), "rb", closefd=False) as stream:
+        errors = stream.read().decode("utf-8", "replace")
+    receiver.close()
+    last = re.search(r"changes: (\d+)\n\Z", errors)
+    if last is not None:
+        errors = errors[: last.start()]
+    return Ended(status, time.monotonic() - started, int(last[1]) if last else 0, errors)
 
 
 def _run(
-    argv: list[str], place: Path, logs: list[Path], at_write: int | None, largest: int | None
+    argv: list[str],
+    place: Path,
+    sender: Connection,
+    at_change: int | None,
+    full_at: int | None,
+    room: int,
 ) -> None:
-    errors = os.open(logs[0], os.O_WRONLY | os.O_CREAT)
-    os.dup2(errors, 2)
+    os.dup2(sender.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    writes = 0
+    changes = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal writes
+        nonlocal changes
         opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE
         if (opened or event in CHANGES) and str(arguments[0]).startswith(str(place)):
-            writes += 1
-            if writes == at_write:
+            changes += 1
+            if changes == at_change:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if changes == full_at:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
     from zlpr_hf.bulk import labelling
     from zlpr_hf.cli import main
 
     labelling.PART_ROWS = 64
-    if largest is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.addaudithook(count)
     status = main(argv)
-    logs[1].write_text(str(writes))
+    print(f"changes: {changes}", file=sys.stderr, flush=True)
     sys.exit(status)

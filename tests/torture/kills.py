@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
-from tests.torture.child import run_child
+from tests.torture.child import Ended, run_child
 from tests.torture.tally import Tally
-from tests.torture.work import make_work
+from tests.torture.work import Work, make_work
 
-KILLS = {"train": 26, "predict": 16, "compare": 12, "export": 10}
+KILLS = {"train": 28, "predict": 20, "compare": 12, "export": 6}
 TIMED = 0.4
 """Share of kills after a random time; the others come just before a random change of a file."""
 
@@ -27,53 +28,88 @@ def kills(folder: Path, seed: int, scale: float) -> Tally:
         What was found.
     """
     draw = random.Random(seed)
-    faults = tracebacks = hangs = wrong = 0
-    notes: list[str] = []
+    tally = Tally()
     for name, work in make_work(folder).items():
-        whole = folder / ("trained" if name == "train" else f"{name}-whole")
+        wanted = round(KILLS[name] * scale)
+        if not wanted:
+            continue
+        whole = folder / name
         whole.mkdir()
-        left_alone = run_child(work.arguments(whole), whole)
+        alone = run_child(work.arguments(whole), whole)
         expected = work.outcome(whole)
-        if left_alone.status != 0:
-            return Tally(faults, tracebacks=1, notes=(f"{name}: {left_alone.errors[-2000:]}",))
-        wanted = max(1, round(KILLS[name] * scale))
-        done = 0
-        while done < wanted:
+        if alone.status != 0:
+            return tally + Tally(tracebacks=1, notes=(f"{name}: {alone.errors[-2000:]}",))
+        killed = 0
+        while killed < wanted:
             place = folder / f"{name}-cut"
             place.mkdir()
-            again, moments = False, []
-            for _ in range(min(wanted - done, draw.choice((1, 1, 1, 2, 3)))):
-                if draw.random() < TIMED:
-                    after, write = draw.uniform(0, left_alone.seconds), None
-                else:
-                    after, write = None, draw.randint(1, left_alone.writes)
-                moments.append(f"{after:.3f} s" if after is not None else f"write {write}")
-                ended = run_child(
-                    work.arguments(place, again=again), place, after=after, at_write=write
-                )
-                again, done = True, done + 1
-                faults += ended.status == -9
-                hangs += ended.status is None
-                found = work.outcome(place)
-                if work.finds_finished(place) and any(
-                    found.get(path, 0) != content for path, content in expected.items()
-                ):
-                    wrong += 1
-                    notes.append(f"{name} {moments}: half-written, taken for whole")
-            ended = run_child(work.arguments(place, again=True), place)
-            found = work.outcome(place)
-            hangs += ended.status is None
-            finished = ended.status == 2 and "exists: choose another" in ended.errors
-            if "Traceback" in ended.errors:
-                tracebacks += 1
-                notes.append(f"{name} {moments}: {ended.errors[-1500:]}")
-            elif not (ended.status == 0 or finished) or found != expected:
-                wrong += 1
-                differ = sorted(
-                    path
-                    for path in {*found, *expected}
-                    if found.get(path, 0) != expected.get(path, 0)
-                )
-                notes.append(f"{name} {moments}: {ended.status} {differ[:6]} {ended.errors[-300:]}")
+            several = min(wanted - killed, draw.choice((1, 1, 1, 2, 3)))
+            found = _cut(name, work, place, expected, alone, draw, several)
+            tally, killed = tally + found, killed + found.faults
             shutil.rmtree(place)
-    return Tally(faults, tracebacks=tracebacks, hangs=hangs, wrong=wrong, notes=tuple(notes[:20]))
+    return tally
+
+
+def _cut(
+    name: str,
+    work: Work,
+    place: Path,
+    expected: dict[str, Any],
+    alone: Ended,
+    draw: random.Random,
+    several: int,
+) -> Tally:
+    """Kill a run and what goes on with it, so many times, and let the last one come to its end."""
+    tally, moments = Tally(), []
+    for number in range(several):
+        after = change = None
+        if draw.random() < TIMED:
+            after = draw.uniform(0, alone.seconds)
+        else:
+            change = draw.randint(1, alone.changes)
+        moments.append(f"{after:.3f} s" if change is None else f"change {change}")
+        argv = work.arguments(place, again=number > 0)
+        ended = run_child(argv, place, after=after, at_change=change)
+        tally += Tally(faults=ended.status == -9)
+        found = work.outcome(place)
+        if work.finds_finished(place) and (lost := differing(expected, found, expected)):
+            note = f"{name} {moments}: taken for finished without {lost}"
+            tally += Tally(wrong=1, notes=(note,))
+    return tally + go_on(f"{name} {moments}", work, place, expected)
+
+
+def go_on(what: str, work: Work, place: Path, expected: dict[str, Any]) -> Tally:
+    """Let a run go on to its end, and compare.
+
+    Args:
+        what: Says in a note what was done to it.
+        work: The command.
+        place: What it has left.
+        expected: What an undisturbed run leaves.
+
+    Returns:
+        Nothing, or what is wrong.
+    """
+    ended = run_child(work.arguments(place, again=True), place)
+    found = work.outcome(place)
+    refused = ended.status == 2 and "exists: choose another" in ended.errors  # it was finished
+    if ended.status is None:
+        return Tally(hangs=1, notes=(f"{what}: hangs",))
+    if "Traceback" in ended.errors:
+        return Tally(tracebacks=1, notes=(f"{what}: {ended.errors[-1500:]}",))
+    others = differing({*found, *expected}, found, expected)
+    if others or not (ended.status == 0 or refused):
+        note = f"{what}: {ended.status}, differ: {others} {ended.errors[-300:]}"
+        return Tally(wrong=1, notes=(note,))
+    return Tally()
+
+
+def differing(names: Any, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """The files among some that are not as expected.
+
+    Args:
+        names: Files to look at.
+        found: As :meth:`tests.torture.work.Work.outcome` returns it.
+        expected: Likewise.
+    """
+    return sorted(name for name in names if found.get(name, 0) != expected.get(name, 0))

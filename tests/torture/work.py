@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-COLOURS = "red green blue".split()
-WORDS = [*COLOURS, *"sky grass sea and the is a dog cat bird fish runs".split()]
+from tests.torture.child import CONTEXT
+from tests.torture.encoder import COLOURS, WORDS, make_encoder
+
 SETTINGS = {
     "num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
     "pooling": "mean", "max_length": 16, "save_strategy": "steps", "save_steps": 5,
-    "save_total_limit": 2, "test_size": 0.25, "bf16": False, "save_logits": True,
+    "save_total_limit": 2, "bf16": False,
 }  # fmt: skip
+ALONE = {"save_logits": True, "yardsticks": False, "test_size": 0.25}
+"""What a comparison sets itself."""
+ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class Work:
     Args:
         argv: Its arguments, with ``PLACE`` for the folder that it writes in.
         go_on: Those that are added after a kill.
-        marks: Files that say that something is finished, if they are there.
+        mark: The file that says that the work is done, and comes last.
     """
 
     argv: tuple[str, ...]
+    mark: str
     go_on: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
 
     def arguments(self, place: Path, *, again: bool = False) -> list[str]:
         """The arguments for a folder, at first or after a kill."""
@@ -41,16 +44,12 @@ class Work:
         return [word.replace("PLACE", str(place)) for word in words]
 
     def outcome(self, place: Path) -> dict[str, Any]:
-        """All files of a folder, with the content of those that must be the same."""
-        return {
-            str(path.relative_to(place)): _content(path)
-            for path in sorted(place.rglob("*"))
-            if path.is_file()
-        }
+        """All that is in a folder, with the content of those that must be the same."""
+        return {str(path.relative_to(place)): _content(path) for path in sorted(place.rglob("*"))}
 
     def finds_finished(self, place: Path) -> bool:
         """Whether a file there says that the work is done."""
-        return any((place / mark).exists() for mark in self.marks)
+        return (place / self.mark).exists()
 
 
 def make_work(folder: Path) -> dict[str, Work]:
@@ -60,73 +59,55 @@ def make_work(folder: Path) -> dict[str, Work]:
         folder: Where to.
 
     Returns:
-        Name to work; ``predict`` and ``export`` need ``folder/trained/out``, which ``train`` makes.
+        Name to work; ``predict`` and ``export`` need ``folder/train/out``, which ``train`` leaves.
     """
-    maker = multiprocessing.get_context("forkserver").Process(target=_make_encoder, args=(folder,))
+    maker = CONTEXT.Process(target=make_encoder, args=(folder / "encoder",))
     maker.start()
     maker.join()
     draw = random.Random(0)
     rows = []
-    for _ in range(80):
+    for _ in range(ROWS):
         labels = [colour for colour in COLOURS if draw.random() < 0.5]
         rows.append({"text": " ".join(labels + draw.choices(WORDS[3:], k=4)), "labels": labels})
     data = folder / "colours.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = folder / "texts.csv"
-    texts.write_text("id,text\n" + "".join(f"{i},{rows[i % 80]['text']}\n" for i in range(700)))
+    texts.write_text("id,text\n" + "".join(f"{i},{rows[i % ROWS]['text']}\n" for i in range(700)))
     settings = SETTINGS | {"model_name_or_path": str(folder / "encoder")}
     plan = {
         "seeds": [1], "losses": ["zlpr", "bce"], "resamples": 100,
         "datasets": {"Colours": {"train_file": str(data), "test_size": 0.25}},
-        "settings": {k: v for k, v in settings.items() if k not in ("save_logits", "test_size")},
+        "settings": settings,
     }  # fmt: skip
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    model = str(folder / "trained" / "out")
+    options = [f"--{name}={value}" for name, value in (settings | ALONE).items()]
+    model = str(folder / "train" / "out")
     return {
         "train": Work(
             ("train", *options, f"--train_file={data}", "--output_dir=PLACE/out"),
+            "out/results.json",
             ("--resume_from_checkpoint=true",),
-            ("out/results.json",),
+        ),
+        "predict": Work(
+            ("predict", model, "--input", str(texts), "--output", "PLACE/labels.csv"), "labels.csv"
         ),
         "compare": Work(
             ("compare", str(folder / "plan.yaml"), "--output_dir=PLACE/out", "--no_plots"),
-            marks=("out/comparison.md",),
-        ),
-        "predict": Work(
-            ("predict", model, "--input", str(texts), "--output", "PLACE/labels.csv"),
-            marks=("labels.csv",),
+            "out/comparison.md",
         ),
         "export": Work(
-            ("export", model, "--output=PLACE/onnx"), ("--overwrite",), ("onnx/export.json",)
+            ("export", model, "--output=PLACE/onnx"), "onnx/export.json", ("--overwrite",)
         ),
     }
 
 
-def _make_encoder(folder: Path) -> None:
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    inner = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-        sep_token="[SEP]", model_max_length=64,
-    ).save_pretrained(folder / "encoder")  # fmt: skip
-    torch.manual_seed(0)
-    BertModel(
-        BertConfig(
-            vocab_size=len(names), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=48, max_position_embeddings=64, pad_token_id=0,
-        )
-    ).save_pretrained(folder / "encoder")  # fmt: skip
-
-
 def _content(path: Path) -> Any:
     """Bytes of weights and output, numbers of results; nothing of what tells the time or place."""
-    if path.parent.name.startswith("checkpoint-") and path.name != "model.safetensors":
+    if (
+        path.is_dir()
+        or path.parent.name.startswith("checkpoint-")
+        and path.name != "model.safetensors"
+    ):
         return None
     if path.name == "results.json":
         stored = json.loads(path.read_text())
