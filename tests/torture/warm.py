@@ -9,7 +9,6 @@ import transformers.models.bert.modeling_bert
 import transformers.trainer  # noqa: F401
 from tqdm import tqdm
 
-import tests.torture.encoder
 import zlpr_hf.bulk.labelling
 import zlpr_hf.commands.compare
 import zlpr_hf.commands.export

@@ -106,7 +106,9 @@ def _content(path: Path) -> Any:
     if (
         path.is_dir()
         or path.parent.name.startswith("checkpoint-")
-        and path.name != "model.safetensors"
+    if path.is_dir():
+        return None
+    if path.parent.name.startswith("checkpoint-") and path.name != "model.safetensors":
     ):
         return None
     if path.name == "results.json":
