@@ -103,13 +103,9 @@ def make_work(folder: Path) -> dict[str, Work]:
 
 def _content(path: Path) -> Any:
     """Bytes of weights and output, numbers of results; nothing of what tells the time or place."""
-    if (
-        path.is_dir()
-        or path.parent.name.startswith("checkpoint-")
     if path.is_dir():
         return None
     if path.parent.name.startswith("checkpoint-") and path.name != "model.safetensors":
-    ):
         return None
     if path.name == "results.json":
         stored = json.loads(path.read_text())
