@@ -28,9 +28,9 @@ CARD_FILES = ("README.md", "labels.svg")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
-END_FOLDER, CLEARING_FILE = "part-end", "part-clearing"
-"""What a run leaves at its end, while it is being written; and a sign that an earlier run is being
-removed, so that its checkpoints are nobody's."""
+END_FOLDER, OLD_FOLDER, CLEARING_FILE = "part-end", "part-old", "part-clearing"
+"""What a run leaves at its end, while it is being written; a checkpoint that is being removed; and
+a sign that an earlier run is being removed, so that its checkpoints are nobody's."""
 
 
 def find_resume_checkpoint(
@@ -139,7 +139,8 @@ def clear_run(output_dir: Path) -> None:
         output_dir: Folder of the run; files that no run writes stay.
     """
     (output_dir / CLEARING_FILE).touch()
-    shutil.rmtree(output_dir / END_FOLDER, ignore_errors=True)
+    for name in (END_FOLDER, OLD_FOLDER):
+        shutil.rmtree(output_dir / name, ignore_errors=True)
     for folder in _checkpoints(output_dir):
         shutil.rmtree(folder)
     for name in (
@@ -156,19 +157,38 @@ def clear_run(output_dir: Path) -> None:
     (output_dir / CLEARING_FILE).unlink()
 
 
-def clear_leftovers(output_dir: Path, *, only_model: bool) -> None:
+def clear_leftovers(output_dir: Path) -> None:
     """Remove what a killed run left half-written, so that it is not counted among the checkpoints.
+
+    One with whole weights and the trainer's state, which is written last, stays: whoever lacks only
+    the optimizer's state may have been saved without it.
 
     Args:
         output_dir: Folder of a run that goes on. Checkpoints with folders inside are no work of
             one process, and stay.
-        only_model: As of :func:`find_damage`.
     """
-    shutil.rmtree(output_dir / END_FOLDER, ignore_errors=True)
+    for name in (END_FOLDER, OLD_FOLDER):
+        shutil.rmtree(output_dir / name, ignore_errors=True)
     for folder in _checkpoints(output_dir):
         flat = not any(path.is_dir() for path in folder.iterdir())
-        if flat and find_damage(folder, only_model=only_model) is not None:
+        if flat and find_damage(folder, only_model=True) is not None:
             shutil.rmtree(folder)
+
+
+def remove_old_checkpoints(output_dir: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints, each of them at once, by renaming it first.
+
+    Args:
+        output_dir: Folder of the run.
+        limit: How many may stay; None or 0 for all. The newest one always stays.
+        best: One that stays whatever its age.
+    """
+    found = _checkpoints(output_dir)
+    spare = [path for path in found[:-1] if best is None or path != Path(best)]
+    for path in spare[: max(0, len(found) - limit)] if limit else ():
+        shutil.rmtree(output_dir / OLD_FOLDER, ignore_errors=True)
+        os.replace(path, output_dir / OLD_FOLDER)
+        shutil.rmtree(output_dir / OLD_FOLDER, ignore_errors=True)
 
 
 @contextmanager
@@ -203,7 +223,7 @@ def run_end(output_dir: Path, *, is_main: bool) -> Iterator[Path]:
 def find_damage(folder: Path, *, only_model: bool = False) -> str | None:
     """What a checkpoint lacks to go on from it as if nothing had happened.
 
-    The trainer's state is written last, but old checkpoints are removed in any order.
+    The trainer's state is written last.
 
     Args:
         folder: A ``checkpoint-N`` folder.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
+from zlpr_hf.commands.parser import to_go_on
 from zlpr_hf.errors import InputError
 from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.processes import count_processes, hush_other_processes, is_main_process, print_error
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         print(_usage())
         return 0 if arguments else 2
     command, *rest = arguments
+    called = (*program, command) if program == ("zlpr",) else program
+    again = shlex.join([*called, *to_go_on(command, rest)])
     hush_other_processes()
     try:
         if command not in COMMANDS:
@@ -58,12 +62,11 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
             )
         # Loaded here: the libraries behind a command take seconds.
         module = importlib.import_module(f"zlpr_hf.commands.{command}")
-        called = (*program, command) if program == ("zlpr",) else program
         status: int = module.run(rest, called)
         sys.stdout.flush()
     except KeyboardInterrupt:
         if is_main_process():
-            print("\ninterrupted", file=sys.stderr)
+            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output, such as head, has had enough
         _drop_output()
@@ -71,10 +74,9 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
     except Exception as error:
         full = find_full_disk(error)
         if full is not None:
-            again = f"{command} --resume_from_checkpoint true" if command == "train" else command
             print_error(
-                f"error: zlpr {command}: no space left on the disk ({full}); what was whole stays, "
-                f"make room and go on with the same zlpr {again}"
+                f"error: no space left on the disk ({full}); what was whole stays, make room and "
+                f"go on: {again}"
             )
             _drop_output()
             return 1

@@ -120,7 +120,7 @@ def finetune(
     trainer.accelerator.wait_for_everyone()  # none may find what another one is writing here
     if main_process:
         if checkpoint is not None:
-            clear_leftovers(output_dir, only_model=training_args.save_only_model)
+            clear_leftovers(output_dir)
         elif data_args.overwrite_output_dir or is_unfinished(output_dir):
             clear_run(output_dir)
         say(profile.render())

@@ -20,7 +20,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
-from zlpr_hf.checkpoints import find_damage
+from zlpr_hf.checkpoints import find_damage, remove_old_checkpoints
 from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.loaders import build_streamed_loader, share_batches
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler, SharedBatchSampler
@@ -423,12 +423,18 @@ class ZLPRTrainer(Trainer):
         if self.args.should_save:
             shutil.rmtree(folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        # The stock trainer removes old ones file by file: one that is cut there looks like another.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         except Exception:  # a full disk: the older ones are still there
             if self.args.should_save and find_damage(folder, only_model=self.args.save_only_model):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            remove_old_checkpoints(folder.parent, limit, self.state.best_model_checkpoint)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Save it, and wait: the state that makes the checkpoint whole comes after all of them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         program: How the user called the command, for the commands that are printed.
 
     Returns:
-        0 if all went well, 1 if some runs failed, 130 if interrupted.
+        0 if all went well, 1 if some runs failed.
 
     Raises:
         InputError: If something is wrong with the input.
@@ -42,22 +41,17 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     parser.add_argument("--dry_run", action="store_true", help="show the runs and stop")
     parser.add_argument("--no_plots", action="store_true", help="no pictures, hence no matplotlib")
     options, rest = parser.parse_known_args(argv)
-    command = shlex.join([*program, *without_token(argv)])
-    try:
-        if not options.no_plots and not options.dry_run:
-            check_plots()
-        plan = read_plan(options.plan, output_dir=options.output_dir, overrides=_overrides(rest))
-        if options.dry_run:
-            if not is_main_process():
-                return 0
-            print(render_plan(plan))
-            print(f"to run them: {command.replace(' --dry_run', '')}")
+    if not options.no_plots and not options.dry_run:
+        check_plots()
+    plan = read_plan(options.plan, output_dir=options.output_dir, overrides=_overrides(rest))
+    if options.dry_run:
+        if not is_main_process():
             return 0
-        comparison = run_comparison(plan)
-    except KeyboardInterrupt:
-        if is_main_process():
-            print(f"\ninterrupted; finished runs stay, to go on: {command}", file=sys.stderr)
-        return 130
+        print(render_plan(plan))
+        command = shlex.join([*program, *without_token(argv)])
+        print(f"to run them: {command.replace(' --dry_run', '')}")
+        return 0
+    comparison = run_comparison(plan)
     if comparison is None:  # not the main process
         return 0
     table = render_comparison(comparison, threshold_metric=plan.threshold_metric)

@@ -33,6 +33,26 @@ def without_token(words: Sequence[str]) -> list[str]:
     return kept
 
 
+def to_go_on(command: str, words: Sequence[str]) -> list[str]:
+    """The arguments with which a command goes on after it was cut off.
+
+    Args:
+        command: Its name.
+        words: Those that it was called with.
+
+    Returns:
+        Those to call it with again: what is there must be gone on from, and not be replaced.
+
+    Example:
+        >>> to_go_on("train", ["config.yaml"])
+        ['config.yaml', '--resume_from_checkpoint', 'true']
+    """
+    words = without_token(words)
+    if command == "train":
+        return [*words, "--resume_from_checkpoint", "true"]
+    return [word for word in words if command != "predict" or word != "--overwrite"]
+
+
 class CommandParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` whose errors are an :class:`InputError` of one line.
 

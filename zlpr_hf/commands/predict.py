@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -78,15 +76,15 @@ def _parser() -> CommandParser:
     return parser
 
 
-def run(argv: list[str], program: Sequence[str]) -> int:
+def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Label a file.
 
     Args:
         argv: As ``zlpr predict --help`` says.
-        program: How the user called the command, for the commands that are printed.
+        program: How the user called the command; not needed here.
 
     Returns:
-        0, 1 if no row could be labelled, or 130 if interrupted.
+        0, or 1 if no row could be labelled.
 
     Raises:
         InputError: If something is wrong with the input; nothing is written then.
@@ -101,13 +99,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         label_stream(task.classifier, task.reader, task.writer, task.how)
         return 0
     started = time.monotonic()
-    try:
-        output, counts = _label(options, task, processes)
-    except KeyboardInterrupt:
-        if processes.is_main:
-            again = shlex.join([*program, *(word for word in argv if word != "--overwrite")])
-            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
-        return 130
+    output, counts = _label(options, task, processes)
     if processes.is_main:
         _say(counts, output, time.monotonic() - started)
     return 1 if 0 < counts.rows == counts.bad else 0

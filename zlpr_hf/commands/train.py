@@ -16,7 +16,6 @@ from zlpr_hf.checkpoints import (
     REPORT_FILE,
     RESULTS_FILE,
 )
-from zlpr_hf.commands.parser import without_token
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
 from zlpr_hf.hub import push_folder
@@ -26,27 +25,21 @@ from zlpr_hf.training_arguments import ZLPRTrainingArguments
 FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
-def run(argv: list[str], program: Sequence[str]) -> int:
+def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Fine-tune.
 
     Args:
         argv: ``[CONFIG.yaml] [--name value ...]``.
-        program: How the user called the command, for the commands that are printed.
+        program: How the user called the command; not needed here.
 
     Returns:
-        0, 1 if the push to the Hub failed, or 130 if interrupted.
+        0, or 1 if the push to the Hub failed.
 
     Raises:
         InputError: If something is wrong with the input.
     """
-    try:
-        model_args, data_args, training_args = parse_arguments(argv)
-        report = finetune(model_args, data_args, training_args)
-    except KeyboardInterrupt:
-        again = shlex.join([*program, *without_token(argv), "--resume_from_checkpoint", "true"])
-        if is_main_process():
-            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
-        return 130
+    model_args, data_args, training_args = parse_arguments(argv)
+    report = finetune(model_args, data_args, training_args)
     if is_main_process():
         folder = report.output_dir
         print(f"\n{report.render()}\n")

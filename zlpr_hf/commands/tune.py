@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         program: How the user called the command, for the commands that are printed.
 
     Returns:
-        0, or 130 if interrupted.
+        0.
 
     Raises:
         InputError: If something is wrong with the input.
@@ -55,12 +54,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         prune=not options.no_pruning,
         output_dir=options.output_dir,
     )
-    try:
-        tune(plan, options.trials)
-    except KeyboardInterrupt:
-        again = shlex.join([*program, *argv])
-        print(f"\ninterrupted; finished trials stay, to go on: {again}", file=sys.stderr)
-        return 130
+    tune(plan, options.trials)
     train = shlex.join([*program[:-1], "train", str(plan.output_dir / BEST_FILE)])
     print(f"to train with the best values:\n  {train}")
     return 0

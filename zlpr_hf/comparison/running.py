@@ -28,6 +28,9 @@ from zlpr_hf.losses import build_loss
 
 Say = Callable[[str], None]
 
+UNKEPT_FILE = "part-unkept"
+"""Says in the folder of a run that its weights are not to stay."""
+
 
 def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
     """Run what is not finished yet, then compute the statistics and write them.
@@ -52,14 +55,17 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
     for cell in plan.cells:
         if cell not in pending:
             _check_same_rows(cell, data[cell])
-            if is_main and not plan.keep_models:
-                _drop_weights(cell.folder)  # of one that was killed just before that
+            if is_main:
+                _settle(cell.folder, keep=plan.keep_models)  # killed just before that
     _check(plan, data)
     failed: dict[str, str] = {}
     spent: list[float] = []
     for number, cell in enumerate(pending, start=1):
         tell(f"\n[{number}/{len(pending)}] {cell}{_time_left(spent, len(pending) - number + 1)}")
         started = time.monotonic()
+        if is_main and not plan.keep_models:
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            (cell.folder / UNKEPT_FILE).touch()
         try:
             AcceleratorState._reset_state()  # cells may differ in precision
             finetune(*cell.arguments, data=data[cell], say=lambda text: None)
@@ -72,8 +78,8 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
                 torch.cuda.empty_cache()
         spent.append(time.monotonic() - started)
         gc.collect()
-        if is_main and not plan.keep_models:
-            _drop_weights(cell.folder)
+        if is_main:
+            _settle(cell.folder, keep=plan.keep_models)
     if len(failed) == len(plan.cells):
         raise InputError(f"no run came to its end; the first one: {next(iter(failed.values()))}")
     if not is_main:
@@ -175,8 +181,12 @@ def _time_left(spent: list[float], cells: int) -> str:
     return f" · about {sum(spent) / len(spent) * cells / 60:.0f} minutes left"
 
 
-def _drop_weights(folder: Path) -> None:
-    for path in folder.glob("checkpoint-*"):
-        shutil.rmtree(path)
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).unlink(missing_ok=True)
+def _settle(folder: Path, *, keep: bool) -> None:
+    """Remove weights, unless they are to be kept, now or when they were made."""
+    mark = folder / UNKEPT_FILE
+    if mark.exists() and not keep:
+        for path in folder.glob("checkpoint-*"):
+            shutil.rmtree(path)
+        for name in ("model.safetensors", "tokenizer.json"):
+            (folder / name).unlink(missing_ok=True)
+    mark.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.errors import InputError
+from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.modeling import fast_attention
 from zlpr_hf.preparing import build_model, build_trainer, prepare
 from zlpr_hf.provenance import fingerprint
@@ -123,6 +124,8 @@ def _run_trial(
     except KeyError as error:
         return f"evaluation found no {error}"
     except (RuntimeError, ValueError) as error:
+        if find_full_disk(error):
+            raise  # the other trials need space too
         # Also raised, for a trial that went well, as long as none has come to its end.
         return " ".join(str(error).split())[:200]
     return NO_NUMBER

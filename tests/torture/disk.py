@@ -1,0 +1,115 @@
+"""Full disks: training, comparing, predicting and exporting run out of space, and go on later."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.torture.child import Ended, run_child
+from tests.torture.kills import differing, go_on
+from tests.torture.tally import Tally
+from tests.torture.work import Work, make_work
+
+DISKS = {"train": 20, "predict": 12, "compare": 8, "export": 4}
+ROOM = (0, 100, 1000, 10_000, 100_000)
+"""Bytes that a file may have from some change on: whatever is written next, it hits most files."""
+MOUNTED = 0.5
+"""Share of disks that really are small ones, where that is possible."""
+
+
+def disk(folder: Path, seed: int, scale: float) -> Tally:
+    """Let the disk be full, look at what is left, make room and go on.
+
+    Args:
+        folder: An empty folder.
+        seed: Draws where the disk is full.
+        scale: Share of the usual number of full disks.
+
+    Returns:
+        What was found.
+    """
+    draw = random.Random(seed)
+    tally = Tally()
+    may_mount = _can_mount(folder)
+    if not may_mount:
+        tally += Tally(notes=("no small disks, for mounting one needs root: limits of files only",))
+    for name, work in make_work(folder).items():
+        wanted = round(DISKS[name] * scale)
+        if not wanted:
+            continue
+        whole = folder / name
+        whole.mkdir()
+        alone = run_child(work.arguments(whole), whole)
+        expected = work.outcome(whole)
+        if alone.status != 0:
+            return tally + Tally(tracebacks=1, notes=(f"{name}: {alone.errors[-2000:]}",))
+        most = sum(path.stat().st_size for path in whole.rglob("*")) // 1024
+        for number in range(wanted):
+            place = folder / f"{name}-full"
+            place.mkdir()
+            if may_mount and number >= wanted * (1 - MOUNTED):
+                size = draw.randint(8, most)
+                with _small_disk(place, size) as make_room:
+                    ended = run_child(work.arguments(place), place)
+                    tally += _judge(f"{name}, disk of {size} KB", work, place, expected, ended)
+                    make_room()
+                    tally += go_on(f"{name}, disk of {size} KB", work, place, expected)
+            else:
+                change, room = draw.randint(1, alone.changes), draw.choice(ROOM)
+                ended = run_child(work.arguments(place), place, full_at=change, room=room)
+                what = f"{name}, files of {room} bytes from change {change} on"
+                tally += _judge(what, work, place, expected, ended)
+                tally += go_on(what, work, place, expected)
+            shutil.rmtree(place)
+    return tally
+
+
+def _judge(what: str, work: Work, place: Path, expected: dict[str, Any], ended: Ended) -> Tally:
+    """What is said of a full disk, and what is there then."""
+    found = work.outcome(place)
+    if ended.status is None:
+        return Tally(hangs=1, notes=(f"{what}: hangs",))
+    if ended.status == 0:  # nothing was too large for it
+        others = differing({*found, *expected}, found, expected)
+        return Tally(wrong=bool(others), notes=(f"{what}: 0, but not {others}",) if others else ())
+    lines = [line for line in re.split(r"[\r\n]", ended.errors) if "rror: " in line]
+    said = len(lines) == 1 and lines[0].startswith("error: no space left on the disk (")
+    tally = Tally(faults=1)
+    if not said or ended.status != 1:
+        tally += Tally(tracebacks=1, notes=(f"{what}: {ended.status} {ended.errors[-1500:]}",))
+    if work.finds_finished(place) and (lost := differing(expected, found, expected)):
+        tally += Tally(wrong=1, notes=(f"{what}: taken for finished without {lost}",))
+    both = {*found} & {*expected}
+    if half := differing(both, found, expected):
+        tally += Tally(wrong=1, notes=(f"{what}: half-written {half}",))
+    return tally
+
+
+def _can_mount(folder: Path) -> bool:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    place = folder / "mounted"
+    place.mkdir()
+    try:
+        with _small_disk(place, 8):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+@contextmanager
+def _small_disk(place: Path, size: int) -> Iterator[Any]:
+    """Mount a disk in memory of so many KB; what is yielded makes it large."""
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    subprocess.run([*mount, f"size={size}k", "tmpfs", place], check=True, capture_output=True)
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+    finally:
+        subprocess.run(["umount", place], check=True)
