@@ -19,6 +19,7 @@ from zlpr_hf.checkpoints import (
     find_damage,
     find_resume_checkpoint,
     is_unfinished,
+    remove_old_checkpoints,
     run_end,
 )
 
@@ -119,8 +120,39 @@ def test_a_damaged_checkpoint_is_passed_over_and_removed(
     assert find_resume_checkpoint(tmp_path, "true", overwrite=False) == whole
     with pytest.raises(InputError, match=f"not a whole checkpoint, {damage}"):
         find_resume_checkpoint(tmp_path, str(damaged), overwrite=False)
-    clear_leftovers(tmp_path, only_model=False)
-    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint-5"]
+    clear_leftovers(tmp_path)
+    # One without a state of the optimizer may have been saved so.
+    kept = find_damage(damaged, only_model=True) is None if damaged.exists() else False
+    assert kept == name.startswith(("optimizer", "scheduler", "rng"))
+    assert whole.exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "best", "left"),
+    [(2, None, [15, 20]), (2, 5, [5, 20]), (1, None, [20]), (None, None, [5, 10, 15, 20])],
+)
+def test_the_oldest_checkpoints_go_at_once(
+    limit: int | None, best: int | None, left: list[int], tmp_path: Path
+) -> None:
+    for step in (5, 10, 15, 20):
+        checkpoint(tmp_path / f"checkpoint-{step}")
+    name = None if best is None else str(tmp_path / f"checkpoint-{best}")
+    remove_old_checkpoints(tmp_path, limit, name)
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert names == sorted(f"checkpoint-{step}" for step in left)
+
+
+def test_a_checkpoint_that_was_being_removed_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (5, 10):
+        checkpoint(tmp_path / f"checkpoint-{step}")
+    with monkeypatch.context() as patch:
+        patch.setattr("zlpr_hf.checkpoints.shutil.rmtree", lambda *_, **__: None)
+        remove_old_checkpoints(tmp_path, 1, None)
+    assert {each.name for each in tmp_path.iterdir()} == {"checkpoint-10", "part-old"}
+    clear_leftovers(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint-10"]
 
 
 def test_checkpoints_of_a_run_that_was_being_removed_are_nobodys(

@@ -148,16 +148,18 @@ def finetune(
             trained = trainer.train(
                 resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
             )
-        except FloatingPointError as error:
+        except Exception as error:
             progress: Any = trainer.pop_callback(BriefProgress)
             if progress is not None:
-                progress.close()
-            raise InputError(f"{error}. {_how_to_go_on(output_dir)}") from error
-        except UnpicklingError as error:
-            raise InputError(
-                f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
-                "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
-            ) from error
+                progress.close()  # what is said of the error begins a line
+            if isinstance(error, FloatingPointError):
+                raise InputError(f"{error}. {_how_to_go_on(output_dir)}") from error
+            if isinstance(error, UnpicklingError):
+                raise InputError(
+                    f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
+                    "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
+                ) from error
+            raise
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)

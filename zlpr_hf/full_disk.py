@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Those of Rust and C++ have no number: safetensors, tokenizers, Arrow, and torch, which says no
-# more than that it could not write.
+# Those of Rust have no number, such as safetensors and tokenizers.
 SAID = re.compile(
     "No space left on device|Disk quota exceeded|File too large"
-    rf"|os error ({'|'.join(map(str, CODES))})\b"
-    "|PytorchStreamWriter failed writing|file write failed|iostream error|unexpected pos",
+    rf"|os error ({'|'.join(map(str, CODES))})\b",
     re.IGNORECASE,
 )
+# All that torch says is that it could not write.
+TORCH_SAID = re.compile(r"PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+")
 
 
 def find_full_disk(error: BaseException) -> str | None:
@@ -23,16 +24,17 @@ def find_full_disk(error: BaseException) -> str | None:
         error: Anything raised; what it was raised from is looked at too.
 
     Returns:
-        What was said, in one line, with the file where that is known; None for other errors.
+        What was said, in a few words, with the file where that is known; None for other errors.
     """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno is not None:
-            found = seen.errno in CODES
-        else:
-            found = SAID.search(str(seen)) is not None
-        if found:
-            lines = str(seen).strip().splitlines()
-            return f"{lines[0][:200]}" if lines else type(seen).__name__
+            if seen.errno in CODES:
+                where = "" if seen.filename is None else f": {seen.filename}"
+                return f"{os.strerror(seen.errno)}{where}"
+        elif found := SAID.search(str(seen)):
+            return found[0]
+        elif TORCH_SAID.search(str(seen)):
+            return "torch could not write a file"
         seen = seen.__cause__ or seen.__context__
     return None

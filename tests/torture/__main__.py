@@ -9,9 +9,12 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+from tests.torture.disk import disk
+from tests.torture.fuzz import fuzz
+from tests.torture.kills import kills
 from tests.torture.tally import Part, Tally
 
-PARTS: dict[str, Part] = {}
+PARTS: dict[str, Part] = {"kills": kills, "disk": disk, "fuzz": fuzz}
 """Name to part, in the order in which they run."""
 
 COUNTS = [field.name for field in fields(Tally) if field.name != "notes"]

@@ -17,7 +17,7 @@ from tests.torture.kills import differing, go_on
 from tests.torture.tally import Tally
 from tests.torture.work import Work, make_work
 
-DISKS = {"train": 20, "predict": 12, "compare": 8, "export": 4}
+DISKS = {"train": 20, "predict": 12, "compare": 10, "export": 4}
 ROOM = (0, 100, 1000, 10_000, 100_000)
 """Bytes that a file may have from some change on: whatever is written next, it hits most files."""
 MOUNTED = 0.5
