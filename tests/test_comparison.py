@@ -17,7 +17,7 @@ from zlpr_hf import InputError, finetune
 from zlpr_hf.cli import main
 from zlpr_hf.comparison.gathering import Comparison
 from zlpr_hf.comparison.plan import read_plan
-from zlpr_hf.comparison.running import is_finished
+from zlpr_hf.comparison.running import UNKEPT_FILE, is_finished
 from zlpr_hf.comparison.table import render_comparison
 
 REPOSITORY = Path(__file__).parents[1]
@@ -104,6 +104,22 @@ def test_same_data_order_and_start_for_all_losses(finished: tuple[Path, Comparis
         for config in configs:
             config.pop(name, None)
     assert configs[0] == configs[1]
+
+
+def test_weights_stay_that_were_to_be_kept(content: dict[str, Any], tmp_path: Path) -> None:
+    place = tmp_path / "out" / "colours" / "zlpr" / "seed1"
+
+    def compare(*, keep: bool) -> set[str]:
+        changes = {"seeds": [1], "losses": {"zlpr": None}, "keep_models": keep}
+        path = plan_file(tmp_path, content, **changes)
+        assert main(["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]) == 0
+        return {each.name for each in place.iterdir()}
+
+    kept = compare(keep=True)
+    assert "model.safetensors" in kept
+    assert compare(keep=False) == kept, "made when they were to stay"
+    (place / UNKEPT_FILE).touch()  # of a run that was killed before it removed them
+    assert compare(keep=False) == kept - {"model.safetensors", "tokenizer.json"}
 
 
 def test_finished_runs_are_not_repeated_and_others_settings_are_refused(
