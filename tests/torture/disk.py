@@ -7,7 +7,7 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def _can_mount(folder: Path) -> bool:
 
 
 @contextmanager
-def _small_disk(place: Path, size: int) -> Iterator[Any]:
+def _small_disk(place: Path, size: int) -> Iterator[Callable[[], object]]:
     """Mount a disk in memory of so many KB; what is yielded makes it large."""
     mount = ["mount", "-t", "tmpfs", "-o"]
     subprocess.run([*mount, f"size={size}k", "tmpfs", place], check=True, capture_output=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def go_on(what: str, work: Work, place: Path, expected: dict[str, Any]) -> Tally
     return Tally()
 
 
-def differing(names: Any, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+def differing(names: Iterable[str], found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """The files among some that are not as expected.
 
     Args:

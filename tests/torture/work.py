@@ -16,7 +16,7 @@ from tests.torture.encoder import COLOURS, WORDS, make_encoder
 
 SETTINGS = {
     "num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
-    "pooling": "mean", "max_length": 16, "save_strategy": "steps", "save_steps": 5,
+    "pooling": "mean", "max_length": 16, "save_strategy": "steps", "save_steps": 2,
     "save_total_limit": 2, "bf16": False,
 }  # fmt: skip
 ALONE = {"save_logits": True, "yardsticks": False, "test_size": 0.25}
