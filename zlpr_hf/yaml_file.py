@@ -46,7 +46,8 @@ class YamlFile:
         try:
             loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{path}: no such file; {expected}") from error
+            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+            raise InputError(f"{path}: {reason}; {expected}") from error
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"{path}: not a YAML file: {_reason(error)}") from error
         try:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TextIO
 import pyarrow as pa
 import pyarrow.parquet
 
+from zlpr_hf.data.columns import check_column
 from zlpr_hf.errors import InputError
 from zlpr_hf.json_line import parse_json_line
 
@@ -185,11 +186,7 @@ class RowReader:
 
     def _check_columns(self, names: list[str]) -> None:
         for name in self.text_columns:
-            if name not in names:
-                raise InputError(
-                    f"{self.origin}: no column {name!r} for the text; there are {', '.join(names)} "
-                    "(see --text_column)"
-                )
+            check_column(name, names, origin=self.origin, of="the text", option="--text_column")
 
     @contextmanager
     def _lines(self) -> Iterator[TextIO]:

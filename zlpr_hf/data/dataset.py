@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, Features, List, Value
 from numpy.typing import NDArray
 
+from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.label_columns import LabelColumns, RowLabels
 from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
@@ -172,8 +173,13 @@ def build_labelled_data(
         elif names != declared:
             raise InputError(f"{origin}: its labels are not those of {source.origins['train']}")
         if group_column:
-            if group_column not in dataset.column_names:
-                raise InputError(f"{origin}: no column {group_column!r} (group_column)")
+            check_column(
+                group_column,
+                dataset.column_names,
+                origin=origin,
+                of="the groups",
+                option="group_column",
+            )
             groups[split] = read_column(dataset, group_column, origin)
             if any(isinstance(group, (list, dict)) for group in groups[split]):
                 raise InputError(f"{origin}: group_column {group_column!r} must hold single values")
@@ -186,6 +192,8 @@ def build_labelled_data(
         space = LabelSpace.fit(rows["train"]) if declared is None else LabelSpace(declared)
     except InputError as error:
         raise InputError(f"{source.origins['train']}: {error}") from error
+    if declared is None:
+        _warn_of_case(space.names, source.origins["train"])
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     if teacher_logits_column:
         given = list(source.splits["train"][teacher_logits_column])
@@ -213,18 +221,31 @@ def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
     Raises:
         InputError: If there is no such column, or a row holds no text; with the row.
     """
-    if column not in dataset.column_names:
-        raise InputError(
-            f"{origin}: no column {column!r} for the text; there are "
-            f"{', '.join(dataset.column_names)} (see text_column)"
-        )
+    check_column(column, dataset.column_names, origin=origin, of="the text", option="text_column")
     values = read_column(dataset, column, origin)
     for number, value in enumerate(values, start=1):
         if not isinstance(value, str):
             raise InputError(
                 f"{origin}, row {number}, column {column!r}: expected a text, got {value!r:.80}"
             )
+    empty = [number for number, value in enumerate(values, start=1) if not value.strip()]
+    if empty:
+        logger.warning(
+            "%s, column %r: %d of %d texts are empty, the first in row %d",
+            origin, column, len(empty), len(values), empty[0],
+        )  # fmt: skip
     return values
+
+
+def _warn_of_case(names: Sequence[str], origin: str) -> None:
+    """Two spellings of a label are two labels, and seldom meant to be."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            logger.warning(
+                "%s: %r and %r are two labels; is one of them misspelt?", origin, other, name
+            )
 
 
 def _check_groups(groups: dict[str, list[object]], origins: dict[str, str]) -> None:
@@ -298,11 +319,13 @@ def handle_unseen(
 
 
 def _logits(dataset: Dataset, column: str, origin: str) -> list[list[float]]:
-    if column not in dataset.column_names:
-        raise InputError(
-            f"{origin}: no column {column!r} for the teacher's logits; there are "
-            f"{', '.join(dataset.column_names)} (see teacher_logits_column)"
-        )
+    check_column(
+        column,
+        dataset.column_names,
+        origin=origin,
+        of="the teacher's logits",
+        option="teacher_logits_column",
+    )
     return read_column(dataset, column, origin)
 
 

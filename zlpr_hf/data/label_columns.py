@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,14 @@ from typing import Any, get_args
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from zlpr_hf.choices import LabelForm
+from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.sources import read_column
 from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+WRITTEN_LIST = re.compile(r"\[\s*((?P<quote>['\"]).*(?P=quote)\s*)?\]", re.DOTALL)
+"""What becomes of a list of names in a CSV file; split, its brackets and quotes would be labels."""
 
 RowLabels = dict[str, float]
 """Label name to its value in (0, 1], or NaN for "not known"; labels that are 0 are left out."""
@@ -114,11 +119,13 @@ class LabelColumns:
             )
         wanted = self.columns or (self.column,)
         for name in wanted:
-            if name not in features:
-                raise InputError(
-                    f"{origin}: no column {name!r} for the labels; there are {', '.join(features)} "
-                    f"(see label_column and label_columns)"
-                )
+            check_column(
+                name,
+                features,
+                origin=origin,
+                of="the labels",
+                option="label_column and label_columns",
+            )
         form: LabelForm = self.form
         if self.columns or form == "columns":
             if not self.columns or form not in ("auto", "columns"):
@@ -245,6 +252,12 @@ def _split(cell: object, delimiter: str) -> list[str]:
         return []
     if not isinstance(cell, str):
         raise _CellError(f"expected a string, got {cell!r:.80}")
+    if WRITTEN_LIST.fullmatch(cell.strip()):
+        raise _CellError(
+            f"a list written as text, {cell!r:.80}; write the names with the delimiter alone "
+            "between them, or the rows as JSON Lines (pandas: to_json with orient='records', "
+            "lines=True)"
+        )
     return [part.strip() for part in cell.split(delimiter) if part.strip()]
 
 
@@ -289,8 +302,9 @@ def _from_ids(cell: object, names: tuple[str, ...], delimiter: str | None) -> Ro
 
 def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
     if not isinstance(cell, (list, tuple)) or len(cell) != len(names):
-        got = f"{len(cell)}" if isinstance(cell, (list, tuple)) else f"{cell!r:.80}"
-        raise _CellError(f"expected {len(names)} numbers, one a label, got {got}")
+        if not isinstance(cell, (list, tuple)):
+            raise _CellError(f"expected a list of numbers, one a label, got {cell!r:.80}")
+        raise _CellError(f"expected {len(names)} numbers, one a label, got {len(cell)}")
     labels: RowLabels = {}
     for name, raw in zip(names, cell, strict=True):
         value = _number(raw, name)

@@ -15,12 +15,14 @@ from datasets import Dataset, DatasetDict, get_dataset_config_names, load_datase
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowException
 
+from zlpr_hf.data.columns import separator_hint
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
 from zlpr_hf.json_line import parse_json_line
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SHEETS = (".xlsx", ".xls", ".ods")
 READERS = ".csv, .tsv, .jsonl, .json (one object a line) or .parquet"
 
 
@@ -142,6 +144,8 @@ def read_file(path: Path) -> Dataset:
         InputError: If the file is missing, of another format, empty, or broken; with the line.
     """
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it, or give it as dataset_name")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -152,7 +156,8 @@ def read_file(path: Path) -> Dataset:
         elif suffix == ".parquet":
             dataset = _read_parquet(path)
         else:
-            raise InputError(f"{path}: expected a {READERS} file")
+            sheet = "; save the sheet as CSV UTF-8" if suffix in SHEETS else ""
+            raise InputError(f"{path}: expected a {READERS} file{sheet}")
     except UnicodeDecodeError as error:
         raise InputError(_where_not_unicode(path)) from error
     if dataset.num_rows == 0:
@@ -188,7 +193,10 @@ def _where_not_unicode(path: Path) -> str:
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                return f"{path}, line {number}: expected UTF-8 text, byte {error.start + 1} is not"
+                return (
+                    f"{path}, line {number}: expected UTF-8 text, byte {error.start + 1} is not; "
+                    "save the file as UTF-8 (a sheet: as CSV UTF-8)"
+                )
     return f"{path}: expected UTF-8 text"
 
 
@@ -230,7 +238,8 @@ def _read_delimited(path: Path, *, delimiter: str) -> Dataset:
                         continue
                     raise InputError(
                         f"{path}, line {reader.line_num}: expected {len(header)} columns as in the "
-                        f"header, got {len(row)} (a text with a comma in it needs quotes)"
+                        f"header, got {len(row)}"
+                        + (separator_hint(header) or " (a text with a comma in it needs quotes)")
                     )
                 for cells, cell in zip(columns, row, strict=True):
                     cells.append(cell)

@@ -65,7 +65,10 @@ def split_rows(
     units = MultiLabelBinarizer(sparse_output=True).fit_transform(sets)
     count = units.shape[0]
     if not 0 < round(size * count) < count:
-        raise InputError(f"cannot split a share of {size:g} off {count} {kind}; one side is empty")
+        raise InputError(
+            f"cannot split a share of {size:g} off {count} {kind}; one side is empty; "
+            "give the split as a file, or more rows"
+        )
     frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MOST_STRATIFIED])
     # An extra column for "no label at all" keeps the share of such rows as well.
     strata = np.column_stack([units[:, frequent].toarray(), units.getnnz(axis=1) == 0])

@@ -1,0 +1,93 @@
+"""What a file that is nearly right says: one line with what was probably meant."""
+
+from pathlib import Path
+
+import pytest
+
+from zlpr_hf.bulk.reading import RowReader
+from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.sources import load_source
+from zlpr_hf.errors import InputError
+
+ROWS = "".join(f"some text,{names}\n" for names in ("red;blue", "red", "blue", "red;blue") * 3)
+
+
+def read(path: Path, content: str | bytes, **labels: object) -> LabelledData:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    columns = LabelColumns(**({"delimiter": ";"} | labels))  # type: ignore[arg-type]
+    return build_labelled_data(load_source(files={"train": str(path)}), columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "Text,labels\na,b\n", "(see text_column); did you mean 'Text'?"),
+        ("a.csv", "text, labels \na,b\n", "did you mean ' labels '?"),
+        ("a.csv", "text;labels\na;b\n", "are its columns separated by ';'? expected commas"),
+        ("a.csv", "text;labels\na;b,c\n", "got 2; are its columns separated by ';'?"),
+        ("a.csv", "text\tlabels\na\tb\n", r"are its columns separated by '\t'?"),
+        ("a.tsv", "text,labels\na,b\n", "are its columns separated by ','?"),
+        ("a.csv", "text,labels\na,b,c\n", "got 3 (a text with a comma in it needs quotes)"),
+        ("a.csv", "text,labels\na,é\n".encode("cp1252"), "save the file as UTF-8 (a sheet: as CSV"),
+        ("a.csv", "text,labels\na,b\n".encode("utf-16"), "line 1: expected UTF-8 text"),
+        ("a.xlsx", b"PK", "or .parquet file; save the sheet as CSV UTF-8"),
+        ("a.csv", "text,labels\na,x;y\n", "give the split as a file, or more rows"),
+    ],
+)
+def test_a_file_that_is_nearly_right(
+    name: str, content: str | bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        read(tmp_path / name, content)
+    assert message in str(refusal.value)
+
+
+def test_a_folder_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder: name a file in it, or give it as dataset"):
+        load_source(files={"train": str(tmp_path)})
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("cell", ["['red', 'blue']", '["red", "blue"]', "['red']", "[]", "[ ]"])
+def test_a_list_written_as_text_is_no_label(cell: str, delimiter: str, tmp_path: Path) -> None:
+    quoted = cell.replace('"', '""')
+    with pytest.raises(InputError, match=r"row 1, column 'labels': a list written as text, .*JSON"):
+        read(tmp_path / "a.csv", f'text,labels\na,"{quoted}"\n', delimiter=delimiter)
+
+
+def test_labels_in_brackets_are_labels(tmp_path: Path) -> None:
+    rows = ROWS.replace("red", "[red]").replace("blue", "[b] 'c'")
+    data = read(tmp_path / "a.csv", f"text,labels\n{rows}")
+    assert data.label_space.names == ("[b] 'c'", "[red]")
+
+
+def test_flags_written_as_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a list of numbers, one a label, got '\[1, 0\]'"):
+        read(tmp_path / "a.csv", 'text,labels\na,"[1, 0]"\n', form="multi_hot")
+
+
+def test_columns_in_one_word(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'red,blue' for .*; several names are separated by space"):
+        read(tmp_path / "a.csv", "text,red,blue\na,1,0\n", columns=("red,blue",))
+
+
+def test_spelling_and_empty_texts_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ROWS + "some text,Red\n" * 4 + '" ",blue\n,blue\n'
+    read(tmp_path / "a.csv", f"text,labels\n{rows}")
+    assert [record.getMessage().partition(", column ")[2] for record in caplog.records][:1] == [
+        "'text': 2 of 18 texts are empty, the first in row 17"
+    ]
+    assert caplog.messages[1].endswith("'Red' and 'red' are two labels; is one of them misspelt?")
+    caplog.clear()
+    read(tmp_path / "b.csv", f"text,labels\n{ROWS}")
+    assert not caplog.messages
+
+
+def test_texts_to_label(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Text;id\na;1\n")
+    with pytest.raises(InputError, match="--text_column.*separated by ';'"):
+        RowReader(str(path), "csv", text_column="text")
