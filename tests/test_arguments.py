@@ -1,5 +1,6 @@
 """YAML and command line: one conversion, one check, the command line wins."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.arguments import parse_arguments, save_config
+from zlpr_hf.arguments import ARGUMENTS, ELSEWHERE, parse_arguments, save_config
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -91,3 +92,25 @@ def test_help_is_grouped() -> None:
     assert (
         answer.index("--pooling") < answer.index("--dataset_name") < answer.index("--learning_rate")
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("--lr=1", "did you mean learning_rate?"),
+        ("--batch_size=8", "did you mean per_device_train_batch_size?"),
+        ("--epochs=3", "did you mean num_train_epochs?"),
+        ("--device=cuda", "did you mean use_cpu?"),
+        (__file__, "a data file is given as --train_file"),
+    ],
+)
+def test_options_as_other_tools_call_them(word: str, hint: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        parse_arguments(["--output_dir=out", word])
+    assert str(refusal.value).endswith(hint)
+
+
+def test_other_names_are_of_options_that_there_are() -> None:
+    names = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
+    assert set(ELSEWHERE.values()) <= names
+    assert not set(ELSEWHERE) & names

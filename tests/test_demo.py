@@ -177,7 +177,7 @@ def test_without_gradio(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     message = refused([str(folder), "--port=0"], capsys)
-    assert message == "error: zlpr demo needs gradio; pip install 'zlpr_hf[demo]'"
+    assert message == "error: zlpr demo needs gradio: pip install 'zlpr_hf[demo]'"
 
 
 def test_port_that_cannot_be_had(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,8 +191,8 @@ def test_port_that_cannot_be_had(folder: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.fixture
 def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing a Space asks for gradio's version only; its import warns."""
-    monkeypatch.setattr("zlpr_hf.demo.import_gradio", lambda: None)
+    """Writing a Space asks for gradio's version only."""
+    monkeypatch.setattr("zlpr_hf.commands.demo.check_gradio", lambda: None)
 
 
 @requires_gradio

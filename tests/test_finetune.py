@@ -190,7 +190,7 @@ def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any
         (["--loss", "zplr"], "zlpr, got 'zplr'"),
         (["--dropout=1"], "dropout: expected 0 to below 1, got 1"),
         (["--learning_rate", "nan"], "learning_rate: expected 0 to 1e+06, got nan"),
-        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size: expected 1 to inf"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size: expected 1 or more"),
         (["--metric_for_best_model", "f1_mikro"], "unknown metric 'f1_mikro'; did you mean"),
         (["--report_to", "nosuch"], "nosuch is not supported"),
         (["--model_name_or_path", "package:none.sub/x"], "the package is not installed"),

@@ -158,7 +158,7 @@ def test_the_whole_flow(
             ["--metric_for_best_model=lrap"],
             "metric_for_best_model: unknown metric 'lrap'",
         ),
-        (["--evaluated_labels=0"], "evaluated_labels: expected 1 to inf, got 0"),
+        (["--evaluated_labels=0"], "evaluated_labels: expected 1 or more, got 0"),
     ],
 )
 def test_what_cannot_be_had_together(

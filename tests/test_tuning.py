@@ -223,7 +223,7 @@ def refusal(config: Path, folder: Path, *options: str, **changes: Any) -> str:
         ({"learning_rate": ["fast"]}, "learning_rate: expected a number, got 'fast'"),
         ({"per_device_train_batch_size": [1.5]}, "expected a whole number, got 1.5"),
         ({"weight_decay": [0.1, 0.1]}, "weight_decay: expected different values"),
-        ({"num_train_epochs": {"low": -1, "high": 2}}, "num_train_epochs: expected 1e-06 to inf"),
+        ({"num_train_epochs": {"low": -1, "high": 2}}, "num_train_epochs: expected 0.001 or more"),
         ({"lr_scheduler_type": ["linaer"]}, "search_space: lr_scheduler_type: "),
         (
             {"head_learning_rate": [1e-3], "head_learning_rate_ratio": [10]},

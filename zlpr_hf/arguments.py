@@ -183,9 +183,30 @@ def parse_arguments(argv: list[str]) -> Arguments:
     return model, data, training
 
 
+ELSEWHERE = {
+    "batch_size": "per_device_train_batch_size",
+    "dataset": "dataset_name",
+    "device": "use_cpu",
+    "epochs": "num_train_epochs",
+    "lr": "learning_rate",
+    "max_seq_length": "max_length",
+    "model": "model_name_or_path",
+    "model_name": "model_name_or_path",
+    "no_cuda": "use_cpu",
+    "num_epochs": "num_train_epochs",
+    "overwrite": "overwrite_output_dir",
+    "resume": "resume_from_checkpoint",
+    "train_batch_size": "per_device_train_batch_size",
+}
+"""Names that other tools have for options of this one."""
+
+
 def _refuse(name: str, known: set[str], where: str) -> NoReturn:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else " (see --help)"
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = ELSEWHERE.get(name) or next(iter(near), None)
+    hint = f"; did you mean {meant}?" if meant else " (see --help)"
+    if Path(name).is_file():
+        hint = "; a data file is given as --train_file"
     if Path(name).suffix in (".yaml", ".yml"):
         hint = "; the configuration file goes first"
     raise InputError(f"{where}: unknown option {name!r}{hint}")

@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader
 
 from zlpr_hf.attribution import WordEffects, measure_words
 from zlpr_hf.classifier import Classifier
-from zlpr_hf.errors import InputError
 from zlpr_hf.modeling import resolve_model_path
 from zlpr_hf.scores import compute_scores
 from zlpr_hf.windows import split_into_windows
@@ -42,19 +41,6 @@ LAUNCH: dict[str, Any] = {
 """For ``launch``: nothing leaves the machine, nothing is recorded."""
 
 
-def import_gradio() -> Any:
-    """The module, or one line on how to get it.
-
-    Raises:
-        InputError: If it is not installed.
-    """
-    try:
-        import gradio
-    except ImportError as error:
-        raise InputError("zlpr demo needs gradio; pip install 'zlpr_hf[demo]'") from error
-    return gradio
-
-
 def build_demo(
     classifier: Classifier, *, title: str, examples: Sequence[str] = ()
 ) -> gradio.Blocks:
@@ -67,11 +53,10 @@ def build_demo(
 
     Returns:
         What ``launch`` serves; give it :data:`LAUNCH`.
-
-    Raises:
-        InputError: If gradio is not installed.
     """
-    gr = import_gradio()
+    import gradio
+
+    gr: Any = gradio  # its components get their methods at run time
     names = classifier.label_space.names
     lock = Lock()  # a fast tokenizer must not be used by two threads at a time
 

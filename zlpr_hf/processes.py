@@ -39,6 +39,12 @@ def hush_other_processes() -> None:
         warnings.simplefilter("ignore")
 
 
+def say_loading() -> None:
+    """A sign of life for whoever waits at a terminal: importing the libraries takes seconds."""
+    if is_main_process() and sys.stderr.isatty():
+        print("loading torch and transformers ...", file=sys.stderr, flush=True)
+
+
 def print_error(line: str) -> None:
     """Print an error once where all processes meet it, and also where only one does.
 

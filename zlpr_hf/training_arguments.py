@@ -18,7 +18,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "per_device_train_batch_size": (1, math.inf),
     "per_device_eval_batch_size": (1, math.inf),
     "gradient_accumulation_steps": (1, math.inf),
-    "num_train_epochs": (1e-6, math.inf),
+    "num_train_epochs": (0.001, math.inf),
     "seed": (0, 2**32 - 1),
     "data_seed": (0, 2**32 - 1),
     "rdrop_alpha": (0.0, 1e6),
@@ -108,7 +108,8 @@ class ZLPRTrainingArguments(TrainingArguments):
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value:g}")
+                limits = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+                raise ValueError(f"{name}: expected {limits}, got {value:g}")
         # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:

@@ -63,7 +63,9 @@ def test_labels_in_brackets_are_labels(tmp_path: Path) -> None:
 
 
 def test_flags_written_as_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a list of numbers, one a label, got '\[1, 0\]'"):
+    with pytest.raises(
+        InputError, match=r"expected a list of numbers, one a label, got '\[1, 0\]'"
+    ):
         read(tmp_path / "a.csv", 'text,labels\na,"[1, 0]"\n', form="multi_hot")
 
 

@@ -7,6 +7,7 @@ import shlex
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,7 @@ from zlpr_hf.choices import Backend
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
 from zlpr_hf.new_folder import new_folder
+from zlpr_hf.processes import say_loading
 
 APP = '''"""The page to try a model, as zlpr demo shows it."""
 
@@ -69,14 +71,15 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         help="write the page as a Space for the Hub instead of serving it",
     )
     options = parser.parse_args(argv)
+    check_gradio()
     port = 0 if options.save_space else _find_port(options.host, options.port)
     # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
     from zlpr_hf.classifier import Classifier
-    from zlpr_hf.demo import LAUNCH, build_demo, import_gradio, read_examples
+    from zlpr_hf.demo import LAUNCH, build_demo, read_examples
 
     # Before gradio is imported; an environment that says otherwise is not asked.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import_gradio()
     classifier = Classifier.load(
         options.model, backend=options.backend, trust_remote_code=options.trust_remote_code
     )
@@ -94,6 +97,16 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     print(f"{options.model}: {url} (Ctrl+C ends it)", flush=True)
     page.block_thread()
     return 0
+
+
+def check_gradio() -> None:
+    """Refuse to start without gradio, before anything slow is imported.
+
+    Raises:
+        InputError: If it is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise InputError("zlpr demo needs gradio: pip install 'zlpr_hf[demo]'")
 
 
 def _find_port(host: str, port: int) -> int:
@@ -123,9 +136,7 @@ def save_space(name: str, folder: Path) -> list[str]:
     """
     from huggingface_hub import SpaceCardData
 
-    from zlpr_hf.demo import import_gradio
-
-    import_gradio()
+    check_gradio()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--save_space {folder}: expected a new or empty folder")
     identity = _hub_id(name)

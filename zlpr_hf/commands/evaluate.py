@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import say_loading
 
 if TYPE_CHECKING:
     from zlpr_hf.data.evaluation_set import EvaluationSet
@@ -91,6 +92,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     _check(options)
     # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
     from zlpr_hf.classifier import Classifier
     from zlpr_hf.evaluation import evaluate
     from zlpr_hf.onnx_model import OnnxModel

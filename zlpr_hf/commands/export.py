@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from zlpr_hf.choices import Quantization
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import say_loading
 
 if TYPE_CHECKING:
     from zlpr_hf.windows import Texts
@@ -64,6 +65,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
     # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
     from zlpr_hf.classifier import Classifier
     from zlpr_hf.exporting import EXPORT_FILE, check_export, export_onnx
     from zlpr_hf.onnx_model import ONNX_FILE
@@ -116,7 +118,9 @@ def _texts(options: Any, source: Path | None) -> Texts:
     if path is None:
         config = None if source is None else source / CONFIG_FILE
         if config is None or not config.is_file():
-            raise InputError(f"{options.model} does not say what it was trained on: --check_file")
+            raise InputError(
+                f"{options.model} does not say what it was trained on: give texts with --check_file"
+            )
         try:
             return load_data(parse_arguments([str(config)])[1]).texts("test")
         except InputError as error:

@@ -16,6 +16,7 @@ from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import say_loading
 
 if TYPE_CHECKING:
     from zlpr_hf.bulk.labelling import Counts, Labelling
@@ -139,6 +140,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
     if options.output != "-":
         _check_output(options)
     # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
     from zlpr_hf.bulk.labelling import Labelling
     from zlpr_hf.classifier import Classifier
 

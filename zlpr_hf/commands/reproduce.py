@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import say_loading
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -48,6 +49,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         raise InputError(f"tolerance: expected 0 or more, got {options.tolerance:g}")
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
+    say_loading()
     from zlpr_hf.reproduction import reproduce  # loads torch
 
     place = options.folder.resolve()

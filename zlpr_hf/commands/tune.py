@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import say_loading
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -44,6 +45,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         raise InputError(f"{options.config}: no such configuration file")
     if find_spec("optuna") is None:
         raise InputError("zlpr tune needs optuna: pip install 'zlpr_hf[tune]'")
+    say_loading()
     from zlpr_hf.tuning.plan import plan_tuning  # these load torch
     from zlpr_hf.tuning.running import BEST_FILE, tune
 
