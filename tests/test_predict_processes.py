@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.cli import main
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import Processes
 
 REPOSITORY = Path(__file__).parent.parent
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]

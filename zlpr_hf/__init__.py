@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from zlpr_hf.arguments import DataArguments, ModelArguments
     from zlpr_hf.baselines import asymmetric_loss, bce_loss, bp_mll_loss, focal_loss, lsep_loss
     from zlpr_hf.classifier import Classifier
+    from zlpr_hf.compute_loss_func import build_compute_loss_func
     from zlpr_hf.errors import InputError
     from zlpr_hf.finetuning import finetune
     from zlpr_hf.functional import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from zlpr_hf.report import Report
     from zlpr_hf.smoothing import smooth_targets
     from zlpr_hf.thresholds import Thresholds, fit_thresholds
-    from zlpr_hf.trainer import ZLPRTrainer, build_compute_loss_func
+    from zlpr_hf.trainer import ZLPRTrainer
     from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
 __version__ = "0.1.0"
@@ -79,7 +80,7 @@ _HOME = {
     "bce_loss": "baselines",
     "bernoulli_divergence": "functional",
     "bp_mll_loss": "baselines",
-    "build_compute_loss_func": "trainer",
+    "build_compute_loss_func": "compute_loss_func",
     "build_loss": "losses",
     "compute_decision_metrics": "metrics",
     "compute_label_scores": "metrics",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
@@ -498,37 +497,3 @@ def _without_autocast(model: Any) -> Iterator[None]:
 def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Multi-label metrics of logits cut at zero, in the form that ``Trainer`` asks for."""
     return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)
-
-
-def build_compute_loss_func(
-    name: str = "zlpr", *, train_targets: NDArray[Any] | None = None
-) -> Callable[..., Tensor]:
-    """A ``compute_loss_func`` for people who keep their own Trainer.
-
-    Args:
-        name: A name in :data:`zlpr_hf.losses.LOSSES`.
-        train_targets: As for :func:`zlpr_hf.losses.build_loss`.
-
-    Returns:
-        A function of ``(outputs, labels, num_items_in_batch)`` to pass to
-        ``transformers.Trainer(compute_loss_func=...)``. The stock Trainer counts label cells, of
-        which an example has ``L``; the function turns that into examples, so every label must be
-        known.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> loss = build_compute_loss_func("zlpr")
-        >>> loss(SimpleNamespace(logits=torch.zeros(1, 3)), torch.tensor([[1, 0, 0]]))
-        tensor(1.7918)
-    """
-    loss = build_loss(name, reduction="none", train_targets=train_targets)
-
-    def compute_loss_func(
-        outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None
-    ) -> Tensor:
-        per_example: Tensor = loss(outputs.logits, labels)
-        if num_items_in_batch is None:
-            return per_example.mean()
-        return per_example.sum() / (num_items_in_batch / labels.shape[-1])
-
-    return compute_loss_func

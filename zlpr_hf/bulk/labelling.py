@@ -11,12 +11,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from zlpr_hf.bulk.parts import PartedFile
-from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.bulk.reading import BadRow, Row, RowReader
 from zlpr_hf.bulk.writing import LABELS, SCORES, RowWriter
 from zlpr_hf.choices import LongTexts, Precision
 from zlpr_hf.classifier import Classifier
 from zlpr_hf.errors import InputError
+from zlpr_hf.processes import Processes
 from zlpr_hf.scores import boundary_of
 
 PART_ROWS = 1024

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.bulk.parts import PartedFile
-from zlpr_hf.bulk.processes import Processes
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.commands.parser import CommandParser
 from zlpr_hf.errors import InputError
-from zlpr_hf.processes import say_loading
+from zlpr_hf.processes import Processes, say_loading
 
 if TYPE_CHECKING:
     from zlpr_hf.bulk.labelling import Counts, Labelling

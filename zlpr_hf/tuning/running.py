@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -27,6 +26,7 @@ from zlpr_hf.tuning.journal import (
 )
 from zlpr_hf.tuning.plan import Plan, check_metric
 from zlpr_hf.tuning.table import render_trial, render_trials
+from zlpr_hf.whole_file import write_whole
 
 BEST_FILE = "best.yaml"
 WARM_UP_TRIALS, WARM_UP_EPOCHS = 4, 1
@@ -138,7 +138,4 @@ def _write_best(study: optuna.Study, plan: Plan, trials: list[FrozenTrial]) -> N
         f"# The best of {len(trials)} trials, number {place}: {plan.metric} {best.value!r} on the "
         "validation split\n# after the last epoch, with labels where the logit is above 0.\n"
     )
-    path = plan.output_dir / BEST_FILE
-    part = path.with_name(path.name + ".part")
-    part.write_text(comment + plan.config_of(best.params), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(plan.output_dir / BEST_FILE, comment + plan.config_of(best.params))

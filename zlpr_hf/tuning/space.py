@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
 from zlpr_hf.arguments import SEARCH_SPACE
 from zlpr_hf.errors import InputError
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
+from zlpr_hf.yaml_file import YamlFile
 
 RATIO = "head_learning_rate_ratio"
 """Not an option: the head's learning rate as a multiple of the encoder's."""
@@ -185,7 +185,7 @@ def read_search_space(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: If it is no mapping of names.
     """
-    given = yaml.safe_load(path.read_text(encoding="utf-8")).get(SEARCH_SPACE)
+    given = YamlFile.read(path, "expected lines of 'name: value'").values.get(SEARCH_SPACE)
     if given is not None and (not isinstance(given, dict) or not given):
         raise InputError(f"{path}: {SEARCH_SPACE}: expected names and their values, got {given!r}")
     return given
