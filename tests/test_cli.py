@@ -64,3 +64,14 @@ def test_a_sign_of_life_at_a_terminal(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["train", "--no_such_option"]) == 2
     assert capsys.readouterr().err.startswith("loading torch and transformers ...\nerror: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("--text", "did you mean --text_column?"), ("--treshold", "did you mean --threshold?")],
+)
+def test_an_option_that_is_nearly_right(
+    option: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "model", option, "x"]) == 2
+    assert capsys.readouterr().err.endswith(f"(see zlpr predict --help); {hint}\n")

@@ -138,7 +138,7 @@ def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: La
 
 def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
     with pytest.raises(
-        InputError, match="the package is not installed; pip install no-such-package"
+        InputError, match="the package is not installed: pip install no-such-package"
     ):
         resolve_model_path("package:no_such_package/model")
     with pytest.raises(InputError, match="holds no model"):
@@ -146,7 +146,7 @@ def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
     with pytest.raises(InputError, match="no such folder"):
         load_model(str(tmp_path / "none"), colours)
     with pytest.raises(
-        InputError, match="model 'nobody/nothing' is no folder here and could not"
+        InputError, match="model 'nobody/nothing' is no folder here, was not fetched before"
     ) as caught:
         load_model("nobody/nothing", colours)
     assert "\n" not in str(caught.value)

@@ -252,8 +252,7 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(
     path.write_text("red\n\nthe\n" * 100)
     command = ["predict", model, "--input", str(path), "--output", str(output)]
     go_on = stop_after(2, monkeypatch)
-    with pytest.raises(MemoryError):
-        main(command)
+    assert main(command) == 1  # out of memory
     go_on()
     assert not output.exists()
     assert main([*command, "--threshold", "0.1"]) == 2
@@ -268,8 +267,7 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(
     assert len(read(tmp_path / "out.txt.bad.jsonl")) == 100
     path.write_text("red\n" * 100)
     go_on = stop_after(1, monkeypatch)
-    with pytest.raises(MemoryError):
-        main([*command, "--overwrite"])
+    assert main([*command, "--overwrite"]) == 1
     go_on()
     path.write_text("red\n" * 101)
     assert main(command) == 2

@@ -66,6 +66,13 @@ def resolve_model_path(name: str) -> str:
     return str(folder)
 
 
+def _find(name: str, revision: str | None) -> str:
+    path = resolve_model_path(name)
+    if not Path(path).exists():
+        check_hub(path, revision)
+    return path
+
+
 def hub_options(revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
     """How to load what has a name: with what is not said, transformers would ask on the terminal.
 
@@ -101,9 +108,7 @@ def load_tokenizer(
         >>> len(tokenizer("a small cat").input_ids)  # three words, and what stands around them
         5
     """
-    path = resolve_model_path(name)
-    if not Path(path).exists():
-        check_hub(path, revision)
+    path = _find(name, revision)
     options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)
@@ -179,9 +184,7 @@ def load_model(
     """
     if pooling not in ("first", "mean"):
         raise InputError(f"pooling: expected first or mean, got {pooling!r}")
-    path = resolve_model_path(name)
-    if not Path(path).exists():
-        check_hub(path, revision)
+    path = _find(name, revision)
     options = hub_options(revision, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(path, **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
-from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.commands.parser import CommandParser, add_loading_options
 from zlpr_hf.errors import InputError
 from zlpr_hf.processes import say_loading
 
@@ -53,10 +53,7 @@ def _parser() -> CommandParser:
     reading.add_argument(
         "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
     )
-    reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
-    reading.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
-    )
+    add_loading_options(reading)
     numbers = parser.add_argument_group("numbers")
     numbers.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
     numbers.add_argument("--output", type=Path, help="JSON file for all numbers")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.commands.parser import CommandParser, add_loading_options
 from zlpr_hf.errors import InputError
 from zlpr_hf.processes import say_loading
 
@@ -33,10 +33,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--output", type=Path, help="new folder (MODEL-onnx, MODEL-onnx-int8)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
-    parser.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
-    )
+    add_loading_options(parser)
     check = parser.add_argument_group("texts to check it on")
     check.add_argument("--check_file", type=Path, help="csv, tsv, jsonl, parquet, or a text a line")
     check.add_argument("--text_column", default="text", help="column of the text (text)")

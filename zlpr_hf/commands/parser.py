@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Sequence
 from typing import NoReturn
@@ -53,6 +54,18 @@ def to_go_on(command: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if command != "predict" or word != "--overwrite"]
 
 
+def add_loading_options(group: argparse._ActionsContainer) -> None:
+    """What is to be said about a model on the Hub.
+
+    Args:
+        group: A parser, or a group of its options.
+    """
+    group.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
+    group.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
+
+
 class CommandParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` whose errors are an :class:`InputError` of one line.
 
@@ -73,4 +86,14 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         plain = re.sub(r"^argument (-\S+?)(/-\S+)*:", r"\1:", message)
-        raise InputError(f"{plain} (see {self.prog} --help)")
+        raise InputError(f"{plain} (see {self.prog} --help){self._what_is_meant(message)}")
+
+    def _what_is_meant(self, message: str) -> str:
+        """The nearest option to the first one that is unknown."""
+        unknown = re.match(r"unrecognized arguments: (--\w+)", message)
+        if unknown is None:
+            return ""
+        known = self._option_string_actions
+        longer = [option for option in known if option.startswith(unknown.group(1))]
+        near = longer or difflib.get_close_matches(unknown.group(1), known, n=1)
+        return f"; did you mean {near[0]}?" if near else ""

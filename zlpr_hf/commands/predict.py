@@ -13,7 +13,7 @@ from zlpr_hf.bulk.parts import PartedFile
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.choices import Backend, LongTexts, Precision
-from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.commands.parser import CommandParser, add_loading_options
 from zlpr_hf.errors import InputError
 from zlpr_hf.processes import Processes, say_loading
 
@@ -69,10 +69,7 @@ def _parser() -> CommandParser:
         help="bfloat16: two to three times as fast where the hardware has it, the same decisions, "
         "logits within some hundredths (float32)",
     )
-    reading.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
-    reading.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
-    )
+    add_loading_options(reading)
     return parser
 
 
