@@ -105,8 +105,8 @@ def test_a_run_goes_on_with_other_batches_and_another_name_of_the_input(
         whole(self, *args)
 
     monkeypatch.setattr(PartedFile, "add", add)
-    with pytest.raises(MemoryError):
-        main(["predict", model, "--input", "in.txt", "--output", "out.txt"])
+    assert main(["predict", model, "--input", "in.txt", "--output", "out.txt"]) == 1
+    assert "error: zlpr predict: out of memory (" in capsys.readouterr().err
     monkeypatch.setattr(PartedFile, "add", whole)
     again = ["--input", str(tmp_path / "in.txt"), "--output", "out.txt", "--batch_size", "2"]
     assert main(["predict", model, *again]) == 0
