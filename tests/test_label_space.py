@@ -39,3 +39,8 @@ def test_wrong_names(names: tuple[str, ...], message: str) -> None:
 def test_unknown_name() -> None:
     with pytest.raises(InputError, match="unknown label 'z'; known: a, b"):
         LabelSpace(("a", "b")).encode(["z"])
+
+
+def test_one_text_is_no_list_of_names() -> None:
+    with pytest.raises(InputError, match="expected label names, got one text: 'red'"):
+        LabelSpace("red")  # type: ignore[arg-type]

@@ -32,6 +32,8 @@ class LabelSpace:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise InputError(f"expected label names, got one text: {self.names!r:.60}")
         object.__setattr__(self, "names", tuple(self.names))
         for position, name in enumerate(self.names):
             if not isinstance(name, str) or not name.strip():
