@@ -24,7 +24,7 @@ from zlpr_hf import LabelSpace
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.bulk.labelling import Labelling, label_file
 from zlpr_hf.bulk.parts import PartedFile
-from zlpr_hf.bulk.processes import Processes
+from zlpr_hf.processes import Processes
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.comparison.plan import read_plan
