@@ -24,7 +24,6 @@ from zlpr_hf import LabelSpace
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.bulk.labelling import Labelling, label_file
 from zlpr_hf.bulk.parts import PartedFile
-from zlpr_hf.processes import Processes
 from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.comparison.plan import read_plan
@@ -33,6 +32,7 @@ from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import Source, read_file
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import read_label_descriptions
+from zlpr_hf.processes import Processes
 
 CASES = 100_000
 SECONDS = 20
