@@ -24,11 +24,11 @@ from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.loaders import build_streamed_loader, share_batches
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler, SharedBatchSampler
 from zlpr_hf.data.streaming import StreamedRows
-from zlpr_hf.functional import zlpr_divergence
+from zlpr_hf.head_rate import set_head_rate
 from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.modeling import classification_head
-from zlpr_hf.smoothing import smooth_targets
+from zlpr_hf.objective import Objective
 
 SPARE = "spare"
 """Marks a batch that a process computes only because the others have one."""
@@ -181,9 +181,8 @@ class ZLPRTrainer(Trainer):
         Raises:
             ValueError: If the batch has no ``labels``.
         """
-        inputs = dict(
-            inputs
-        )  # the model must not see the labels, the caller's batch must keep them
+        # The model must not see the labels, and the caller's batch must keep them.
+        inputs = dict(inputs)
         targets = inputs.pop("labels", None)
         counts = not inputs.pop(SPARE, False)
         if targets is None:
@@ -196,40 +195,16 @@ class ZLPRTrainer(Trainer):
             loss = self._share_of_step(value.sum() * counts, len(targets), num_items_in_batch)
             return (loss, outputs) if return_outputs else loss
         teacher_logits = inputs.pop("teacher_logits", None)
-        rows, copies = len(targets), 1
-        if model.training:
-            targets = self._smoothed(targets)
-            if self._option("rdrop_alpha"):
-                copies = 2  # one forward on the doubled batch: other dropout in each half
-                inputs = {name: _doubled(value, rows) for name, value in inputs.items()}
-                targets = torch.cat([targets, targets])
-        outputs = model(**inputs, return_dict=True)
-        logits = outputs.logits
-        value = self.loss(logits, targets)
-        if value.ndim > 1 or (value.ndim == 1 and len(value) != len(targets)):
-            raise ValueError(
-                f"the loss must return one value an example ({len(targets)},) or their mean, "
-                f"got the shape {tuple(value.shape)}"
-            )
-        self._keep(model, value, rows)
-        total = value.sum() / copies if value.ndim else value * rows
-        if model.training and teacher_logits is not None:
-            if not isinstance(self.loss, ZLPRLoss):
-                raise ValueError(
-                    "teacher_logits: their divergence belongs to ZLPRLoss, "
-                    f"got {type(self.loss).__name__}"
-                )
-            share = self._option("distillation_alpha")
-            teacher = torch.cat([teacher_logits] * copies).detach()
-            divergence = zlpr_divergence(logits, teacher, reduction="sum") / copies
-            total = (1 - share) * total + share * divergence
-        if copies == 2:
-            one, other = logits[:rows], logits[rows:]
-            both = zlpr_divergence(one, other, reduction="sum") + zlpr_divergence(
-                other, one, reduction="sum"
-            )
-            total = total + self._option("rdrop_alpha") * both / 2
-        loss = self._share_of_step(total * counts, rows, num_items_in_batch)
+        objective = Objective(
+            self.loss,
+            self._option("label_smoothing_factor"),
+            getattr(self.args, "label_smoothing_mode", "mass_preserving"),
+            self._option("rdrop_alpha"),
+            self._option("distillation_alpha"),
+        )
+        outputs, values, total = objective.compute(model, inputs, targets, teacher_logits)
+        self._keep(model, values, len(targets))
+        loss = self._share_of_step(total * counts, len(targets), num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _keep(self, model: nn.Module, value: Tensor, rows: int) -> None:
@@ -247,13 +222,6 @@ class ZLPRTrainer(Trainer):
             return total / rows
         # Gradients are averaged over processes, the count is over all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
-
-    def _smoothed(self, targets: Tensor) -> Tensor:
-        factor = self._option("label_smoothing_factor")
-        if not factor:
-            return targets
-        mode: Any = getattr(self.args, "label_smoothing_mode", "mass_preserving")
-        return smooth_targets(targets, factor, mode=mode)
 
     def _get_num_items_in_batch(
         self, batch_samples: list[Any], device: torch.device
@@ -394,20 +362,7 @@ class ZLPRTrainer(Trainer):
         if not made_here or rate is None:
             return optimizer
         module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
-        if hasattr(module, "get_base_model"):  # low-rank adapters wrap the model
-            module = module.get_base_model()
-        if not hasattr(
-            module, "base_model"
-        ):  # not a model of transformers: no encoder to tell apart
-            return optimizer
-        encoder = {id(parameter) for parameter in module.base_model.parameters()}
-        for group in list(optimizer.param_groups):
-            head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-            group["params"] = [
-                parameter for parameter in group["params"] if id(parameter) in encoder
-            ]
-            if head:
-                optimizer.add_param_group({**group, "params": head, "lr": rate})
+        set_head_rate(optimizer, module, rate)
         return optimizer
 
     def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, float]) -> None:
@@ -459,11 +414,6 @@ def name_of(loss: nn.Module) -> str:
     """
     names = (name for name, kind in LOSSES.items() if type(loss) is kind)
     return next(names, type(loss).__name__)
-
-
-def _doubled(value: Any, rows: int) -> Any:
-    per_row = isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows
-    return torch.cat([value, value]) if per_row else value
 
 
 @contextmanager
