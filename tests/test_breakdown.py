@@ -15,6 +15,7 @@ from torch import nn
 from tests.test_trainer import ROWS, arguments, model, rows
 from zlpr_hf import ZLPRLoss, ZLPRTrainer
 from zlpr_hf.arguments import parse_arguments
+from zlpr_hf.breakdown import Breakdown, merge_breakdowns
 from zlpr_hf.cli import main
 from zlpr_hf.loading import load_data
 
@@ -163,7 +164,7 @@ def test_an_order_that_is_drawn_anew_names_no_rows(tmp_path: Path) -> None:
             return Turning()
 
     trainer = Anew(model=model(), args=arguments(tmp_path), train_dataset=marked(4), loss=Marked())
-    assert "(training rows unknown, for they are drawn anew)" in message(trainer)
+    assert "(training rows unknown, for they are streamed or drawn anew)" in message(trainer)
 
 
 def test_float16_overflows_are_left_to_its_scaler(tmp_path: Path) -> None:
@@ -178,6 +179,15 @@ def test_float16_overflows_are_left_to_its_scaler(tmp_path: Path) -> None:
     trainer.accelerator.scaler = SimpleNamespace(get_scale=lambda: 0.5)
     with pytest.raises(FloatingPointError, match="its gradient held NaN or infinity"):
         trainer._get_grad_norm(trainer.model, infinite)
+
+
+def test_what_several_processes_found_is_one() -> None:
+    found = [
+        Breakdown(3, "loss", (1, 9)),
+        Breakdown(3, "gradient", (2,)),
+        Breakdown(3, "loss", (4,)),
+    ]
+    assert merge_breakdowns(found) == Breakdown(3, "loss", (1, 4, 9))
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "data.splits",
         "errors",
         "label_space",
+        "provenance",
     },
     "data.encoding": {"errors"},
     "data.evaluation_set": {"data.dataset", "data.label_columns", "errors", "label_space"},

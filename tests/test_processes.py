@@ -202,7 +202,7 @@ def test_fsdp_spreads_layers_and_saves_a_model(
     assert plugin.state_dict_type == StateDictType.FULL_STATE_DICT
 
 
-@pytest.mark.parametrize("name", ["evaluate", "export", "push", "demo"])
+@pytest.mark.parametrize("name", ["evaluate", "export", "push", "demo", "tune"])
 def test_what_one_process_does_alone(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

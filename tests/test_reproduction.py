@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from datasets import Dataset
 
 from tests.conftest import run
+from zlpr_hf import ZLPRTrainer
 from zlpr_hf.cli import main
 from zlpr_hf.provenance import HASHED_ROWS, find_revision, fingerprint
 from zlpr_hf.report import MODEL_ROW
@@ -173,3 +175,36 @@ def test_a_folder_that_is_taken_stays(
     assert main(["reproduce", str(finished[0]), f"--output_dir={tmp_path}"]) == 2
     assert "is there already" in capsys.readouterr().err
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+@pytest.mark.slow
+def test_a_repetition_that_was_cut_off_goes_on(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "again"
+    step, count = ZLPRTrainer.training_step, iter(range(99))
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        if next(count) == 8:
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(ZLPRTrainer, "training_step", cut)
+    assert main(["reproduce", str(copy), f"--output_dir={place}"]) == 130
+    assert (place / "checkpoint-5").is_dir()
+    monkeypatch.undo()
+    assert main(["reproduce", str(copy), f"--output_dir={place}"]) == 0
+
+
+@pytest.mark.slow
+def test_two_processes_reproduce_what_two_did(command: list[str], tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    place = tmp_path / "two"
+    train = ["train.py", *command, f"--output_dir={place}", "--num_train_epochs=1"]
+    for words in (train, ["-m", "zlpr_hf.cli", "reproduce", str(place)]):
+        ended = subprocess.run(
+            [*launch, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr[-2000:]
+    assert ended.stdout.splitlines()[-1] == "equal bit for bit"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import check_refused, run
+from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.data.streaming import StreamedRows
+from zlpr_hf.errors import InputError
+from zlpr_hf.loading import load_data
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -100,6 +104,24 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
+def test_a_step_that_is_not_finite_ends_it_in_a_line(streamed: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"step \d+: .*rows unknown, for they are stre"):
+        run(streamed, tmp_path / "out", "--learning_rate=1e6", "--head_learning_rate=1e6")
+
+
+def test_the_training_rows_have_a_fingerprint(streamed: list[str], tmp_path: Path) -> None:
+    arguments = parse_arguments([*streamed, f"--output_dir={tmp_path}"])[1]
+    first, again = load_data(arguments).fingerprints(), load_data(arguments).fingerprints()
+    assert set(first) == {"train", "validation", "test"}
+    assert first == again
+    path = Path(str(arguments.train_file))
+    changed = tmp_path / path.name
+    changed.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    other = load_data(replace(arguments, train_file=str(changed))).fingerprints()
+    assert [name for name in first if first[name] != other[name]] == ["train"]
+
+
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(streamed: list[str], tmp_path: Path) -> None:
     options = [*streamed, "--num_train_epochs=2", "--dropout=0", "--save_strategy=no"]
     run(options, tmp_path / "one")
@@ -119,7 +141,10 @@ def test_two_processes_take_the_steps_of_one(streamed: list[str], tmp_path: Path
 PEAK = """
 import sys
 from zlpr_hf.arguments import DataArguments
+from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.data.streaming import StreamedRows
+from zlpr_hf.errors import InputError
+from zlpr_hf.loading import load_data
 from zlpr_hf.loading import load_data
 train, held, flag = sys.argv[1:]
 data = load_data(DataArguments(

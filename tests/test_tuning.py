@@ -1,5 +1,6 @@
 """zlpr tune: what is searched, what survives a kill, and that its best configuration holds."""
 
+import errno
 import json
 import os
 import shutil
@@ -176,14 +177,30 @@ def test_a_trial_that_fails_is_told_and_counts(
         "trial 1/2: failed: out of memory",
         "trial 2/2: failed: out of memory",
     ]
+    diverged = Mock(side_effect=FloatingPointError("training stopped at step 1"))
+    monkeypatch.setattr(f"{TRAINER}.compute_loss", diverged)
+    with pytest.raises(InputError, match="none of 3 trials came to its end"):
+        tune(plan, 3, say=said.append)
+    assert said[-1].startswith("trial 3/3: failed: training stopped at step 1")
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(f"{TRAINER}.compute_loss", full)
+    with pytest.raises(OSError, match="No space left"):
+        tune(plan, 4, say=said.append)
     monkeypatch.undo()
     monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        tune(plan, 3, say=said.append)
+        tune(plan, 4, say=said.append)
     with open_journal(tmp_path / "out") as storage:
         study = optuna.load_study(study_name=STUDY, storage=storage)
-        assert len(study.trials) == 3
-        assert len(find_ended(study)) == 2, "what was interrupted does not count"
+        assert len(find_ended(study)) == 3, "what was interrupted or met a full disk does not count"
+
+
+def test_a_share_of_steps_is_searched_as_one(searched: Any, tmp_path: Path) -> None:
+    """The search casts a value to the type of the default, which for warm-up is a whole number."""
+    arguments = ZLPRTrainingArguments(output_dir=str(tmp_path))
+    assert type(arguments.warmup_steps) is float
+    assert type(arguments.warmup_steps)(0.25) == 0.25
+    assert type(plan_of(searched[0], tmp_path / "out").arguments[2].warmup_steps) is float
 
 
 def test_the_test_split_is_not_looked_at(
@@ -248,6 +265,7 @@ def test_what_else_is_refused(searched: Any, tmp_path: Path) -> None:
     assert "good neither large nor small" in refusal(config, new, metric="empty_predictions")
     message = refusal(config, new, "--loss=lsep", metric="f1_micro")
     assert "loss lsep has no zero of its own" in message
+    assert "streaming: a search holds" in refusal(config, new, "--streaming=true")
     assert "unknown option 'trails'" in refusal(config, new, "--trails=1")
     assert not new.exists()
     before = (folder / "journal.jsonl").read_bytes()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 MOST_ROWS = 20
 REMEDIES = {
@@ -16,9 +17,10 @@ REMEDIES = {
     "lower learning_rate",
     "labels": "look at the labels of these rows: a target lies in [0, 1] or is NaN",
     "teacher_logits": "look at the teacher's logits of these rows",
-    "logits": "lower learning_rate and head_learning_rate, or set bf16 false",
+    "logits": "lower learning_rate and head_learning_rate, or set bf16 false where it is on",
     "loss": "look at the targets of these rows, and at the loss if it is your own",
-    "gradient": "lower learning_rate, set bf16 false, or set max_grad_norm to 1 where it is 0",
+    "gradient": "lower learning_rate, set bf16 false where it is on, or set max_grad_norm to 1 "
+    "where it is 0",
 }
 """What was not finite, from what comes first to what follows from it, and what helps."""
 
@@ -40,7 +42,8 @@ class Breakdown:
 
     def render(self) -> str:
         """One line: the step, what was not finite, the rows, the remedy."""
-        shown = ", ".join(map(str, self.rows[:MOST_ROWS])) or "unknown, for they are drawn anew"
+        shown = ", ".join(map(str, self.rows[:MOST_ROWS]))
+        shown = shown or "unknown, for they are streamed or drawn anew"
         more = len(self.rows) - MOST_ROWS
         rest = f" and {more} more" if more > 0 else ""
         return (
@@ -85,6 +88,20 @@ def find_breakdown(
     return Breakdown(step, what, tuple(numbers[index] for index in at_fault) if numbers else ())
 
 
+def merge_breakdowns(found: Sequence[Breakdown]) -> Breakdown:
+    """What several processes found in the same step.
+
+    Args:
+        found: Of each process.
+
+    Returns:
+        The first cause there is, with the rows of all that met it.
+    """
+    first = min(found, key=lambda each: [*REMEDIES].index(each.what))
+    rows = {row for each in found if each.what == first.what for row in each.rows}
+    return Breakdown(first.step, first.what, tuple(sorted(rows)))
+
+
 def _row(batch: Mapping[str, Any], index: int) -> dict[str, Any]:
     rows = len(batch["labels"])
     return {
@@ -125,7 +142,7 @@ def find_rows(
         Positions from 0, batch by batch; None where the order cannot be drawn again.
     """
     sampler = getattr(loader, "batch_sampler", None)
-    if sampler is None:
+    if sampler is None or isinstance(loader.dataset, IterableDataset):
         return None
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(int(epoch))
@@ -135,7 +152,7 @@ def find_rows(
         return None
     for indices, batch in zip(drawn, batches, strict=True):
         again = loader.collate_fn([loader.dataset[index] for index in indices])
-        if not all(_same(again.get(name), value) for name, value in batch.items()):
+        if not all(_same(value, batch.get(name)) for name, value in again.items()):
             return None
     return drawn
 

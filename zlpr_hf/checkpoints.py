@@ -52,7 +52,7 @@ def find_resume_checkpoint(
         InputError: If the wanted folder is no checkpoint, or ``output_dir`` is taken.
     """
     wanted = "false" if wanted is None else str(wanted)
-    runs = _checkpoints(output_dir)
+    runs = find_checkpoints(output_dir)
     taken = [output_dir / name for name in MODEL_FILES if (output_dir / name).exists()]
     found: Path | None = None
     if wanted.lower() == "true":
@@ -85,8 +85,12 @@ def find_resume_checkpoint(
     return found
 
 
-def _checkpoints(output_dir: Path) -> list[Path]:
-    """The folders that the trainer writes, oldest first; others may be called alike."""
+def find_checkpoints(output_dir: Path) -> list[Path]:
+    """The folders that the trainer writes, oldest first; others may be called alike.
+
+    Args:
+        output_dir: Folder of a run.
+    """
     found = [
         (int(match.group(1)), path)
         for path in output_dir.glob("checkpoint-*")
@@ -141,7 +145,7 @@ def clear_run(output_dir: Path) -> None:
     (output_dir / CLEARING_FILE).touch()
     for name in (END_FOLDER, OLD_FOLDER):
         shutil.rmtree(output_dir / name, ignore_errors=True)
-    for folder in _checkpoints(output_dir):
+    for folder in find_checkpoints(output_dir):
         shutil.rmtree(folder)
     for name in (
         *MODEL_FILES,
@@ -169,7 +173,7 @@ def clear_leftovers(output_dir: Path) -> None:
     """
     for name in (END_FOLDER, OLD_FOLDER):
         shutil.rmtree(output_dir / name, ignore_errors=True)
-    for folder in _checkpoints(output_dir):
+    for folder in find_checkpoints(output_dir):
         flat = not any(path.is_dir() for path in folder.iterdir())
         if flat and find_damage(folder, only_model=True) is not None:
             shutil.rmtree(folder)
@@ -183,7 +187,7 @@ def remove_old_checkpoints(output_dir: Path, limit: int | None, best: str | None
         limit: How many may stay; None or 0 for all. The newest one always stays.
         best: One that stays whatever its age.
     """
-    found = _checkpoints(output_dir)
+    found = find_checkpoints(output_dir)
     spare = [path for path in found[:-1] if best is None or path != Path(best)]
     for path in spare[: max(0, len(found) - limit)] if limit else ():
         shutil.rmtree(output_dir / OLD_FOLDER, ignore_errors=True)

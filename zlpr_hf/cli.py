@@ -42,7 +42,7 @@ REMEDY = (
     "--gradient_accumulation_steps to make up for it; else --batch_size), a smaller --max_length, "
     "or a smaller model"
 )
-SHARED = ("train", "compare", "predict")
+SHARED = ("train", "compare", "predict", "reproduce")
 """What several processes do together; elsewhere each would do the whole work."""
 
 

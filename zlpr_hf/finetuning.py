@@ -153,7 +153,7 @@ def finetune(
             if progress is not None:
                 progress.close()  # what is said of the error begins a line
             if isinstance(error, FloatingPointError):
-                raise InputError(f"{error}. {_how_to_go_on(output_dir)}") from error
+                raise InputError(str(error)) from error
             if isinstance(error, UnpicklingError):
                 raise InputError(
                     f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
@@ -202,22 +202,11 @@ def finetune(
     with run_end(output_dir, is_main=main_process) as part:
         trainer.save_model(str(part))  # on every process
         if main_process:
-            found = Provenance.find(training_args.device, data.splits, part)
+            found = Provenance.find(training_args.device, data.fingerprints(), part)
             report = replace(report, provenance=found)
             _write(part, report, outcome, prepared, model_args, data_args, name=name)
     trainer.accelerator.wait_for_everyone()  # who goes on may read the files, in any process
     return report
-
-
-def _how_to_go_on(output_dir: Path) -> str:
-    """Checkpoints hold the learning rate: another one takes a new start."""
-    last = find_resume_checkpoint(output_dir, "true", overwrite=True)
-    if last is None:
-        return "There is no checkpoint yet: the next run starts from the beginning"
-    return (
-        f"{last} stays: --resume_from_checkpoint true goes on from it with its learning_rate, "
-        "--overwrite_output_dir true starts again with another"
-    )
 
 
 def _judge(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:

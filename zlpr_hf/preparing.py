@@ -226,7 +226,7 @@ def build_trainer(
     model: PreTrainedModel | Callable[[], PreTrainedModel],
     arguments: ZLPRTrainingArguments,
     *,
-    streaming_buffer: int = 1,
+    streaming_buffer: int,
 ) -> ZLPRTrainer:
     """The trainer of a run.
 

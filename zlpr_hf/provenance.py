@@ -63,12 +63,12 @@ class Provenance:
     weights: dict[str, str]
 
     @classmethod
-    def find(cls, device: torch.device, splits: Mapping[str, Dataset], folder: Path) -> Provenance:
+    def find(cls, device: torch.device, data: Mapping[str, str], folder: Path) -> Provenance:
         """Look at this process, the data and the saved model.
 
         Args:
             device: What trained.
-            splits: Rows as :class:`zlpr_hf.data.dataset.LabelledData` holds them.
+            data: Split to the fingerprint of its rows.
             folder: Where the weights were saved.
         """
         gpu = device.type == "cuda"
@@ -78,7 +78,7 @@ class Provenance:
             device=torch.cuda.get_device_name(device) if gpu else device.type,
             threads=torch.get_num_threads(),
             revision=find_revision(SOURCE),
-            data=fingerprint(splits),
+            data=dict(data),
             weights=hash_weights(folder),
         )
 

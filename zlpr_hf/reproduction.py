@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zlpr_hf.arguments import Arguments, parse_arguments
+from zlpr_hf.arguments import Arguments, parse_arguments, render_config
 from zlpr_hf.checkpoints import CONFIG_FILE, RESULTS_FILE
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
@@ -84,18 +84,21 @@ def reproduce(
     output_dir: Path,
     tolerance: float | None = None,
     any_data: bool = False,
+    trust_remote_code: bool = False,
     say: Callable[[str], None] = print,
 ) -> Reproduction | None:
     """Train again from what a run left, and compare.
 
-    Torch is given as many threads as the run had, and an accelerator is left alone where the run
-    used none.
+    One that was cut off goes on. Torch is given as many threads as the run had, and an accelerator
+    is left alone where the run used none.
 
     Args:
         folder: Of a finished run.
         output_dir: New folder of the repetition.
         tolerance: How far metrics may be apart; None for equal metrics and weights.
         any_data: Whether to go on when the data has changed since.
+        trust_remote_code: Whether to run code that comes with the model; no run writes down that
+            it did.
         say: Receives what differs in the surroundings, and the notes of training.
 
     Returns:
@@ -106,14 +109,17 @@ def reproduce(
     """
     before = _read_results(folder)
     recorded: dict[str, Any] = before["provenance"]
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise InputError(f"{output_dir} is there already: remove it or choose another --output_dir")
     threads = torch.get_num_threads()
     torch.set_num_threads(recorded["threads"])
     arguments = _read_arguments(folder / CONFIG_FILE, output_dir, recorded["device"])
+    arguments[0].trust_remote_code = trust_remote_code
+    if _is_begun(output_dir, arguments):
+        arguments[2].resume_from_checkpoint = "true"
+    elif output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise InputError(f"{output_dir} is there already: remove it or choose another --output_dir")
     is_main = arguments[2].process_index == 0
     data = load_data(arguments[1])
-    here = Provenance.find(arguments[2].device, data.splits, output_dir)
+    here = Provenance.find(arguments[2].device, data.fingerprints(), output_dir)
     notes = list(_differences(before, here, arguments[2].world_size))
     if threads != recorded["threads"]:
         notes.append(f"threads: {recorded['threads']} as then, not {threads}")
@@ -137,6 +143,16 @@ def _read_arguments(config: Path, output_dir: Path, device: str) -> Arguments:
     if device == "cpu":
         changes.append("--use_cpu=true")
     return parse_arguments([str(config), *changes])
+
+
+def _is_begun(output_dir: Path, arguments: Arguments) -> bool:
+    """Whether this very repetition was cut off."""
+    config = output_dir / CONFIG_FILE
+    return (
+        config.is_file()
+        and not (output_dir / RESULTS_FILE).exists()
+        and config.read_text(encoding="utf-8") == render_config(arguments)
+    )
 
 
 def _differences(before: dict[str, Any], here: Provenance, processes: int) -> Iterator[str]:

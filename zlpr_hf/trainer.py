@@ -18,7 +18,7 @@ from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
-from zlpr_hf.breakdown import REMEDIES, Breakdown, find_breakdown, find_rows
+from zlpr_hf.breakdown import Breakdown, find_breakdown, find_rows, merge_breakdowns
 from zlpr_hf.checkpoints import find_damage, remove_old_checkpoints
 from zlpr_hf.chunked_head import ChunkedHead
 from zlpr_hf.data.loaders import build_streamed_loader, share_batches
@@ -276,8 +276,7 @@ class ZLPRTrainer(Trainer):
         scaler = self.accelerator.scaler
         if scaler is not None and scaler.get_scale() >= 1:
             return norm  # float16 overflowed: the step is skipped, and the next scaled less
-        found: list[Breakdown] = gather_object([self._find_breakdown()])
-        raise FloatingPointError(min(found, key=lambda each: [*REMEDIES].index(each.what)).render())
+        raise FloatingPointError(merge_breakdowns(gather_object([self._find_breakdown()])).render())
 
     def _find_breakdown(self) -> Breakdown:
         loader: Any = self.callback_handler.train_dataloader

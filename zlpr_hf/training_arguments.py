@@ -92,6 +92,8 @@ class ZLPRTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        # A share of the steps below 1: a search casts what it tries to the type of what is there.
+        self.warmup_steps = float(self.warmup_steps)
         check_loss_name(self.loss)
         check_smoothing(self.label_smoothing_factor, self.label_smoothing_mode)
         if self.label_smoothing_factor and self.loss == "powerset":

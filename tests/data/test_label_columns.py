@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
@@ -141,3 +142,18 @@ def test_label_names_file(tmp_path: Path) -> None:
         read_label_names(tmp_path / "bad.json")
     with pytest.raises(InputError, match=r"none.txt: expected label names"):
         read_label_names(tmp_path / "none.txt")
+
+
+def test_a_column_that_python_cannot_read_is_left_alone() -> None:
+    """A time in a zone that nobody knows, beside the labels; and in their place."""
+    times = pa.array([0, 1], pa.timestamp("s", tz="Nowhere/Else"))
+    rows = Dataset(pa.table({"labels": [["a"], ["b"]], "when": times}))
+    assert LabelColumns().read(rows, "rows")[1] == [{"a": 1.0}, {"b": 1.0}]
+    with pytest.raises(InputError, match="rows, column 'when' cannot be read"):
+        LabelColumns(column="when", form="names").read(rows, "rows")
+
+
+def test_labels_are_no_texts() -> None:
+    LabelColumns().check_apart("text", None)
+    with pytest.raises(InputError, match="column 'labels' is named for the text and for the lab"):
+        LabelColumns().check_apart("text", "labels")

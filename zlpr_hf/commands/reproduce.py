@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +11,15 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.processes import say_loading
 
 
-def run(argv: list[str], program: Sequence[str]) -> int:
+def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Reproduce a run.
 
     Args:
         argv: ``FOLDER [--output_dir DIR] [--tolerance X] [--any_data]``.
-        program: How the user called the command, for the commands that are printed.
+        program: How the user called the command; not needed here.
 
     Returns:
-        0 if the numbers came out again, 1 if not, or 130 if interrupted.
+        0 if the numbers came out again, 1 if not.
 
     Raises:
         InputError: If something is wrong with the input.
@@ -44,6 +42,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     parser.add_argument(
         "--any_data", action="store_true", help="go on even if the data has changed since"
     )
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
     options = parser.parse_args(argv)
     if options.tolerance is not None and not 0 <= options.tolerance < math.inf:
         raise InputError(f"tolerance: expected 0 or more, got {options.tolerance:g}")
@@ -54,17 +55,13 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 
     place = options.folder.resolve()
     output_dir = options.output_dir or place.with_name(f"{place.name}-reproduced")
-    try:
-        found = reproduce(
-            options.folder,
-            output_dir=output_dir,
-            tolerance=options.tolerance,
-            any_data=options.any_data,
-        )
-    except KeyboardInterrupt:
-        again = shlex.join([*program, *argv])
-        print(f"\ninterrupted; remove {output_dir} before you repeat: {again}", file=sys.stderr)
-        return 130
+    found = reproduce(
+        options.folder,
+        output_dir=output_dir,
+        tolerance=options.tolerance,
+        any_data=options.any_data,
+        trust_remote_code=options.trust_remote_code,
+    )
     if found is None:  # not the main process
         return 0
     print(f"\n{found.render()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ from zlpr_hf.checkpoints import (
     PROFILE_FILE,
     REPORT_FILE,
     RESULTS_FILE,
+    find_resume_checkpoint,
 )
 from zlpr_hf.errors import InputError
 from zlpr_hf.finetuning import finetune
@@ -22,6 +24,7 @@ from zlpr_hf.hub import push_folder
 from zlpr_hf.processes import is_main_process
 from zlpr_hf.training_arguments import ZLPRTrainingArguments
 
+MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
 FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
@@ -39,7 +42,19 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         InputError: If something is wrong with the input.
     """
     model_args, data_args, training_args = parse_arguments(argv)
-    report = finetune(model_args, data_args, training_args)
+    try:
+        report = finetune(model_args, data_args, training_args)
+    except KeyboardInterrupt:
+        if is_main_process() and _last_checkpoint(training_args) is None:
+            print(
+                f"\nno checkpoint yet: the next run starts from the beginning ({MORE_OFTEN})",
+                file=sys.stderr,
+            )
+        raise
+    except InputError as error:
+        if isinstance(error.__cause__, FloatingPointError):
+            raise InputError(f"{error}. {_how_to_go_on(training_args)}") from error
+        raise
     if is_main_process():
         folder = report.output_dir
         print(f"\n{report.render()}\n")
@@ -50,6 +65,26 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         if training_args.push_to_hub:
             return _push(folder, training_args)
     return 0
+
+
+def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
+    return find_resume_checkpoint(
+        Path(str(arguments.output_dir)),
+        "true",
+        overwrite=True,
+        only_model=arguments.save_only_model,
+    )
+
+
+def _how_to_go_on(arguments: ZLPRTrainingArguments) -> str:
+    """Checkpoints hold the learning rate: another one takes a new start."""
+    last = _last_checkpoint(arguments)
+    if last is None:
+        return "There is no checkpoint yet: the next run starts from the beginning"
+    return (
+        f"{last} stays: --resume_from_checkpoint true goes on from it with its learning_rate, "
+        "--overwrite_output_dir true starts again with another"
+    )
 
 
 def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
@@ -85,18 +120,18 @@ def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
     found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
     if powerset:
         title = "with stock transformers (the answer with the best score is a label set)"
-        options, answer = "truncation=True", "p('type a text here')[0]['label']"
+        options, answer = "truncation=True", 'p("type a text here")[0]["label"]'
     else:
         title = "with stock transformers (a label is predicted when its score is > 0.5)"
         options = "top_k=None, truncation=True"
-        answer = "[s for s in p(['type a text here'])[0] if s['score'] > 0.5]"
+        answer = '[s for s in p(["type a text here"])[0] if s["score"] > 0.5]'
     ours = (
-        f"from zlpr_hf import load_pipeline; p = load_pipeline({folder!r}); "
-        "print(p('type a text here'))"
+        f"from zlpr_hf import load_pipeline; p = load_pipeline({json.dumps(folder)}); "
+        'print(p("type a text here"))'
     )
     stock = (
         "from transformers import pipeline; "
-        f"p = pipeline('text-classification', {folder!r}, {options}); print({answer})"
+        f'p = pipeline("text-classification", {json.dumps(folder)}, {options}); print({answer})'
     )
     found.insert(1, ("from Python", shlex.join([sys.executable, "-c", ours])))
     return [*found, (title, shlex.join([sys.executable, "-c", stock]))]

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 
 from zlpr_hf.argument_checks import check_best_metric, check_metric
 from zlpr_hf.arguments import render_config
-from zlpr_hf.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
+from zlpr_hf.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE, find_checkpoints
 from zlpr_hf.comparison.gathering import Comparison, gather
 from zlpr_hf.comparison.plan import Cell, Plan
 from zlpr_hf.data.dataset import LabelledData
@@ -185,8 +185,8 @@ def _settle(folder: Path, *, keep: bool) -> None:
     """Remove weights, unless they are to be kept, now or when they were made."""
     mark = folder / UNKEPT_FILE
     if mark.exists() and not keep:
-        for path in folder.glob("checkpoint-*"):
+        for path in find_checkpoints(folder):
             shutil.rmtree(path)
-        for name in ("model.safetensors", "tokenizer.json"):
+        for name in ("model.safetensors", "adapter_model.safetensors", "tokenizer.json"):
             (folder / name).unlink(missing_ok=True)
     mark.unlink(missing_ok=True)

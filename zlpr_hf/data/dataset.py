@@ -19,6 +19,7 @@ from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.provenance import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ class LabelledData:
         """Whether every label is known, and there or not."""
         values = chain.from_iterable(rows["label_values"] for rows in self.splits.values())
         return set(chain.from_iterable(values)) <= {1.0}
+
+    def fingerprints(self) -> dict[str, str]:
+        """What is in the rows of each split, as a number; see :func:`fingerprint`."""
+        return fingerprint(self.splits)
 
     def texts(self, split: str) -> list[tuple[str, ...]]:
         """Texts of each row of a split: one, or two for pairs."""
@@ -153,6 +158,7 @@ def build_labelled_data(
     if "train" not in source.splits:
         name = next(iter(source.origins.values()))
         raise InputError(f"the data has no train split, only others such as {name}")
+    labels.check_apart(text_column, text_pair_column)
     columns: dict[str, dict[str, list[Any]]] = {}
     rows: dict[str, list[RowLabels]] = {}
     groups: dict[str, list[object]] = {}

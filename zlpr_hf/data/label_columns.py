@@ -64,7 +64,10 @@ class LabelColumns:
             InputError: If a column is missing or of another type, or a row holds a label that does
                 not fit; with the row.
         """
-        read = self.reader(rows.features, rows[0] if len(rows) else {}, origin)
+        wanted = [name for name in self.columns or (self.column,) if name in rows.column_names]
+        head = rows.select(range(min(1, len(rows))))
+        first = {name: read_column(head, name, origin)[0] for name in wanted} if len(rows) else {}
+        read = self.reader(rows.features, first, origin)
         columns = [read_column(rows, name, origin) for name in self.columns or (self.column,)]
         cells: Sequence[Any] = list(zip(*columns, strict=True)) if self.columns else columns[0]
         if read.form == "delimited":
@@ -98,6 +101,22 @@ class LabelColumns:
             names = tuple(f"LABEL_{index}" for index in range(width))
         read = _reader(form, names, self.delimiter)
         return LabelReader(form, names, (self.column,), origin, read)
+
+    def check_apart(self, *text_columns: str | None) -> None:
+        """Refuse to train on the labels as texts.
+
+        Args:
+            text_columns: Columns of the texts.
+
+        Raises:
+            InputError: If one of them holds labels.
+        """
+        both = {*(self.columns or (self.column,))} & {name for name in text_columns if name}
+        if both:
+            raise InputError(
+                f"column {min(both)!r} is named for the text and for the labels "
+                "(see text_column, label_column and label_columns)"
+            )
 
     def check_delimiter(self, found: bool, origin: str) -> None:
         """Warn where a delimiter was given and no row has it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 from collections import Counter
@@ -35,6 +37,7 @@ class Scan:
         label_sets: Rows with each set of labels; None where there are too many sets.
         sample: Texts of some rows, each as likely as the others.
         shared: Training texts that were looked for and found.
+        fingerprint: Of texts and labels of all rows, in their order.
     """
 
     rows: int = 0
@@ -45,6 +48,7 @@ class Scan:
     label_sets: Counter[frozenset[str]] | None = field(default_factory=Counter)
     sample: list[tuple[str, ...]] = field(default_factory=list)
     shared: set[tuple[str, ...]] = field(default_factory=set)
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,10 @@ class StreamedData(LabelledData):
         """Whether every label is known, and there or not."""
         return self.scan.is_hard and super().is_hard
 
+    def fingerprints(self) -> dict[str, str]:
+        """What is in the rows of each split; in the training rows as the pass over them saw it."""
+        return {"train": self.scan.fingerprint} | super().fingerprints()
+
 
 def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tuple[Scan, set[str]]:
     """Read all rows once, and check them.
@@ -78,12 +86,13 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
     Raises:
         InputError: If a row is wrong; with the row.
     """
-    scan, names = Scan(), set[str]()
+    scan, names, digest = Scan(), set[str](), hashlib.sha256()
     choice = random.Random(0)
     for row in stream:
         scan.rows += 1
         labels = stream.labels.cell(row.cell, row.number)
         names.update(labels)
+        digest.update(json.dumps([row.texts, labels]).encode("ascii"))
         present = frozenset(name for name, value in labels.items() if value >= 0.5)
         scan.label_counts.update(present)
         scan.empty_rows += not present
@@ -100,6 +109,7 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
             scan.sample.append(row.texts)
         elif (place := choice.randrange(scan.rows)) < SAMPLE:
             scan.sample[place] = row.texts
+    scan.fingerprint = digest.hexdigest()
     return scan, names
 
 
@@ -139,6 +149,7 @@ def build_streamed_data(
                 f"streaming: nothing can be split off rows that are not held; give the {split} "
                 f"rows as {split}_file, or take a data set that has them"
             )
+    labels.check_apart(text_column, text_pair_column)
     text_columns = tuple(name for name in (text_column, text_pair_column) if name)
     first = next(iter(rows), None)
     if first is None:

@@ -90,6 +90,8 @@ def plan_tuning(
         raise InputError(f"a search runs in one process, got {training_args.world_size}")
     if model_args.teacher_model_name_or_path:
         raise InputError("teacher_model_name_or_path: trials have no teacher; search without it")
+    if arguments[1].streaming:
+        raise InputError("streaming: a search holds the training rows, which all trials share")
     if metric in NEITHER_IS_BETTER:
         raise InputError(f"metric: {metric} is good neither large nor small")
     space = SearchSpace.of(read_search_space(config), training_args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -14,7 +14,6 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.modeling import fast_attention
 from zlpr_hf.preparing import build_model, build_trainer, prepare
-from zlpr_hf.provenance import fingerprint
 from zlpr_hf.trainer import ZLPRTrainer
 from zlpr_hf.tuning.journal import (
     STUDY,
@@ -56,7 +55,14 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
     settings = plan.describe()
     prepared = prepare(*plan.arguments)
     check_metric(plan, prepared.data.label_space.num_labels, prepared.loss)
-    splits = {name: prepared.data.splits[name] for name in ("train", "validation")}
+    soft = {"label_smoothing_factor", "rdrop_alpha"} & set(plan.space.dimensions)
+    if prepared.large and soft:
+        raise InputError(
+            f"search_space: {min(soft)} does nothing in a large label space, whose labels are hard"
+        )
+    fingerprints = {
+        name: digest for name, digest in prepared.data.fingerprints().items() if name != "test"
+    }
     model_args, _, training_args = plan.arguments
     attention = ExitStack()
 
@@ -68,15 +74,18 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
         set_seed(training_args.seed)  # so that dropout starts as in a run of its own
         return model
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what failed is told in a line
     with open_journal(plan.output_dir) as storage, attention:
-        study = open_study(storage, plan, settings, fingerprint(splits))
+        study = open_study(storage, plan, settings, fingerprints)
         found = find_ended(study)
+        if found:
+            say(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
         if len(found) < trials:
             arguments = parse_arguments([*plan.argv, "--save_strategy=no"])[2]
             arguments.output_dir = str(plan.output_dir)
             arguments.large_label_space = prepared.large
-            trainer = build_trainer(prepared, build, arguments)
+            buffer = plan.arguments[1].streaming_buffer
+            trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
             trainer.pop_callback(PrinterCallback)  # a line a trial is enough
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
@@ -123,9 +132,11 @@ def _run_trial(
         raise
     except KeyError as error:
         return f"evaluation found no {error}"
-    except (RuntimeError, ValueError) as error:
-        if find_full_disk(error):
-            raise  # the other trials need space too
+    except (FloatingPointError, OSError, RuntimeError, ValueError) as error:
+        if find_full_disk(error):  # the other trials need space too
+            with suppress(OSError):
+                remember_cut(study, find_failed(study) - failed)
+            raise
         # Also raised, for a trial that went well, as long as none has come to its end.
         return " ".join(str(error).split())[:200]
     return NO_NUMBER
