@@ -51,6 +51,7 @@ def test_folders_of_killed_runs_go_and_those_of_others_stay(tmp_path: Path) -> N
         OSError(errno.EFBIG, "File too large"),
         RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 9984 vs 9876"),
+        RuntimeError("basic_ios::clear: iostream error"),
         Exception("I/O error: No space left on device (os error 28)"),
     ],
 )

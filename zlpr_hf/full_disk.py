@@ -14,7 +14,9 @@ SAID = re.compile(
     re.IGNORECASE,
 )
 # All that torch says is that it could not write.
-TORCH_SAID = re.compile(r"PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+")
+TORCH_SAID = re.compile(
+    r"PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|basic_ios::clear: iostream error"
+)
 
 
 def find_full_disk(error: BaseException) -> str | None:

@@ -138,7 +138,8 @@ def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str
         lines.append(f"... and {len(scores) - len(shown)} rarer labels in the file")
     never = [score.label for score in scores if score.support and not score.predicted]
     if never:
-        lines.append(f"never predicted: {len(never)} labels ({', '.join(never[:8])})")
+        names = ", ".join(never[:8])
+        lines.append(f"never predicted: {len(never)} of {len(scores)} labels ({names})")
     return "\n".join(lines)
 
 
