@@ -13,7 +13,7 @@ from transformers import BertForSequenceClassification, TrainerCallback
 
 from tests.conftest import tiny_config
 from zlpr_hf import PowersetLoss, ZLPRTrainer, ZLPRTrainingArguments
-from zlpr_hf.data.dataset import padded_ids
+from zlpr_hf.data.targets import padded_ids
 
 LABELS = 5
 EVALUATED = 11

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zlpr_hf import linear_zlpr_loss, zlpr_loss, zlpr_loss_from_indices
-from zlpr_hf.data.dataset import padded_ids
+from zlpr_hf.data.targets import padded_ids
 from zlpr_hf.fused import composed_zlpr_loss
 
 

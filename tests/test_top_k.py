@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import ndcg_score
 
 from zlpr_hf import compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.data.dataset import padded_ids
+from zlpr_hf.data.targets import padded_ids
 from zlpr_hf.top_k import (
     TopK,
     compute_top_k_label_scores,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from zlpr_hf.arguments import DataArguments
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.row_stream import stream_data_set, stream_file
 from zlpr_hf.data.sources import load_source, read_file
 from zlpr_hf.data.streamed_data import StreamedData, build_streamed_data

@@ -28,7 +28,8 @@ from zlpr_hf.bulk.reading import RowReader, format_of
 from zlpr_hf.bulk.writing import RowWriter
 from zlpr_hf.comparison.plan import read_plan
 from zlpr_hf.data.dataset import build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.sources import Source, read_file
 from zlpr_hf.errors import InputError
 from zlpr_hf.head_init import read_label_descriptions

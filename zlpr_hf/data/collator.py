@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from zlpr_hf.data.dataset import dense_targets, padded_ids
+from zlpr_hf.data.targets import dense_targets, padded_ids
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.label_columns import LabelColumns, RowLabels
 from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
+from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.provenance import fingerprint
@@ -67,57 +68,6 @@ class LabelledData:
         rows = self.splits[split]
         columns = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
         return list(zip(*columns, strict=True))
-
-
-def dense_targets(
-    label_ids: Sequence[Sequence[int]], label_values: Sequence[Sequence[float]], num_labels: int
-) -> NDArray[np.float32]:
-    """Spread ids and values into rows of ``num_labels`` targets.
-
-    Args:
-        label_ids: Ids of the labels that are not 0, a row.
-        label_values: Their values.
-        num_labels: ``L``.
-
-    Shape:
-        Result: ``(N, L)``.
-
-    Returns:
-        Targets in float32.
-
-    Example:
-        >>> dense_targets([[2], []], [[1.0], []], 3)
-        array([[0., 0., 1.],
-               [0., 0., 0.]], dtype=float32)
-    """
-    targets = np.zeros((len(label_ids), num_labels), dtype=np.float32)
-    for row, ids, values in zip(targets, label_ids, label_values, strict=True):
-        row[list(ids)] = values
-    return targets
-
-
-def padded_ids(label_ids: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Lists of ids as one array.
-
-    Args:
-        label_ids: Ids of the labels of each row.
-
-    Shape:
-        Result: ``(N, K)`` with the ``K`` of the longest row, at least 1.
-
-    Returns:
-        Ids, filled up with ``-100``.
-
-    Example:
-        >>> padded_ids([[2, 0], []])
-        array([[   2,    0],
-               [-100, -100]])
-    """
-    width = max(map(len, label_ids), default=0)
-    positives = np.full((len(label_ids), max(width, 1)), -100, dtype=np.int64)
-    for row, ids in zip(positives, label_ids, strict=True):
-        row[: len(ids)] = ids
-    return positives
 
 
 def build_labelled_data(

@@ -10,8 +10,9 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from zlpr_hf.data.dataset import LabelledData, dense_targets, padded_ids, read_texts
+from zlpr_hf.data.dataset import LabelledData, read_texts
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
 from zlpr_hf.label_space import LabelSpace
 
