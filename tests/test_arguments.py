@@ -114,3 +114,9 @@ def test_other_names_are_of_options_that_there_are() -> None:
     names = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
     assert set(ELSEWHERE.values()) <= names
     assert not set(ELSEWHERE) & names
+
+
+def test_a_name_of_any_length_is_no_option() -> None:
+    """Longer than a file may be called, which is where it is looked for."""
+    with pytest.raises(InputError, match="unknown option 'xxx"):
+        parse_arguments(["--" + "x" * 5000, "1"])

@@ -123,7 +123,8 @@ def test_killed_it_goes_on_and_nothing_is_lost(searched: Any, tmp_path: Path) ->
     lock.symlink_to(journal)
     said: list[str] = []
     assert numbers(tune(plan, 4, say=said.append)) == numbers(undisturbed)
-    assert said[0].startswith("trial 2/4: ")
+    assert said[0].startswith("going on: 1 of 4 trials are in ")
+    assert said[1].startswith("trial 2/4: ")
     assert numbers(tune(plan, 4, say=said.append)) == numbers(undisturbed)
 
 
@@ -161,8 +162,8 @@ def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> No
     *_, last = tune(plan, 5, say=said.append)
     assert last.state == TrialState.PRUNED
     assert list(last.intermediate_values) == [1, 2], "never after the first epoch"
-    assert said[0].startswith("trial 5/5: cut short after epoch 2: lrap ")
-    assert said[1].endswith("5 trials: 4 whole, 1 cut short, 0 failed")
+    assert said[1].startswith("trial 5/5: cut short after epoch 2: lrap ")
+    assert said[2].endswith("5 trials: 4 whole, 1 cut short, 0 failed")
 
 
 def test_a_trial_that_fails_is_told_and_counts(

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,7 +206,7 @@ def _refuse(name: str, known: set[str], where: str) -> NoReturn:
     near = difflib.get_close_matches(name, known, n=1)
     meant = ELSEWHERE.get(name) or next(iter(near), None)
     hint = f"; did you mean {meant}?" if meant else " (see --help)"
-    if Path(name).is_file():
+    if os.path.isfile(name):  # unlike Path.is_file not startled by a name of any length
         hint = "; a data file is given as --train_file"
     if Path(name).suffix in (".yaml", ".yml"):
         hint = "; the configuration file goes first"
