@@ -15,7 +15,7 @@ from typing import Any
 from tests.torture.child import Ended, run_child
 from tests.torture.kills import differing, go_on
 from tests.torture.tally import Tally
-from tests.torture.work import Work, make_work
+from tests.torture.work import Work, run_undisturbed
 
 DISKS = {"train": 20, "predict": 12, "compare": 10, "export": 4}
 ROOM = (0, 100, 1000, 10_000, 100_000)
@@ -40,17 +40,8 @@ def disk(folder: Path, seed: int, scale: float) -> Tally:
     may_mount = _can_mount(folder)
     if not may_mount:
         tally += Tally(notes=("no small disks, for mounting one needs root: limits of files only",))
-    for name, work in make_work(folder).items():
-        wanted = round(DISKS[name] * scale)
-        if not wanted:
-            continue
-        whole = folder / name
-        whole.mkdir()
-        alone = run_child(work.arguments(whole), whole)
-        expected = work.outcome(whole)
-        if alone.status != 0:
-            return tally + Tally(tracebacks=1, notes=(f"{name}: {alone.errors[-2000:]}",))
-        most = sum(path.stat().st_size for path in whole.rglob("*")) // 1024
+    for name, work, wanted, alone, expected in run_undisturbed(folder, DISKS, scale):
+        most = sum(path.stat().st_size for path in (folder / name).rglob("*")) // 1024
         for number in range(wanted):
             place = folder / f"{name}-full"
             place.mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.torture.child import Ended, run_child
 from tests.torture.tally import Tally
-from tests.torture.work import Work, make_work
+from tests.torture.work import Work, run_undisturbed
 
 KILLS = {"train": 28, "predict": 20, "compare": 12, "export": 6}
 TIMED = 0.4
@@ -30,16 +30,7 @@ def kills(folder: Path, seed: int, scale: float) -> Tally:
     """
     draw = random.Random(seed)
     tally = Tally()
-    for name, work in make_work(folder).items():
-        wanted = round(KILLS[name] * scale)
-        if not wanted:
-            continue
-        whole = folder / name
-        whole.mkdir()
-        alone = run_child(work.arguments(whole), whole)
-        expected = work.outcome(whole)
-        if alone.status != 0:
-            return tally + Tally(tracebacks=1, notes=(f"{name}: {alone.errors[-2000:]}",))
+    for name, work, wanted, alone, expected in run_undisturbed(folder, KILLS, scale):
         killed = 0
         while killed < wanted:
             place = folder / f"{name}-cut"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tests.torture.child import CONTEXT
+from tests.torture.child import CONTEXT, Ended, run_child
 from tests.torture.encoder import COLOURS, WORDS, make_encoder
 
 SETTINGS = {
@@ -99,6 +100,31 @@ def make_work(folder: Path) -> dict[str, Work]:
             ("export", model, "--output=PLACE/onnx"), "onnx/export.json", ("--overwrite",)
         ),
     }
+
+
+def run_undisturbed(
+    folder: Path, amounts: Mapping[str, int], scale: float
+) -> Iterator[tuple[str, Work, int, Ended, dict[str, Any]]]:
+    """Each command once as it is, for what is disturbed to be compared with.
+
+    Args:
+        folder: An empty folder.
+        amounts: Command to how often it is to be disturbed.
+        scale: Share of that; commands of which nothing is left are passed over.
+
+    Yields:
+        Name, command, how often, how it ended, and what it left.
+    """
+    for name, work in make_work(folder).items():
+        wanted = round(amounts[name] * scale)
+        if not wanted:
+            continue
+        whole = folder / name
+        whole.mkdir()
+        alone = run_child(work.arguments(whole), whole)
+        if alone.status != 0:
+            raise RuntimeError(f"{name} fails undisturbed: {alone.errors[-2000:]}")
+        yield name, work, wanted, alone, work.outcome(whole)
 
 
 def _content(path: Path) -> Any:
