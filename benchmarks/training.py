@@ -37,7 +37,8 @@ from zlpr_hf.data.targets import dense_targets
 from zlpr_hf.loading import load_data
 from zlpr_hf.logits import predict_logits
 from zlpr_hf.metrics import compute_multi_label_metrics
-from zlpr_hf.modeling import fast_attention, load_tokenizer
+from zlpr_hf.modeling import load_tokenizer
+from zlpr_hf.processor import fast_training
 
 RECIPE = "configs/go_emotions.yaml"
 LENGTH = 128
@@ -105,9 +106,9 @@ class Bench:
         )
 
     def train(self, side: str, trainer: Trainer) -> None:
-        """Train; attention as ``train.py`` computes it, or as the stock trainer does."""
+        """Train as ``train.py`` does on a processor, or as the stock trainer does."""
         model: Any = trainer.model
-        with fast_attention(model, on_cpu=side == "zlpr_hf", max_length=LENGTH):
+        with fast_training(model, on_cpu=side == "zlpr_hf", max_length=LENGTH):
             trainer.train()
 
     def stock_rows(self, rows: Dataset, *, static: bool) -> Dataset:

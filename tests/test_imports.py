@@ -131,6 +131,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data.targets": set(),
     "demo": {"attribution", "classifier", "modeling", "scores", "windows"},
     "distillation": {"errors", "label_space", "modeling", "whole_file"},
+    "dropout": set(),
     "errors": set(),
     "evaluation": {
         "bootstrap",
@@ -212,6 +213,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pooling": set(),
     "powerset": {"errors", "label_space", "numerics"},
     "processes": {"errors"},
+    "processor": {"dropout"},
     "progress": set(),
     "provenance": set(),
     "report": {"data.profile", "metrics", "provenance", "thresholds", "whole_file"},

@@ -38,9 +38,9 @@ from zlpr_hf.logits import save_logits
 from zlpr_hf.lora import merge_lora
 from zlpr_hf.losses import PowersetLoss
 from zlpr_hf.model_card import CardFacts, read_emissions, write_model_card
-from zlpr_hf.modeling import fast_attention
 from zlpr_hf.outcome import Outcome, judge, judge_best_labels
 from zlpr_hf.preparing import Prepared, build_model, build_trainer, prepare
+from zlpr_hf.processor import fast_training
 from zlpr_hf.progress import BriefProgress
 from zlpr_hf.provenance import Provenance
 from zlpr_hf.report import MODEL_ROW, Report
@@ -143,7 +143,7 @@ def finetune(
         trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
         teacher = None  # frees its memory
     started = time.monotonic()
-    with fast_attention(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length):
+    with fast_training(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length):
         try:
             trained = trainer.train(
                 resume_from_checkpoint=None if checkpoint is None else str(checkpoint)

@@ -31,8 +31,6 @@ from zlpr_hf.powerset import LabelSets
 PACKAGE_PREFIX = "package:"
 Pooling = Literal["first", "mean"]
 PICKLE = "pytorch_model.bin"
-SHORT = 128
-"""Tokens up to which a processor is faster without fused attention."""
 
 
 def resolve_model_path(name: str) -> str:
@@ -293,29 +291,6 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
     if not found:
         raise ValueError(f"{type(model).__name__} has no linear head for its labels")
     return found[-1]
-
-
-@contextmanager
-def fast_attention(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> Iterator[None]:
-    """Plain matrix products for attention, while a processor trains on short texts.
-
-    Torch's fused attention takes 1.1 to 1.6 times as long a training step there, as its backward
-    pass does little in parallel; with longer texts it is the other way round.
-
-    Args:
-        model: The model; afterwards it computes attention as before.
-        on_cpu: Whether training runs on the processor.
-        max_length: Longest text in tokens.
-    """
-    before = model.config._attn_implementation
-    if not on_cpu or max_length > SHORT or before != "sdpa":
-        yield
-        return
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 @contextmanager
