@@ -26,7 +26,12 @@ def save(name: str, found: dict[str, Any], *, folder: Path = FOLDER) -> None:
 
 def save_result(name: str, found: dict[str, Any]) -> None:
     """Timings as JSON, with the machine too."""
-    machine = {"cores": os.cpu_count(), "cpu": _cpu(), "system": platform.system()}
+    machine = {
+        "cores": os.cpu_count(),
+        "cpu": _cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+    }
     RESULTS.mkdir(exist_ok=True)
     save(name, {"machine": machine, **found}, folder=RESULTS)
 

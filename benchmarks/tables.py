@@ -88,6 +88,28 @@ def large_labels() -> str:
     return largest + "\n\n" + textwrap.fill(sentence, 105)
 
 
+def step() -> str:
+    found = read("step")
+    best, compiled = found["best_operations_per_second"], found["compiled"]
+    rows = [
+        [
+            name,
+            f"{row['seconds']:.2f} s",
+            f"{row['products']:.0%}",
+            f"{row['operations_per_second'] / best:.0%}",
+        ]
+        for name, row in found["profiles"].items()
+    ]
+    verdict = "does not pay" if compiled["ratio"] >= 1 else "pays"
+    sentence = (
+        f"Compiled (`torch.compile`, dynamic lengths), the first step takes "
+        f"{compiled['first_step_seconds']:.0f} s and each one after it {compiled['ratio']:.2f} "
+        f"times as long as a plain one: it {verdict} here."
+    )
+    columns = ["one takes", "in matrix products", "their speed, of a large product's"]
+    return table("", columns, rows) + "\n\n" + textwrap.fill(sentence, 105)
+
+
 def startup() -> str:
     rows = [
         [f"`{name}`", f"{row['seconds']:.2f} s"] for name, row in read("startup")["results"].items()
@@ -97,6 +119,7 @@ def startup() -> str:
 
 TABLES = {
     "training": training,
+    "step": step,
     "inference": inference,
     "loss": loss,
     "large_labels": large_labels,

