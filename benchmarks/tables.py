@@ -93,12 +93,13 @@ def step() -> str:
     best, compiled = found["best_operations_per_second"], found["compiled"]
     rows = [
         [
-            name,
-            f"{row['seconds']:.2f} s",
+            f"{way}, {size}",
+            f"{row['faster_by']:.2f}",
             f"{row['products']:.0%}",
             f"{row['operations_per_second'] / best:.0%}",
         ]
-        for name, row in found["profiles"].items()
+        for size, ways in found["sizes"].items()
+        for way, row in ways.items()
     ]
     verdict = "does not pay" if compiled["ratio"] >= 1 else "pays"
     sentence = (
@@ -106,7 +107,7 @@ def step() -> str:
         f"{compiled['first_step_seconds']:.0f} s and each one after it {compiled['ratio']:.2f} "
         f"times as long as a plain one: it {verdict} here."
     )
-    columns = ["one takes", "in matrix products", "their speed, of a large product's"]
+    columns = ["faster than stock by", "matrix products", "their speed, of a large product's"]
     return table("", columns, rows) + "\n\n" + textwrap.fill(sentence, 105)
 
 

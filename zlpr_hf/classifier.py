@@ -16,27 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
 from zlpr_hf.first_token import first_token_only
 from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.modeling import (
-    classification_head,
-    load_tokenizer,
-    resolve_model_path,
-)
+from zlpr_hf.modeling import classification_head, load_tokenizer, resolve_model_path
 from zlpr_hf.new_folder import new_folder
 from zlpr_hf.onnx_model import ONNX_FILE, OnnxModel
-from zlpr_hf.powerset import LabelSets, powerset_label_scores
+from zlpr_hf.powerset import LabelSets
 from zlpr_hf.scores import boundary_of, compute_scores
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.top_k import TopK
 from zlpr_hf.trained_model import load_trained_model
+from zlpr_hf.window_logits import compute_window_logits
 from zlpr_hf.windows import Texts, gather_windows, split_into_windows
 
 NEAR = 0.25
@@ -195,7 +189,14 @@ class Classifier:
             known = "float32 with ONNX Runtime" if low else " or ".join(get_args(Precision))
             raise InputError(f"precision: expected {known}, got {precision!r}")
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
-        run = partial(self._run, batch_size=batch_size, progress=progress)
+        run = partial(
+            compute_window_logits,
+            self.model,
+            self.tokenizer,
+            label_sets=self.label_sets,
+            batch_size=batch_size,
+            progress=progress,
+        )
         model: Any = self.model
         with nullcontext() if isinstance(model, OnnxModel) else first_token_only(model):
             found = run(windows, bfloat16=low)
@@ -237,32 +238,6 @@ class Classifier:
             parts.append(torch.from_numpy(logits).topk(min(k, labels), dim=1))
         best = torch.cat([part.values for part in parts])
         return TopK(best.numpy(), torch.cat([part.indices for part in parts]).numpy(), labels)
-
-    def _run(
-        self,
-        windows: Sequence[dict[str, list[int]]],
-        *,
-        batch_size: int,
-        progress: bool,
-        bfloat16: bool = False,
-    ) -> NDArray[np.float32]:
-        """Logits of model inputs, in their order."""
-        lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
-        order = np.argsort(-lengths, kind="stable")
-        found = np.empty((len(windows), self.label_space.num_labels), np.float32)
-        device: Any = self.model.device
-        starts = range(0, len(order), batch_size)
-        for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
-            chosen = order[start : start + batch_size]
-            batch = self.tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                outputs: Any = self.model(**batch.to(device))
-            logits = outputs.logits.float()
-            if self.label_sets is not None:
-                members = self.label_sets.members().to(logits.device)
-                logits = powerset_label_scores(logits, members)
-            found[chosen] = logits.cpu().numpy()
-        return found
 
     def fingerprint(self) -> str:
         """What tells this model's logits from those of another: its configuration and weights.

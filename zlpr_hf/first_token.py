@@ -43,6 +43,7 @@ def _last_attention(model: Any) -> Any:
     return model.base_model.encoder.layer[-1].attention
 
 
-def _keep_first(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _keep_first(_: nn.Module, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Of what attention found, and of what it is added to."""
-    return tuple(tokens[:, :1] for tokens in inputs)
+    found, residual = inputs
+    return found[:, :1], residual[:, :1]
