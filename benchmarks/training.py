@@ -34,11 +34,11 @@ from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.targets import dense_targets
+from zlpr_hf.fast_training import fast_training
 from zlpr_hf.loading import load_data
 from zlpr_hf.logits import predict_logits
 from zlpr_hf.metrics import compute_multi_label_metrics
 from zlpr_hf.modeling import load_tokenizer
-from zlpr_hf.processor import fast_training
 
 RECIPE = "configs/go_emotions.yaml"
 LENGTH = 128

@@ -93,9 +93,9 @@ def test_unseen_label_sets_are_counted_and_said(run: Run, rows_file: Path, tmp_p
 
 @pytest.mark.parametrize("loss", ["lsep", "bp_mll"])
 def test_ranking_losses_get_their_zero_from_validation(run: Run, loss: str) -> None:
-    folder, report = run(
-        loss, f"--loss={loss}", "--num_train_epochs=2", "--threshold_metric=f1_micro"
-    )
+    # With this seed the best boundary on validation is not at zero by chance.
+    options = ["--num_train_epochs=2", "--threshold_metric=f1_micro", "--seed=1"]
+    folder, report = run(loss, f"--loss={loss}", *options)
     offsets = report.thresholds.offsets
     assert len(set(offsets)) == 1
     assert offsets[0] != 0

@@ -135,7 +135,10 @@ def test_two_processes_take_the_steps_of_one(streamed: list[str], tmp_path: Path
     assert found.returncode == 0, found.stderr[-3000:]
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
+        # The same to all keys changes no attention: the gradient of this bias is rounding alone,
+        # which Adam makes steps of.
+        if not name.endswith("key.bias"):
+            torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
 
 
 PEAK = """

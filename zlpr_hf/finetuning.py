@@ -31,6 +31,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
+from zlpr_hf.fast_training import fast_training
 from zlpr_hf.findings import find_in_run
 from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
@@ -40,7 +41,6 @@ from zlpr_hf.losses import PowersetLoss
 from zlpr_hf.model_card import CardFacts, read_emissions, write_model_card
 from zlpr_hf.outcome import Outcome, judge, judge_best_labels
 from zlpr_hf.preparing import Prepared, build_model, build_trainer, prepare
-from zlpr_hf.processor import fast_training
 from zlpr_hf.progress import BriefProgress
 from zlpr_hf.provenance import Provenance
 from zlpr_hf.report import MODEL_ROW, Report

@@ -44,7 +44,8 @@ def compute_window_logits(
     """
     lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
     order = np.argsort(-lengths, kind="stable")
-    labels = model.config.num_labels if label_sets is None else label_sets.num_labels
+    config: Any = model.config
+    labels: int = config.num_labels if label_sets is None else label_sets.num_labels
     found = np.empty((len(windows), labels), np.float32)
     device: Any = model.device
     starts = range(0, len(order), batch_size)

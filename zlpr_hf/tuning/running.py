@@ -11,9 +11,9 @@ from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.errors import InputError
+from zlpr_hf.fast_training import fast_training
 from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.preparing import build_model, build_trainer, prepare
-from zlpr_hf.processor import fast_training
 from zlpr_hf.trainer import ZLPRTrainer
 from zlpr_hf.tuning.journal import (
     STUDY,

@@ -44,8 +44,8 @@ def fast_training(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> I
 
 @contextmanager
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Attention in steps, which with dropout is what torch's fused attention does too, but slower:
-    its own kernels for the processor know no dropout. Its backward pass does little in parallel.
+    """Attention in steps: torch's fused kernel for processors knows no dropout, and what stands in
+    for it takes the same steps and more.
     """
     before = model.config._attn_implementation
     if before != "sdpa":

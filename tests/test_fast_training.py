@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import BertForSequenceClassification
 
 from zlpr_hf.dropout import SMALL, fast_dropout
-from zlpr_hf.processor import SHORT, fast_training
+from zlpr_hf.fast_training import SHORT, fast_training
 
 LARGE_BLOCK = 2**27
 """Bytes: more than glibc ever keeps by itself."""
