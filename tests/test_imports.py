@@ -53,7 +53,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "classifier": {
         "choices",
         "errors",
-        "first_token",
         "label_space",
         "modeling",
         "new_folder",
@@ -250,7 +249,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tuning.space": {"arguments", "errors", "training_arguments", "yaml_file"},
     "tuning.table": {"tuning.plan"},
     "whole_file": set(),
-    "window_logits": {"onnx_model", "powerset"},
+    "window_logits": {"first_token", "onnx_model", "powerset"},
     "windows": {"choices"},
     "yaml_file": {"errors"},
     "yardsticks": {"data.dataset", "data.streamed_data", "metrics"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
-from zlpr_hf.first_token import first_token_only
 from zlpr_hf.label_space import LabelSpace
 from zlpr_hf.modeling import classification_head, load_tokenizer, resolve_model_path
 from zlpr_hf.new_folder import new_folder
@@ -197,14 +195,12 @@ class Classifier:
             batch_size=batch_size,
             progress=progress,
         )
-        model: Any = self.model
-        with nullcontext() if isinstance(model, OnnxModel) else first_token_only(model):
-            found = run(windows, bfloat16=low)
-            logits = gather_windows(found, rows, len(texts), long_texts)
-            if not low:
-                return logits
-            again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
-            found[again] = run([windows[index] for index in again])
+        found = run(windows, bfloat16=low)
+        logits = gather_windows(found, rows, len(texts), long_texts)
+        if not low:
+            return logits
+        again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
+        found[again] = run([windows[index] for index in again])
         return gather_windows(found, rows, len(texts), long_texts)
 
     def compute_top_k(

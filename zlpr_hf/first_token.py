@@ -12,7 +12,7 @@ from zlpr_hf.pooling import POOLED_BY_LAYER
 
 
 @contextmanager
-def first_token_only(model: nn.Module) -> Iterator[None]:
+def first_token_only(model: Any) -> Iterator[None]:
     """Leave out what the last layer of a BERT-like classifier would compute for other tokens.
 
     Its attention looks at all tokens; what comes after it, three quarters of the layer's products,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zlpr_hf.first_token import first_token_only
 from zlpr_hf.onnx_model import OnnxModel
 from zlpr_hf.powerset import LabelSets, powerset_label_scores
 
@@ -52,7 +53,8 @@ def compute_window_logits(
     for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
         chosen = order[start : start + batch_size]
         batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        low = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+        with first_token_only(model), low:
             outputs: Any = model(**batch.to(device))
         logits = outputs.logits.float()
         if label_sets is not None:
