@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -106,9 +107,11 @@ class Bench:
         )
 
     def train(self, side: str, trainer: Trainer) -> None:
-        """Train as ``train.py`` does on a processor, or as the stock trainer does."""
+        """Train as ``train.py`` does, or as the stock trainer does."""
         model: Any = trainer.model
-        with fast_training(model, on_cpu=side == "zlpr_hf", max_length=LENGTH):
+        on_cpu = trainer.args.use_cpu
+        fast = fast_training(model, on_cpu=on_cpu, max_length=LENGTH)
+        with fast if side == "zlpr_hf" else nullcontext():
             trainer.train()
 
     def stock_rows(self, rows: Dataset, *, static: bool) -> Dataset:

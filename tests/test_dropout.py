@@ -1,13 +1,15 @@
 """Fast dropout is dropout: its share, its scale, its gradient, and the same again from a seed."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from zlpr_hf.dropout import LEVELS, SMALL, FastDropout, fast_dropout
+from zlpr_hf.dropout import LEVELS, SMALL, all_dropout_fast, fast_dropout
 
 LARGE = (64, 2 * SMALL // 64)
 
@@ -93,33 +95,92 @@ def test_layout_does_not_matter() -> None:
     assert fast_dropout(torch.empty(0, 3), 0.1).shape == (0, 3)
 
 
-def _in_mode(module: nn.Module, values: Tensor) -> Tensor:
+@pytest.mark.parametrize(
+    ("values", "p", "message"),
+    [
+        (torch.ones(3), 1.5, r"p must lie in \[0, 1\], got 1.5"),
+        (torch.ones(3), float("nan"), "p must lie in"),
+        (torch.ones(3, dtype=torch.int64), 0.1, "values must be floating .* got torch.int64"),
+        (torch.ones(3, device="meta"), 0.1, "on the processor, got torch.float32 on meta"),
+    ],
+)
+def test_what_it_cannot_take_is_told(values: Tensor, p: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fast_dropout(values, p)
+
+
+def test_a_single_number_is_a_shape_too() -> None:
+    assert fast_dropout(torch.tensor(1.0), 0.5).shape == ()
+
+
+def _meanwhile(module: nn.Module, values: Tensor) -> Tensor:
     torch.manual_seed(0)
-    with FastDropout():
+    with all_dropout_fast():
         result: Tensor = module(values)
     return result
 
 
-def test_the_mode_replaces_dropout_of_modules_and_functions() -> None:
+def test_replaces_dropout_of_modules_and_functions() -> None:
     values = torch.randn(LARGE)
     ours = _seeded(values, 0.1)
-    assert torch.equal(_in_mode(nn.Dropout(0.1), values), ours)
+    assert torch.equal(_meanwhile(nn.Dropout(0.1), values), ours)
     torch.manual_seed(0)
-    with FastDropout():
+    with all_dropout_fast():
         assert torch.equal(functional.dropout(values, p=0.1), ours)
     torch.manual_seed(0)
     stock = functional.dropout(values, p=0.1)
     assert not torch.equal(stock, ours)  # outside all is as it was
 
 
-def test_the_mode_leaves_the_rest_to_torch() -> None:
+def test_leaves_the_rest_to_torch() -> None:
     values = torch.randn(LARGE)
-    assert _in_mode(nn.Dropout(0.1).eval(), values) is values
+    assert _meanwhile(nn.Dropout(0.1).eval(), values) is values
     small = torch.ones(SMALL - 1)
     torch.manual_seed(0)
     stock = functional.dropout(small, 0.1)
-    assert torch.equal(_in_mode(nn.Dropout(0.1), small), stock)
+    assert torch.equal(_meanwhile(nn.Dropout(0.1), small), stock)
     changed = values.clone()
-    assert _in_mode(nn.Dropout(0.1, inplace=True), changed) is changed
-    with pytest.raises(ValueError, match="probability"), FastDropout():
+    assert _meanwhile(nn.Dropout(0.1, inplace=True), changed) is changed
+    with pytest.raises(ValueError, match="probability"), all_dropout_fast():
         functional.dropout(values, p=1.5)
+
+
+def test_leaves_transforms_and_compilers_to_torch() -> None:
+    values = torch.randn(LARGE)
+    with all_dropout_fast():
+        torch.manual_seed(0)
+        gradient = torch.func.grad(lambda x: functional.dropout(x, 0.25).sum())(values)
+    assert gradient.unique().tolist() == pytest.approx([0, 4 / 3])
+
+
+def test_ends_with_what_was_there_before() -> None:
+    stock = functional.dropout
+    with all_dropout_fast():
+        ours = functional.dropout
+        with all_dropout_fast():
+            pass
+        assert functional.dropout is ours is not stock
+        with pytest.raises(KeyError), all_dropout_fast():
+            raise KeyError
+    assert functional.dropout is stock
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_layers_computed_again_in_the_backward_pass_find_their_masks(reentrant: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.3), nn.Linear(64, 64))
+    values = torch.randn(2 * SMALL // 64, 64, requires_grad=True)
+
+    def gradients(call: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        torch.manual_seed(1)
+        with all_dropout_fast():
+            call(values).square().sum().backward()
+        found = tuple(each.grad.clone() for each in (values, *layer.parameters()))
+        values.grad = None
+        layer.zero_grad()
+        return found
+
+    plain = gradients(layer)
+    again = gradients(lambda x: checkpoint(layer, x, use_reentrant=reentrant))
+    for one, other in zip(plain, again, strict=True):
+        assert torch.equal(one, other)

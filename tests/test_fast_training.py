@@ -61,10 +61,15 @@ def test_all_is_as_it_was_after_an_error(tiny_model: BertForSequenceClassificati
     assert not _drops_fast()
 
 
-def test_nothing_changes_on_another_device(tiny_model: BertForSequenceClassification) -> None:
+def test_on_another_device_the_last_layer_alone_changes(
+    tiny_model: BertForSequenceClassification,
+) -> None:
+    inputs = {"input_ids": torch.ones(2, 5, dtype=torch.long)}
     with fast_training(tiny_model, on_cpu=False, max_length=SHORT):
         assert tiny_model.config._attn_implementation == "sdpa"
         assert not _drops_fast()
+        assert tiny_model.base_model(**inputs)[0].shape[1] == 1
+    assert tiny_model.base_model(**inputs)[0].shape[1] == 5
 
 
 def test_long_texts_and_other_kinds_of_attention_keep_theirs(
@@ -88,3 +93,13 @@ def test_memory_that_was_freed_is_kept_for_a_while(
         inside = _faults_of_large_blocks()
     assert inside < outside / 2
     assert _faults_of_large_blocks() > outside / 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has the knob")
+def test_thresholds_of_the_environment_stay(
+    tiny_model: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    outside = _faults_of_large_blocks()
+    with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
+        assert _faults_of_large_blocks() > outside / 2

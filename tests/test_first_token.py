@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     BertForSequenceClassification,
+    CamembertConfig,
+    CamembertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
 )
 
 from tests.conftest import tiny_config
@@ -25,6 +29,7 @@ SIZES = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 48,
+    "max_position_embeddings": 40,
 }
 
 
@@ -39,12 +44,23 @@ def _mean_pooled() -> PreTrainedModel:
 
 
 def _roberta() -> PreTrainedModel:
-    config = RobertaConfig(**SIZES, num_labels=3, max_position_embeddings=40)
-    return RobertaForSequenceClassification(config)
+    return RobertaForSequenceClassification(RobertaConfig(**SIZES))
+
+
+def _xlm_roberta() -> PreTrainedModel:
+    return XLMRobertaForSequenceClassification(XLMRobertaConfig(**SIZES))
+
+
+def _camembert() -> PreTrainedModel:
+    return CamembertForSequenceClassification(CamembertConfig(**SIZES))
 
 
 def _adapted() -> PreTrainedModel:
     return add_lora(_bert(), name="tiny", rank=2, alpha=4, dropout=0.0, target_modules=None)
+
+
+def _adapted_roberta() -> PreTrainedModel:
+    return add_lora(_roberta(), name="tiny", rank=2, alpha=4, dropout=0.0, target_modules=None)
 
 
 def _inputs() -> dict[str, Tensor]:
@@ -66,13 +82,16 @@ def _logits_and_gradients(
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("build", [_bert, _mean_pooled, _roberta, _adapted])
+@pytest.mark.parametrize(
+    "build",
+    [_bert, _mean_pooled, _roberta, _xlm_roberta, _camembert, _adapted, _adapted_roberta],
+)
 def test_logits_and_gradients_are_the_same(
     build: Callable[[], PreTrainedModel], attention: str
 ) -> None:
     torch.manual_seed(0)
     model = build().eval()
-    inner = model.get_base_model() if build is _adapted else model
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     inner.set_attn_implementation(attention)
     inputs = _inputs()
     logits, gradients = _logits_and_gradients(model, inputs)
@@ -87,12 +106,57 @@ def test_logits_and_gradients_are_the_same(
     assert torch.equal(again, logits)
 
 
-def test_models_without_such_layers_are_left_alone() -> None:
-    torch.manual_seed(0)
+class _MeanOfTokens(nn.Module):
+    """In place of a pooler: reads all tokens."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden.mean(1)
+
+
+class _DerivedForSequenceClassification(BertForSequenceClassification):
+    """Whatever a class of one's own makes of the tokens."""
+
+
+def _distilbert() -> PreTrainedModel:
     config = DistilBertConfig(vocab_size=40, dim=32, n_layers=2, n_heads=2, hidden_dim=48)
-    model = DistilBertForSequenceClassification(config).eval()
-    inputs = _inputs()
+    return DistilBertForSequenceClassification(config)
+
+
+def _derived() -> PreTrainedModel:
+    return _DerivedForSequenceClassification(tiny_config(num_labels=3))
+
+
+def _with_a_pooler_of_its_own() -> PreTrainedModel:
+    model = BertForSequenceClassification(tiny_config(num_labels=3))
+    model.bert.pooler = _MeanOfTokens()  # type: ignore[assignment]
+    return model
+
+
+def _in_chunks() -> PreTrainedModel:
+    config = tiny_config(num_labels=3)
+    config.chunk_size_feed_forward = 3
+    return BertForSequenceClassification(config)
+
+
+@pytest.mark.parametrize("build", [_distilbert, _derived, _with_a_pooler_of_its_own, _in_chunks])
+def test_models_that_may_read_all_tokens_are_left_alone(
+    build: Callable[[], PreTrainedModel],
+) -> None:
+    torch.manual_seed(0)
+    model, inputs = build().eval(), _inputs()
+    logits, _ = _logits_and_gradients(model, inputs)
     with first_token_only(model):
         assert model.base_model(**inputs)[0].shape[:2] == inputs["input_ids"].shape
-    with first_token_only(torch.nn.Linear(2, 2)):
+        assert torch.equal(_logits_and_gradients(model, inputs)[0], logits)
+
+
+def test_what_is_no_model_of_transformers_is_left_alone() -> None:
+    with first_token_only(nn.Linear(2, 2)):
         pass
+
+
+def test_all_is_as_it_was_after_an_error() -> None:
+    model, inputs = _bert().eval(), _inputs()
+    with pytest.raises(KeyError), first_token_only(model):
+        raise KeyError
+    assert model.base_model(**inputs)[0].shape[:2] == inputs["input_ids"].shape

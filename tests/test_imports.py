@@ -133,7 +133,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data.targets": set(),
     "demo": {"attribution", "classifier", "modeling", "scores", "windows"},
     "distillation": {"errors", "label_space", "modeling", "whole_file"},
-    "dropout": set(),
+    "dropout": {"numerics"},
     "errors": set(),
     "evaluation": {
         "bootstrap",
@@ -200,7 +200,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "new_folder": {"errors"},
     "numerics": set(),
     "objective": {"functional", "losses", "smoothing"},
-    "onnx_model": {"choices", "errors"},
+    "onnx_model": {"choices", "errors", "first_token"},
     "out_of_memory": set(),
     "outcome": {
         "choices",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from zlpr_hf.numerics import is_traced
 
 LEVELS = 2**16
 """Steps of the probability: sixteen random bits decide on an element."""
@@ -39,6 +41,10 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
     Returns:
         New values, differentiable twice.
 
+    Raises:
+        ValueError: If ``p`` is outside [0, 1], or ``values`` are no floating numbers on the
+            processor.
+
     Example:
         >>> _ = torch.manual_seed(0)
         >>> dropped = fast_dropout(torch.ones(1000, 100), p=0.25)
@@ -47,6 +53,12 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         >>> round(float(dropped.mean()), 2)
         1.0
     """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"p must lie in [0, 1], got {p:g}")
+    if not (values.is_cpu and values.is_floating_point()):
+        raise ValueError(
+            f"values must be floating and on the processor, got {values.dtype} on {values.device}"
+        )
     threshold = round(p * LEVELS)
     if threshold in (0, LEVELS):
         return values.clone() if threshold == 0 else values * 0
@@ -54,12 +66,12 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
     return result
 
 
-def _draw_mask(shape: Sequence[int], threshold: int) -> Tensor:
+def _draw_mask(shape: torch.Size, threshold: int) -> Tensor:
     """True where an element is kept."""
-    count = int(np.prod(shape))
-    seed = int(torch.empty((), dtype=torch.int64).random_())
+    count = shape.numel()
+    seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
     bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]
-    return torch.from_numpy(bits).view(*shape) >= threshold - LEVELS // 2
+    return torch.from_numpy(bits).view(shape) >= threshold - LEVELS // 2
 
 
 class _FastDropout(torch.autograd.Function):
@@ -79,28 +91,34 @@ class _FastDropout(torch.autograd.Function):
 _apply: Callable[[Tensor, int], Tensor] = _FastDropout.apply
 
 
-class FastDropout(TorchFunctionMode):
+@contextmanager
+def all_dropout_fast() -> Iterator[None]:
     """While it is entered, dropout on the processor is :func:`fast_dropout`.
 
-    That holds for ``torch.nn.Dropout`` and ``torch.nn.functional.dropout`` in any model; what is on
-    another device, small, in place, or traced by a compiler is left to torch.
+    That holds for ``torch.nn.Dropout`` and ``torch.nn.functional.dropout`` in any model of the
+    process; what is on another device, small, in place, or traced by a compiler or by
+    ``torch.func`` is left to torch, and so is dropout within fused attention. The function is
+    exchanged, where a mode of torch would be off during the backward pass: activation checkpointing
+    computes layers again there, and must find the masks that it had before.
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is _stock_dropout and not torch.compiler.is_compiling():
-            return _dropout(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    before = functional.dropout
+    setattr(functional, "dropout", _dropout)  # noqa: B010 (mypy refuses to assign to a function)
+    try:
+        yield
+    finally:
+        setattr(functional, "dropout", before)  # noqa: B010
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """With the parameters that torch names so."""
-    ours = training and not inplace and 0.0 <= p <= 1.0 and type(input) is Tensor
-    if ours and input.is_cpu and input.is_floating_point() and input.numel() >= SMALL:
-        return fast_dropout(input, p)
-    return _stock_dropout(input, p, training, inplace)
+    ours = (
+        training
+        and not inplace
+        and 0.0 <= p <= 1.0
+        and type(input) is Tensor
+        and not is_traced(input)
+        and input.is_cpu
+        and input.is_floating_point()
+        and input.numel() >= SMALL
+    )
+    return fast_dropout(input, p) if ours else _stock_dropout(input, p, training, inplace)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from transformers import PreTrainedModel
 
-from zlpr_hf.dropout import FastDropout
+from zlpr_hf.dropout import all_dropout_fast
 from zlpr_hf.first_token import first_token_only
 
 SHORT = 128
@@ -18,6 +19,8 @@ SHORT = 128
 # Parameters of glibc's mallopt, and the largest values that glibc chooses by itself.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 USUAL_TRIM, USUAL_MMAP = 2**26, 2**25
+OF_THE_USER = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
+"""Variables that set them."""
 
 
 @contextmanager
@@ -38,7 +41,7 @@ def fast_training(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> I
             stack.enter_context(_plain_attention(model))
         if on_cpu:
             stack.enter_context(_kept_memory())
-            stack.enter_context(FastDropout())
+            stack.enter_context(all_dropout_fast())
         yield
 
 
@@ -62,12 +65,17 @@ def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
 def _kept_memory() -> Iterator[None]:
     """Have glibc keep what was freed: it asks the system for large blocks anew each time, and the
     system clears every page of them. Other allocators have no such knob and keep it by themselves.
+
+    Afterwards the thresholds stand at the largest that glibc chooses by itself. Whoever has set
+    them in the environment keeps them.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+    chosen = OF_THE_USER & os.environ.keys()
+    if chosen or libc is None or not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
         yield
         return
-    libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+    if not libc.mallopt(M_MMAP_THRESHOLD, 2**30):  # older ones refuse more than their own largest
+        libc.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield

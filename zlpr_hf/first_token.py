@@ -20,8 +20,10 @@ def first_token_only(model: Any) -> Iterator[None]:
     encoder a tenth of the time is saved.
 
     Args:
-        model: Any model, perhaps within adapters; of types without such layers nothing is changed.
-            Until the end, ``last_hidden_state`` of a changed one has the first token only.
+        model: Any model, perhaps within adapters. Classifiers of transformers' own that read the
+            first token are changed, whoever calls them, and until the end their
+            ``last_hidden_state`` has that token alone. Others are left as they are: a class derived
+            from one of them may read all tokens.
     """
     attention = _last_attention(model)
     if attention is None:
@@ -37,10 +39,19 @@ def first_token_only(model: Any) -> Iterator[None]:
 def _last_attention(model: Any) -> Any:
     if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
         model = model.get_base_model()
-    reads_first = type(model).__name__.endswith("ForSequenceClassification")
-    if not reads_first or model.config.model_type not in POOLED_BY_LAYER:
+    if not _reads_first(model) or model.config.chunk_size_feed_forward > 1:
         return None
     return model.base_model.encoder.layer[-1].attention
+
+
+def _reads_first(model: Any) -> bool:
+    home, name = type(model).__module__, type(model).__name__
+    stock = home.startswith("transformers.models.") and name.endswith("ForSequenceClassification")
+    if not stock or model.config.model_type not in POOLED_BY_LAYER:
+        return False
+    reader = getattr(model.base_model, "pooler", None) or model.classifier
+    # Adapters wrap a head that is trained in full.
+    return type(getattr(reader, "original_module", reader)).__module__ == home
 
 
 def _keep_first(_: nn.Module, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
+from zlpr_hf.first_token import first_token_only
 
 ONNX_FILE = "model.onnx"
 BLOCK = 32
@@ -123,7 +124,7 @@ def write_onnx(
     changed.to("cpu")
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     try:
-        with _quietly(), torch.no_grad():
+        with _quietly(), torch.no_grad(), first_token_only(changed):
             if quantization == "int8":
                 changed.set_input_embeddings(_ByteEmbedding(changed.get_input_embeddings()))
             program: Any = torch.onnx.export(

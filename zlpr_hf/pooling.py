@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 POOLED_BY_LAYER = ("bert", "roberta", "xlm-roberta", "camembert")
-"""Model types whose encoder layers and heads have the shape that the layer below relies on."""
+"""Model types whose encoder layers have the shape that the layer below relies on, and whose heads
+read the first token."""
 
 # How many times the mean of the tokens outweighs the first token in the residual sum. The mean of
 # several hundred tokens has a smaller norm than one token, so it must be lifted well above 1.

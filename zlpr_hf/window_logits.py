@@ -50,14 +50,14 @@ def compute_window_logits(
     found = np.empty((len(windows), labels), np.float32)
     device: Any = model.device
     starts = range(0, len(order), batch_size)
-    for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
-        chosen = order[start : start + batch_size]
-        batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-        low = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
-        with first_token_only(model), low:
-            outputs: Any = model(**batch.to(device))
-        logits = outputs.logits.float()
-        if label_sets is not None:
-            logits = powerset_label_scores(logits, label_sets.members().to(logits.device))
-        found[chosen] = logits.cpu().numpy()
+    with first_token_only(model):
+        for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                outputs: Any = model(**batch.to(device))
+            logits = outputs.logits.float()
+            if label_sets is not None:
+                logits = powerset_label_scores(logits, label_sets.members().to(logits.device))
+            found[chosen] = logits.cpu().numpy()
     return found
