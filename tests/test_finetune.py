@@ -194,7 +194,7 @@ def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any
         (["--metric_for_best_model", "f1_mikro"], "unknown metric 'f1_mikro'; did you mean"),
         (["--report_to", "nosuch"], "nosuch is not supported"),
         (["--model_name_or_path", "package:none.sub/x"], "the package is not installed"),
-        (["--pooling", "max"], "pooling: expected one of first, mean, got 'max'"),
+        (["--pooling", "max"], "pooling: expected one of auto, first, mean, got 'max'"),
         (["--tune_thresholds", "per_label", "--threshold_metric", "f1_samples"],
          "threshold_metric: expected one of f1_micro, f1_macro, got 'f1_samples'"),
         (["--text_column", "body"], "no column 'body' for the text; there are text, labels"),

@@ -1,9 +1,12 @@
 """Loading: labels in the configuration, mean pooling in a stock class, a head from names."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -15,9 +18,11 @@ from transformers import (
     RobertaModel,
 )
 
+from tests.conftest import tiny_config
 from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
 from zlpr_hf.head_init import init_head_from_label_names
 from zlpr_hf.modeling import classification_head, resolve_model_path
+from zlpr_hf.pooling import SENTENCE_POOLING, find_pooling
 
 SMALL = {
     "vocab_size": 22,
@@ -104,10 +109,70 @@ def test_pooling_switch_of_modernbert_and_refusal(colours: LabelSpace, tmp_path:
     model = load_model(str(tmp_path / "modern"), colours, pooling="mean")
     assert model.config.classifier_pooling == "mean"
     assert model.config.num_hidden_layers == 2
+    model.save_pretrained(tmp_path / "modern-mean")
+    assert load_model(str(tmp_path / "modern-mean"), colours).config.classifier_pooling == "mean"
     ElectraModel(ElectraConfig(**SMALL, embedding_size=32)).save_pretrained(tmp_path / "electra")
     load_model(str(tmp_path / "electra"), colours)
     with pytest.raises(InputError, match=r"pooling mean: supported for bert, .* not for electra"):
         load_model(str(tmp_path / "electra"), colours, pooling="mean")
+
+
+SENTENCE_ENCODERS = [
+    ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
+    ({"pooling_mode": "mean"}, "mean"),
+    ({"pooling_mode": "cls"}, "first"),
+]
+
+
+def _sentence_encoder(source: Path, folder: Path, pooling: str) -> Path:
+    shutil.copytree(source, folder)
+    (folder / SENTENCE_POOLING).parent.mkdir()
+    (folder / SENTENCE_POOLING).write_text(pooling)
+    return folder
+
+
+@pytest.mark.parametrize(("written", "expected"), SENTENCE_ENCODERS)
+def test_pooling_is_that_of_the_checkpoint(
+    written: dict[str, object],
+    expected: str,
+    encoder_dir: Path,
+    colours: LabelSpace,
+    tmp_path: Path,
+) -> None:
+    folder = _sentence_encoder(encoder_dir, tmp_path / "encoder", json.dumps(written))
+    model = load_model(str(folder), colours)
+    assert model.config.zlpr["pooling"] == expected
+    assert model.config.num_hidden_layers == (3 if expected == "mean" else 2)
+    other = load_model(str(folder), colours, pooling="first")
+    assert other.config.zlpr["pooling"] == "first"
+
+
+def test_broken_note_on_pooling_is_told(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    folder = _sentence_encoder(encoder_dir, tmp_path / "encoder", "{")
+    with pytest.raises(InputError, match=r"encoder' could not be loaded: .*1_Pooling/config.json"):
+        load_model(str(folder), colours)
+
+
+def test_pooling_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def download(name: str, file: str, revision: str | None) -> str:
+        asked.append((name, file, revision))
+        if name == "someone/plain":
+            raise LocalEntryNotFoundError("no such file")
+        path = tmp_path / "config.json"
+        path.write_text('{"pooling_mode_mean_tokens": true}')
+        return str(path)
+
+    monkeypatch.setattr("zlpr_hf.pooling.hf_hub_download", download)
+    assert find_pooling("someone/plain", tiny_config()) == "first"
+    assert find_pooling("someone/sentences", tiny_config(), revision="v2") == "mean"
+    assert asked[1] == ("someone/sentences", "1_Pooling/config.json", "v2")
+    assert find_pooling("someone/other", ElectraConfig()) == "first"  # where no mean can be had
+    assert len(asked) == 2
 
 
 def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: LabelSpace) -> None:
@@ -150,7 +215,7 @@ def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
     ) as caught:
         load_model("nobody/nothing", colours)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="expected first or mean, got 'max'"):
+    with pytest.raises(InputError, match="expected auto, first or mean, got 'max'"):
         load_model("x", colours, pooling="max")
 
 

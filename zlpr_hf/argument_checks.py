@@ -31,7 +31,7 @@ def check_choices(
         InputError: With what was expected and what came.
     """
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("pooling", model_args.pooling, ("first", "mean")),
+        ("pooling", model_args.pooling, ("auto", "first", "mean")),
         ("head_init", model_args.head_init, ("auto", "random", "label_names")),
         ("tune_thresholds", model_args.tune_thresholds, ("none", "global", "per_label")),
         ("peft_save", model_args.peft_save, SAVE_FORMS),

@@ -29,7 +29,7 @@ class ModelArguments:
 
     Example:
         >>> ModelArguments(model_name_or_path="google-bert/bert-base-uncased").pooling
-        'first'
+        'auto'
     """
 
     _argument_group_name = "model"
@@ -43,7 +43,7 @@ class ModelArguments:
         False, "Run code that comes with model_name_or_path; never kept in train_config.yaml."
     )
     pooling: str = _option(
-        "first", "first (the encoder's own summary) or mean (for sentence-embedding checkpoints)."
+        "auto", "first (the encoder's own summary), mean, or auto: as the checkpoint was trained."
     )
     head_init: str = _option(
         "auto", "random, label_names, or auto: label_names for a fresh head on mean pooling."
@@ -135,7 +135,20 @@ class DataArguments:
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
+DEFAULTS = {"train_sampling_strategy": "group_by_length"}
+"""Where the program differs from ``TrainingArguments``: less padding is most of its speed."""
 Arguments = tuple[ModelArguments, DataArguments, ZLPRTrainingArguments]
+
+
+class _Help(argparse.HelpFormatter):
+    """With the default of an option, where there is one and its text does not speak of it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = (
+            action.default in (None, "", [], {}, argparse.SUPPRESS) or "default" in text.lower()
+        )
+        return text if silent else f"{text} (default: %(default)s)"
 
 
 class _Parser(HfArgumentParser):
@@ -160,12 +173,13 @@ def parse_arguments(argv: list[str]) -> Arguments:
     parser = _Parser(
         list(ARGUMENTS),
         prog="train.py",
-        usage="python train.py [CONFIG.yaml] [--name value ...]",
+        usage="zlpr train [CONFIG.yaml] [--name value ...] (python train.py does the same)",
         description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
-        epilog="example: python train.py configs/quickstart.yaml --seed 1 --output_dir out/seed1",
+        epilog="example: zlpr train configs/quickstart.yaml --seed 1 --output_dir out/seed1",
         allow_abbrev=False,
-        formatter_class=argparse.HelpFormatter,
+        formatter_class=_Help,
     )
+    parser.set_defaults(**DEFAULTS)
     known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
     config = [argv[0]] if argv and not argv[0].startswith("-") else []
     from_file = _read_config(Path(config[0]), known) if config else []
@@ -296,7 +310,8 @@ def render_config(arguments: Arguments) -> str:
                 and value != _default(spec)
             ):
                 values[spec.name] = value
-    # Said always, since their defaults depend on the machine or on one another.
-    values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}
+    # Said always, since their defaults depend on the machine, on one another, or on the program.
+    always = ("bf16", "head_learning_rate", "seed", *DEFAULTS)
+    values |= {name: getattr(arguments[2], name) for name in always}
     text: str = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
     return text

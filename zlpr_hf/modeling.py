@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -25,11 +25,11 @@ from transformers.utils import logging as transformers_logging
 from zlpr_hf.errors import InputError
 from zlpr_hf.hub_connection import check_hub
 from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer
+from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
 from zlpr_hf.powerset import LabelSets
 
 PACKAGE_PREFIX = "package:"
-Pooling = Literal["first", "mean"]
+Pooling = Literal["auto", "first", "mean"]
 PICKLE = "pytorch_model.bin"
 
 
@@ -144,7 +144,7 @@ def load_model(
     *,
     loss: str = "zlpr",
     label_sets: LabelSets | None = None,
-    pooling: Pooling = "first",
+    pooling: Pooling = "auto",
     dropout: float | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -161,8 +161,8 @@ def load_model(
         label_sets: For the loss ``powerset``: one output a set, named after it, so that a stock
             pipeline answers with the best set.
         pooling: ``first`` keeps the encoder's own summary (its first token). ``mean`` averages the
-            tokens, which sentence-embedding checkpoints were trained for; see
-            :func:`zlpr_hf.pooling.append_pooling_layer`.
+            tokens, see :func:`zlpr_hf.pooling.append_pooling_layer`. ``auto`` is what the
+            checkpoint was trained for, the mean with most sentence-embedding checkpoints.
         dropout: Set all dropout rates of the model to this; None leaves its own.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code that the model's folder or repository brings along.
@@ -180,8 +180,8 @@ def load_model(
         >>> model.config.id2label
         {0: 'joy', 1: 'anger'}
     """
-    if pooling not in ("first", "mean"):
-        raise InputError(f"pooling: expected first or mean, got {pooling!r}")
+    if pooling not in get_args(Pooling):
+        raise InputError(f"pooling: expected auto, first or mean, got {pooling!r}")
     path = _find(name, revision)
     options = hub_options(revision, trust_remote_code)
     try:
@@ -194,7 +194,8 @@ def load_model(
             "multi_label_classification" if label_sets is None else "single_label_classification"
         )
         already_pooled = getattr(config, "zlpr", {}).get("pooling") == "mean"
-        pooling = "mean" if already_pooled else pooling  # a layer that was added is not taken away
+        if pooling == "auto" or already_pooled:  # a layer that was added is not taken away
+            pooling = find_pooling(path, config, revision=revision)
         config.zlpr = {"loss": loss, "pooling": pooling}
         if label_sets is not None:
             config.zlpr |= label_sets.to_config(label_space)

@@ -1,20 +1,79 @@
-"""Mean pooling for stock BERT-like classifiers: an encoder layer that starts out as a mean."""
+"""Pooling: which one a checkpoint was trained for, and the mean as a layer of a stock encoder."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedModel
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from transformers import PretrainedConfig, PreTrainedModel
 
 POOLED_BY_LAYER = ("bert", "roberta", "xlm-roberta", "camembert")
 """Model types whose encoder layers have the shape that the layer below relies on, and whose heads
 read the first token."""
 
+SENTENCE_POOLING = "1_Pooling/config.json"
+"""Where sentence-transformers keeps how a checkpoint pools."""
+
 # How many times the mean of the tokens outweighs the first token in the residual sum. The mean of
 # several hundred tokens has a smaller norm than one token, so it must be lifted well above 1.
 MEAN_WEIGHT = 4.0
+
+
+def find_pooling(
+    name: str, config: PretrainedConfig, *, revision: str | None = None
+) -> Literal["first", "mean"]:
+    """The pooling that a checkpoint was trained for.
+
+    It is looked for in what this package has written into ``config.json``, in
+    ``classifier_pooling`` (ModernBERT has it), and in the file of sentence-transformers beside the
+    checkpoint.
+
+    Args:
+        name: Hub id or folder of the checkpoint.
+        config: Its configuration.
+        revision: Branch, tag or commit on the Hub.
+
+    Returns:
+        ``mean``, or ``first`` where nothing says so or the mean cannot be had.
+
+    Raises:
+        ValueError: If that file is no JSON object.
+    """
+    written = (getattr(config, "zlpr", None) or {}).get("pooling")
+    known = written or getattr(config, "classifier_pooling", None)
+    if known is None and config.model_type in POOLED_BY_LAYER:
+        path = _beside(name, SENTENCE_POOLING, revision)
+        said = {} if path is None else _read(path)
+        known = "mean" if said.get("pooling_mode_mean_tokens") else said.get("pooling_mode")
+    return "mean" if known == "mean" else "first"
+
+
+def _beside(name: str, file: str, revision: str | None) -> Path | None:
+    folder = Path(name)
+    if folder.is_dir():
+        return folder / file if (folder / file).is_file() else None
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except (
+        EntryNotFoundError,
+        HfHubHTTPError,
+    ):  # there is none, or no network and none in the cache
+        return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{SENTENCE_POOLING} is not JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise ValueError(f"{SENTENCE_POOLING}: expected an object, got {said!r:.80}")
+    return said
 
 
 @torch.no_grad()

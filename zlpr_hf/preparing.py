@@ -150,7 +150,7 @@ def build_model(
     )
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
-    elif _starts_from_names(arguments, outputs):
+    elif _starts_from_names(arguments, outputs, model):
         if isinstance(data, StreamedData):
             sample = [texts[0] for texts in data.scan.sample]
         else:
@@ -187,10 +187,13 @@ def _with_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrai
     return adapted
 
 
-def _starts_from_names(arguments: ModelArguments, outputs: LabelSpace) -> bool:
+def _starts_from_names(
+    arguments: ModelArguments, outputs: LabelSpace, model: PreTrainedModel
+) -> bool:
     if arguments.head_init == "auto":
         # A head that was trained for these labels is better than their names.
-        return arguments.pooling == "mean" and not is_trained_for(
+        pooling: str = model.config.zlpr["pooling"]
+        return pooling == "mean" and not is_trained_for(
             arguments.model_name_or_path,
             outputs,
             revision=arguments.model_revision,

@@ -30,8 +30,9 @@ def smooth_targets(
     * ``positives``: :math:`t (1 - e)`. Positive logits stop at :math:`\frac12 \log \frac{1-e}{e}`,
       negative ones are free to fall; ``L`` plays no part. For labels that were given too often.
 
-    Decisions at zero move in none of the three as long as the smoothed targets stay on their side
-    of 1/2.
+    For a text whose labels are certain, decisions at zero move in none of the three as long as the
+    smoothed targets stay on their side of 1/2. Where labels are uncertain, targets vary between
+    like texts, and a smoothed model says fewer labels at zero: see ``docs/comparison.md``.
 
     Args:
         targets: Values in [0, 1]; ``-100`` or NaN, unknown, stays as it is and does not count.

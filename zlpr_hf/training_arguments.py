@@ -49,6 +49,7 @@ class ZLPRTrainingArguments(TrainingArguments):
         evaluated_labels: How many labels of each row evaluation looks at in a large label space.
         bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
             in float32, so that reported decisions are those of the saved model.
+        train_sampling_strategy: As in transformers; ``zlpr train`` groups by length unless told.
         logging_nan_inf_filter: Off here: a loss that is no number is to be seen.
 
     Example:
@@ -87,6 +88,14 @@ class ZLPRTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
     )
+    train_sampling_strategy: str = field(
+        default="random",
+        metadata={
+            "help": "random, sequential, group_by_length (batches of like length: little padding), "
+            "or batch_rebalance (evens them out across processes).",
+            "choices": ["random", "sequential", "group_by_length", "batch_rebalance"],
+        },
+    )
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Leave losses that are no numbers out of the log."}
     )
@@ -115,7 +124,7 @@ class ZLPRTrainingArguments(TrainingArguments):
         # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
-            self.bf16 = not self.fp16 and _has_bfloat16(self.use_cpu)
+            self.bf16 = not self.fp16 and has_bfloat16(self.use_cpu)
         if self.head_learning_rate is None:
             self.head_learning_rate = 10 * self.learning_rate
         super().__post_init__()  # type: ignore[no-untyped-call]
@@ -131,7 +140,12 @@ class ZLPRTrainingArguments(TrainingArguments):
                 )
 
 
-def _has_bfloat16(use_cpu: bool) -> bool:
+def has_bfloat16(use_cpu: bool) -> bool:
+    """Whether the processor, or else the accelerator, computes bfloat16 natively.
+
+    Args:
+        use_cpu: Whether the processor is asked about.
+    """
     if use_cpu:
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -66,8 +66,9 @@ def _parser() -> CommandParser:
         "--precision",
         default="float32",
         choices=get_args(Precision),
-        help="bfloat16: two to three times as fast where the hardware has it, the same decisions, "
-        "logits within some hundredths (float32)",
+        help="bfloat16: two to three times as fast where the hardware has it, the same decisions "
+        "at the boundary, logits within some hundredths, by which near ones may change places in "
+        "--top_k and --min_labels (float32)",
     )
     add_loading_options(reading)
     return parser
