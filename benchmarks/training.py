@@ -13,7 +13,6 @@ import argparse
 import statistics
 import tempfile
 import time
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -35,7 +34,6 @@ from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.targets import dense_targets
-from zlpr_hf.fast_training import fast_training
 from zlpr_hf.loading import load_data
 from zlpr_hf.logits import predict_logits
 from zlpr_hf.metrics import compute_multi_label_metrics
@@ -56,6 +54,7 @@ class Bench:
         self.folder = folder
         self.data: LabelledData = load_data(self.recipe[1])
         self.tokenizer = load_tokenizer(self.recipe[0].model_name_or_path)
+        self.tokenizer.model_max_length = LENGTH
         self.rows = encode(
             self.data.splits["train"], self.tokenizer, max_length=LENGTH, description="tokenise"
         ).shuffle(seed=0)
@@ -86,6 +85,7 @@ class Bench:
                 args=ZLPRTrainingArguments(**settings, train_sampling_strategy=strategy),
                 train_dataset=rows,
                 data_collator=collator,
+                processing_class=self.tokenizer,
             )
         static = side == SIDES[0]
         model: Any = self.model(None)
@@ -105,14 +105,6 @@ class Bench:
             compute_loss_func=build_compute_loss_func("zlpr"),
             optimizers=(optimizer, None),
         )
-
-    def train(self, side: str, trainer: Trainer) -> None:
-        """Train as ``train.py`` does, or as the stock trainer does."""
-        model: Any = trainer.model
-        on_cpu = trainer.args.use_cpu
-        fast = fast_training(model, on_cpu=on_cpu, max_length=LENGTH)
-        with fast if side == "zlpr_hf" else nullcontext():
-            trainer.train()
 
     def stock_rows(self, rows: Dataset, *, static: bool) -> Dataset:
         """Rows as the common scripts prepare them: multi-hot labels, padded if ``static``."""
@@ -156,12 +148,12 @@ def main() -> None:
                 rows = bench.rows.select(range(repeat * ROWS, (repeat + 1) * ROWS))
                 trainer = bench.trainer(side, rows)
                 started = time.perf_counter()
-                bench.train(side, trainer)
+                trainer.train()
                 speeds[side].append(ROWS / (time.perf_counter() - started))
         quality = {}
         for side in tqdm(SIDES[1:], desc="quality"):
             trainer = bench.trainer(side, bench.rows.select(range(QUALITY_ROWS)))
-            bench.train(side, trainer)
+            trainer.train()
             quality[side] = bench.quality(trainer.model)
     results: dict[str, dict[str, Any]] = {}
     for side, values in speeds.items():

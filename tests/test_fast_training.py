@@ -1,14 +1,23 @@
 """Faster training on a processor: on while it trains, gone afterwards, and nowhere else."""
 
+import copy
 import ctypes
 import platform
 import resource
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from torch.nn import functional
-from transformers import BertForSequenceClassification
+from transformers import (
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
+from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments
 from zlpr_hf.dropout import SMALL, fast_dropout
 from zlpr_hf.fast_training import SHORT, fast_training
 
@@ -82,6 +91,76 @@ def test_long_texts_and_other_kinds_of_attention_keep_theirs(
     with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
         assert tiny_model.config._attn_implementation == "eager"
     assert tiny_model.config._attn_implementation == "eager"
+
+
+def _trainer(model: BertForSequenceClassification, folder: Path, **more: Any) -> ZLPRTrainer:
+    labels = model.config.num_labels
+    rows = Dataset.from_dict({"input_ids": [[5, 6, 7]] * 4, "labels": [[1.0] * labels] * 4})
+    arguments = ZLPRTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=2,
+        per_device_train_batch_size=2,
+        learning_rate=1e-2,
+        save_strategy="steps",
+        save_steps=3,
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+    )
+    return ZLPRTrainer(model=model, args=arguments, train_dataset=rows, **more)
+
+
+class _Look(TrainerCallback):
+    """What holds while a trainer trains."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, bool]] = set()
+
+    def on_step_end(self, *_: Any, model: Any = None, **__: Any) -> None:
+        state = torch.get_rng_state()
+        self.seen.add((model.config._attn_implementation, _drops_fast()))
+        torch.set_rng_state(state)
+
+
+@pytest.mark.parametrize(
+    ("limit", "attention"), [(SHORT, "eager"), (SHORT + 1, "sdpa"), (None, "sdpa")]
+)
+def test_the_trainer_is_fast_by_itself(
+    limit: int | None,
+    attention: str,
+    tiny_model: BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+) -> None:
+    limited = None
+    if limit is not None:
+        limited = copy.deepcopy(tokenizer)
+        limited.model_max_length = limit
+    look = _Look()
+    trainer = _trainer(tiny_model, tmp_path, processing_class=limited, callbacks=[look])
+    trainer.train()
+    assert look.seen == {(attention, True)}
+    assert tiny_model.config._attn_implementation == "sdpa"
+    assert not _drops_fast()
+
+
+def test_a_run_goes_on_with_the_masks_it_would_have_had(
+    tiny_model: BertForSequenceClassification, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def count(values: torch.Tensor, p: float) -> torch.Tensor:
+        drawn.append(p)
+        return fast_dropout(values, p)
+
+    monkeypatch.setattr("zlpr_hf.dropout.SMALL", 1)
+    monkeypatch.setattr("zlpr_hf.dropout.fast_dropout", count)
+    again = copy.deepcopy(tiny_model)
+    _trainer(tiny_model, tmp_path).train()
+    assert drawn
+    _trainer(again, tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has the knob")

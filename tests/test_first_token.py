@@ -138,7 +138,14 @@ def _in_chunks() -> PreTrainedModel:
     return BertForSequenceClassification(config)
 
 
-@pytest.mark.parametrize("build", [_distilbert, _derived, _with_a_pooler_of_its_own, _in_chunks])
+def _with_hidden_states() -> PreTrainedModel:
+    return BertForSequenceClassification(tiny_config(num_labels=3, output_hidden_states=True))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [_distilbert, _derived, _with_a_pooler_of_its_own, _in_chunks, _with_hidden_states],
+)
 def test_models_that_may_read_all_tokens_are_left_alone(
     build: Callable[[], PreTrainedModel],
 ) -> None:

@@ -229,6 +229,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "data.loaders",
         "data.sampler",
         "data.streaming",
+        "fast_training",
     },
     "thresholds": {"choices", "metrics"},
     "top_k": {"metrics"},

@@ -7,8 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-
-from transformers import PreTrainedModel
+from typing import Any
 
 from zlpr_hf.dropout import all_dropout_fast
 from zlpr_hf.first_token import first_token_only
@@ -24,20 +23,20 @@ OF_THE_USER = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABL
 
 
 @contextmanager
-def fast_training(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> Iterator[None]:
+def fast_training(model: Any, *, on_cpu: bool, max_length: int | None) -> Iterator[None]:
     """Train faster: the last layer computes what is read of it (:mod:`zlpr_hf.first_token`).
 
     On a processor also dropout draws fewer random bits (:mod:`zlpr_hf.dropout`), short texts are
     attended to by plain matrix products, and memory that a step gave back is kept for the next one.
 
     Args:
-        model: The model; afterwards it computes as before.
+        model: Any module; afterwards it computes as before.
         on_cpu: Whether training runs on the processor.
-        max_length: Longest text in tokens.
+        max_length: Longest text in tokens; None where it is not known.
     """
     with ExitStack() as stack:
         stack.enter_context(first_token_only(model))
-        if on_cpu and max_length <= SHORT:
+        if on_cpu and max_length is not None and max_length <= SHORT:
             stack.enter_context(_plain_attention(model))
         if on_cpu:
             stack.enter_context(_kept_memory())
@@ -46,11 +45,11 @@ def fast_training(model: PreTrainedModel, *, on_cpu: bool, max_length: int) -> I
 
 
 @contextmanager
-def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
+def _plain_attention(model: Any) -> Iterator[None]:
     """Attention in steps: torch's fused kernel for processors knows no dropout, and what stands in
     for it takes the same steps and more.
     """
-    before = model.config._attn_implementation
+    before = getattr(getattr(model, "config", None), "_attn_implementation", None)
     if before != "sdpa":
         yield
         return

@@ -31,7 +31,6 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.distillation import Teacher
 from zlpr_hf.errors import InputError
-from zlpr_hf.fast_training import fast_training
 from zlpr_hf.findings import find_in_run
 from zlpr_hf.html_report import save_html_report
 from zlpr_hf.hub import check_access
@@ -143,23 +142,22 @@ def finetune(
         trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
         teacher = None  # frees its memory
     started = time.monotonic()
-    with fast_training(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length):
-        try:
-            trained = trainer.train(
-                resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
-            )
-        except Exception as error:
-            progress: Any = trainer.pop_callback(BriefProgress)
-            if progress is not None:
-                progress.close()  # what is said of the error begins a line
-            if isinstance(error, FloatingPointError):
-                raise InputError(str(error)) from error
-            if isinstance(error, UnpicklingError):
-                raise InputError(
-                    f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
-                    "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
-                ) from error
-            raise
+    try:
+        trained = trainer.train(
+            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+        )
+    except Exception as error:
+        progress: Any = trainer.pop_callback(BriefProgress)
+        if progress is not None:
+            progress.close()  # what is said of the error begins a line
+        if isinstance(error, FloatingPointError):
+            raise InputError(str(error)) from error
+        if isinstance(error, UnpicklingError):
+            raise InputError(
+                f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
+                "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
+            ) from error
+        raise
     seconds = time.monotonic() - started
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)

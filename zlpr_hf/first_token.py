@@ -39,7 +39,9 @@ def first_token_only(model: Any) -> Iterator[None]:
 def _last_attention(model: Any) -> Any:
     if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
         model = model.get_base_model()
-    if not _reads_first(model) or model.config.chunk_size_feed_forward > 1:
+    if not _reads_first(model):
+        return None
+    if model.config.output_hidden_states or model.config.chunk_size_feed_forward > 1:
         return None
     return model.base_model.encoder.layer[-1].attention
 

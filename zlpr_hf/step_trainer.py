@@ -15,6 +15,7 @@ from zlpr_hf.checkpoint_trainer import CheckpointTrainer
 from zlpr_hf.data.loaders import build_streamed_loader, share_batches
 from zlpr_hf.data.sampler import EpochLengthGroupedSampler, SharedBatchSampler
 from zlpr_hf.data.streaming import StreamedRows
+from zlpr_hf.fast_training import fast_training
 
 SPARE = "spare"
 """Marks a batch that a process computes only because the others have one."""
@@ -25,7 +26,8 @@ class StepTrainer(CheckpointTrainer):
 
     Several processes share the batches that a single one would take; rows of like length are
     grouped by seed and epoch alone. A step that is not finite ends training with its rows and the
-    remedy. A subclass returns ``_share_of_step`` of its loss from ``compute_loss``.
+    remedy. While it trains, :func:`zlpr_hf.fast_training.fast_training` holds, for texts as long as
+    the tokenizer allows. A subclass returns ``_share_of_step`` of its loss from ``compute_loss``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,6 +36,12 @@ class StepTrainer(CheckpointTrainer):
         self.loss_is_scaled_for_ga = True
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        model: Any = self.model
+        limit: int | None = getattr(self.processing_class, "model_max_length", None)
+        with fast_training(model, on_cpu=self.args.device.type == "cpu", max_length=limit):
+            return super()._inner_training_loop(*args, **kwargs)
 
     def _share_of_step(
         self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None

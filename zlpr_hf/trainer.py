@@ -30,6 +30,11 @@ class ZLPRTrainer(StepTrainer):
     whole optimizer step, on all processes: 8 x 1, 4 x 2 and 2 x 4 (batch x accumulation) give the
     same gradient, also for an uneven last step. Logits are cut at zero for the metrics.
 
+    While it trains, classifiers of the BERT family compute of their last layer what they read, the
+    first token: see :func:`zlpr_hf.first_token.first_token_only` before a loss of your own looks at
+    hidden states. On a processor dropout, attention and memory are faster too
+    (:func:`zlpr_hf.fast_training.fast_training`).
+
     A step whose loss or gradients hold NaN or infinity is not taken: :meth:`train` ends with a
     ``FloatingPointError`` of one line that names the step, the training rows and the remedy.
 

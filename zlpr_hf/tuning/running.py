@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -11,7 +11,6 @@ from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.arguments import parse_arguments
 from zlpr_hf.errors import InputError
-from zlpr_hf.fast_training import fast_training
 from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.preparing import build_model, build_trainer, prepare
 from zlpr_hf.trainer import ZLPRTrainer
@@ -64,18 +63,14 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
         name: digest for name, digest in prepared.data.fingerprints().items() if name != "test"
     }
     model_args, _, training_args = plan.arguments
-    speed = ExitStack()
 
     def build() -> PreTrainedModel:
-        speed.close()  # that of the model before
         model = build_model(prepared, model_args)
-        fast = fast_training(model, on_cpu=training_args.use_cpu, max_length=model_args.max_length)
-        speed.enter_context(fast)
         set_seed(training_args.seed)  # so that dropout starts as in a run of its own
         return model
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what failed is told in a line
-    with open_journal(plan.output_dir) as storage, speed:
+    with open_journal(plan.output_dir) as storage:
         study = open_study(storage, plan, settings, fingerprints)
         found = find_ended(study)
         if found:
