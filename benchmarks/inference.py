@@ -31,7 +31,7 @@ from zlpr_hf.loading import load_data
 from zlpr_hf.onnx_model import ONNX_FILE
 from zlpr_hf.training_arguments import has_bfloat16
 
-REPEATS, BATCH = 3, 32
+REPEATS, BATCH, CHECKED = 3, 32, 320
 LENGTH, RUNS = 96, 7
 BYTE_PRODUCT = "MatMulNBits"
 
@@ -95,10 +95,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "texts.jsonl", Path(folder) / "labels.jsonl"
         plain, exported = str(Path(folder) / "float32"), str(Path(folder) / "int8")
-        source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        lines = [json.dumps({"text": text}) + "\n" for text in texts]
+        source.write_text("".join(lines))
+        checked = Path(folder) / "checked.jsonl"
+        checked.write_text("".join(lines[:CHECKED]))
         for target_folder, quantization in ((plain, "none"), (exported, "int8")):
-            where = ["--output", target_folder, "--quantize", quantization]
-            export([options.model, *where], ["zlpr", "export"])
+            where = ["--output", target_folder, "--check_file", str(checked)]
+            export([options.model, "--quantize", quantization, *where], ["zlpr", "export"])
         sides: dict[str, Callable[[], list[set[str]]]] = {
             "transformers.pipeline": lambda: stock(options.model, texts),
             "zlpr predict, torch": lambda: ours(options.model, source, target, "torch"),
