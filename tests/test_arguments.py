@@ -95,19 +95,10 @@ def test_help_is_grouped() -> None:
     words = " ".join(answer.split())
     assert "longer texts are cut. (default: 128)" in words
     assert "(default: None)" not in words
-    assert "(default: group_by_length)" in words
-
-
-@pytest.mark.parametrize("strategy", [None, "random", "group_by_length"])
-def test_batches_are_of_like_length_unless_told_and_what_is_told_is_kept(
-    strategy: str | None, tmp_path: Path
-) -> None:
-    told = [] if strategy is None else [f"--train_sampling_strategy={strategy}"]
-    first = parse_arguments([f"--output_dir={tmp_path}", *told])
-    save_config(tmp_path / "saved.yaml", first)
-    again = parse_arguments([str(tmp_path / "saved.yaml")])
-    for arguments in (first, again):
-        assert arguments[2].train_sampling_strategy == (strategy or "group_by_length")
+    assert (
+        "little padding), or batch_rebalance (evens them out across processes). (default: random)"
+        in words
+    )
 
 
 @pytest.mark.parametrize(

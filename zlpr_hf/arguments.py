@@ -135,8 +135,6 @@ class DataArguments:
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
-DEFAULTS = {"train_sampling_strategy": "group_by_length"}
-"""Where the program differs from ``TrainingArguments``: less padding is most of its speed."""
 Arguments = tuple[ModelArguments, DataArguments, ZLPRTrainingArguments]
 
 
@@ -179,7 +177,6 @@ def parse_arguments(argv: list[str]) -> Arguments:
         allow_abbrev=False,
         formatter_class=_Help,
     )
-    parser.set_defaults(**DEFAULTS)
     known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
     config = [argv[0]] if argv and not argv[0].startswith("-") else []
     from_file = _read_config(Path(config[0]), known) if config else []
@@ -310,8 +307,7 @@ def render_config(arguments: Arguments) -> str:
                 and value != _default(spec)
             ):
                 values[spec.name] = value
-    # Said always, since their defaults depend on the machine, on one another, or on the program.
-    always = ("bf16", "head_learning_rate", "seed", *DEFAULTS)
-    values |= {name: getattr(arguments[2], name) for name in always}
+    # Said always, since their defaults depend on the machine or on one another.
+    values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}
     text: str = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
     return text

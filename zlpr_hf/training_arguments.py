@@ -49,7 +49,8 @@ class ZLPRTrainingArguments(TrainingArguments):
         evaluated_labels: How many labels of each row evaluation looks at in a large label space.
         bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
             in float32, so that reported decisions are those of the saved model.
-        train_sampling_strategy: As in transformers; ``zlpr train`` groups by length unless told.
+        train_sampling_strategy: As in transformers. ``group_by_length`` saves much of the time;
+            with a few hundred rows it may cost some quality (``docs/speed.md``).
         logging_nan_inf_filter: Off here: a loss that is no number is to be seen.
 
     Example:
