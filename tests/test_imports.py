@@ -196,7 +196,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"baselines", "functional", "numerics", "powerset"},
     "metrics": set(),
     "model_card": {"charts", "data.corpora", "hub", "metrics", "report", "whole_file"},
-    "modeling": {"errors", "hub_connection", "label_space", "pooling", "powerset"},
+    "modeling": {"choices", "errors", "hub_connection", "label_space", "pooling", "powerset"},
     "new_folder": {"errors"},
     "numerics": set(),
     "objective": {"functional", "losses", "smoothing"},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from typing import get_args
 
 import numpy as np
 
 from zlpr_hf.arguments import DataArguments, ModelArguments
-from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Pooling
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
 from zlpr_hf.lora import SAVE_FORMS
@@ -31,7 +32,7 @@ def check_choices(
         InputError: With what was expected and what came.
     """
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("pooling", model_args.pooling, ("auto", "first", "mean")),
+        ("pooling", model_args.pooling, get_args(Pooling)),
         ("head_init", model_args.head_init, ("auto", "random", "label_names")),
         ("tune_thresholds", model_args.tune_thresholds, ("none", "global", "per_label")),
         ("peft_save", model_args.peft_save, SAVE_FORMS),

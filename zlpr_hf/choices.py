@@ -7,6 +7,7 @@ from typing import Literal
 Backend = Literal["auto", "torch", "onnxruntime"]
 LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
 LongTexts = Literal["max", "mean", "cut"]
+Pooling = Literal["auto", "first", "mean"]
 Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["none", "int8"]
 Scope = Literal["global", "per_label"]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.hub_connection import check_hub
 from zlpr_hf.label_space import LabelSpace
@@ -29,7 +30,6 @@ from zlpr_hf.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
 from zlpr_hf.powerset import LabelSets
 
 PACKAGE_PREFIX = "package:"
-Pooling = Literal["auto", "first", "mean"]
 PICKLE = "pytorch_model.bin"
 
 

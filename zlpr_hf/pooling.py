@@ -59,11 +59,8 @@ def _beside(name: str, file: str, revision: str | None) -> Path | None:
         return folder / file if (folder / file).is_file() else None
     try:
         return Path(hf_hub_download(name, file, revision=revision))
-    except (
-        EntryNotFoundError,
-        HfHubHTTPError,
-    ):  # there is none, or no network and none in the cache
-        return None
+    except (EntryNotFoundError, HfHubHTTPError):
+        return None  # there is none, or no network and none in the cache
 
 
 def _read(path: Path) -> dict[str, Any]:
