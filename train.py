@@ -2,7 +2,7 @@
 
 import sys
 
-from zlpr_hf.cli import main as zlpr
+from zlpr_hf.cli.main import main as zlpr
 
 
 def main(argv: list[str]) -> int:

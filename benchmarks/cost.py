@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.output import save, save_figure
 from zlpr_hf import InputError, LabelSets, build_loss
-from zlpr_hf.losses import LOSSES, PowersetLoss, WeightedBCELoss
+from zlpr_hf.losses.modules import LOSSES, PowersetLoss, WeightedBCELoss
 
 LABELS = (10, 100, 1_000, 10_000, 30_000)
 BATCH, REPEATS, TEXTS = 32, 15, 10_000

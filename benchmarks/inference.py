@@ -24,12 +24,12 @@ from transformers import pipeline
 
 from benchmarks.output import save_result
 from benchmarks.step import best_speed
-from zlpr_hf.arguments import DataArguments
-from zlpr_hf.commands.export import run as export
-from zlpr_hf.commands.predict import run as predict
-from zlpr_hf.loading import load_data
-from zlpr_hf.onnx_model import ONNX_FILE
-from zlpr_hf.training_arguments import has_bfloat16
+from zlpr_hf.cli.export import run as export
+from zlpr_hf.cli.predict import run as predict
+from zlpr_hf.inference.onnx_model import ONNX_FILE
+from zlpr_hf.training.arguments import has_bfloat16
+from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.load_data import load_data
 
 REPEATS, BATCH, CHECKED = 3, 32, 320
 LENGTH, RUNS = 96, 7

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.linear import fit_predict, split
 from benchmarks.output import save, save_figure
-from zlpr_hf.metrics import compute_decision_metrics
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 DRAWS = (0, 1)
 SIZES = (2000, 500, 2000)

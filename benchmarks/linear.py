@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zlpr_hf import Thresholds, build_loss, fit_thresholds
-from zlpr_hf.losses import PowersetLoss
+from zlpr_hf.losses.modules import PowersetLoss
 
 Decisions = NDArray[np.bool_]
 

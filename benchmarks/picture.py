@@ -8,8 +8,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from zlpr_hf.charts import DARK, DARK_LINES, FONT, LIGHT, LIGHT_LINES
-from zlpr_hf.report import MODEL_ROW
+from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.reports.svg import DARK, DARK_LINES, FONT, LIGHT, LIGHT_LINES
 
 RESULTS = Path(__file__).parents[1] / "results"
 PICTURE = Path(__file__).parents[1] / "docs" / "results.svg"

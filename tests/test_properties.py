@@ -18,14 +18,14 @@ from torch import Tensor
 from transformers import BertConfig
 
 from zlpr_hf import InputError, LabelSpace, fit_thresholds, zlpr_loss
-from zlpr_hf.arguments import DERIVED, parse_arguments, save_config
-from zlpr_hf.baselines import bce_loss, bp_mll_loss, focal_loss, lsep_loss
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import read_file
-from zlpr_hf.fused import composed_zlpr_loss
-from zlpr_hf.large_labels import zlpr_loss_from_indices
-from zlpr_hf.metrics import compute_decision_metrics
+from zlpr_hf.losses.baselines import bce_loss, bp_mll_loss, focal_loss, lsep_loss
+from zlpr_hf.losses.fused import composed_zlpr_loss
+from zlpr_hf.losses.large_label_space import zlpr_loss_from_indices
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.workflows.arguments import DERIVED, parse_arguments, save_config
 
 same_every_time = settings(
     derandomize=True,

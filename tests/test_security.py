@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 import zlpr_hf
 from tests.conftest import run
 from zlpr_hf import Classifier, InputError, LabelSpace, load_pipeline
-from zlpr_hf.arguments import parse_arguments, render_config
-from zlpr_hf.cli import main
+from zlpr_hf.cli.main import main
 from zlpr_hf.data.corpora import read_cwe, read_reuters21578
-from zlpr_hf.distillation import Teacher
-from zlpr_hf.modeling import load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.training.distillation import Teacher
+from zlpr_hf.workflows.arguments import parse_arguments, render_config
 
 PACKAGE = Path(zlpr_hf.__file__).parent
 TOKEN = "hf_" + "Qx7" * 12
@@ -300,8 +300,8 @@ def test_the_command_to_go_on_holds_no_token(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zlpr_hf.commands.train.parse_arguments", interrupted)
-    monkeypatch.setattr("zlpr_hf.commands.compare.read_plan", interrupted)
+    monkeypatch.setattr("zlpr_hf.cli.train.parse_arguments", interrupted)
+    monkeypatch.setattr("zlpr_hf.cli.compare.read_plan", interrupted)
     assert main([name, "plan.yaml", *given, "--seed", "7"]) == 130
     line = capsys.readouterr().err
     assert "Qx7" not in line

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from zlpr_hf import Thresholds, fit_thresholds
-from zlpr_hf.metrics import compute_decision_metrics
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 
 @pytest.fixture

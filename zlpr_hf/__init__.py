@@ -6,21 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zlpr_hf.arguments import DataArguments, ModelArguments
-    from zlpr_hf.baselines import asymmetric_loss, bce_loss, bp_mll_loss, focal_loss, lsep_loss
-    from zlpr_hf.classifier import Classifier
-    from zlpr_hf.compute_loss_func import build_compute_loss_func
     from zlpr_hf.errors import InputError
-    from zlpr_hf.finetuning import finetune
-    from zlpr_hf.functional import (
-        bernoulli_divergence,
-        zlpr_divergence,
-        zlpr_loss,
-        zlpr_probabilities,
+    from zlpr_hf.inference.classifier import Classifier
+    from zlpr_hf.inference.pipeline import (
+        MultiLabelClassificationPipeline,
+        load_pipeline,
+        register_pipeline,
     )
-    from zlpr_hf.label_space import LabelSpace
-    from zlpr_hf.large_labels import linear_top_k, linear_zlpr_loss, zlpr_loss_from_indices
-    from zlpr_hf.losses import (
+    from zlpr_hf.labels import LabelSpace
+    from zlpr_hf.losses.baselines import (
+        asymmetric_loss,
+        bce_loss,
+        bp_mll_loss,
+        focal_loss,
+        lsep_loss,
+    )
+    from zlpr_hf.losses.large_label_space import (
+        linear_top_k,
+        linear_zlpr_loss,
+        zlpr_loss_from_indices,
+    )
+    from zlpr_hf.losses.modules import (
         LOSSES,
         AsymmetricLoss,
         BCELoss,
@@ -32,76 +38,80 @@ if TYPE_CHECKING:
         ZLPRLoss,
         build_loss,
     )
-    from zlpr_hf.metrics import (
+    from zlpr_hf.losses.powerset import LabelSets, powerset_label_scores, powerset_loss
+    from zlpr_hf.losses.registry import build_compute_loss_func
+    from zlpr_hf.losses.smoothing import smooth_targets
+    from zlpr_hf.losses.zlpr import (
+        bernoulli_divergence,
+        zlpr_divergence,
+        zlpr_loss,
+        zlpr_probabilities,
+    )
+    from zlpr_hf.metrics.multi_label import (
         MultiLabelMetrics,
         compute_decision_metrics,
         compute_label_scores,
         compute_multi_label_metrics,
     )
-    from zlpr_hf.modeling import load_model, load_tokenizer
-    from zlpr_hf.pipeline import (
-        MultiLabelClassificationPipeline,
-        load_pipeline,
-        register_pipeline,
-    )
-    from zlpr_hf.powerset import LabelSets, powerset_label_scores, powerset_loss
-    from zlpr_hf.report import Report
-    from zlpr_hf.smoothing import smooth_targets
+    from zlpr_hf.models.loading import load_model, load_tokenizer
+    from zlpr_hf.reports.report import Report
     from zlpr_hf.thresholds import Thresholds, fit_thresholds
-    from zlpr_hf.trainer import ZLPRTrainer
-    from zlpr_hf.training_arguments import ZLPRTrainingArguments
+    from zlpr_hf.training.arguments import ZLPRTrainingArguments
+    from zlpr_hf.training.trainer import ZLPRTrainer
+    from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
+    from zlpr_hf.workflows.finetune import finetune
 
 __version__ = "0.1.0"
 
 # Name to module, loaded on first use: importing torch takes seconds and transformers more.
 _HOME = {
-    "AsymmetricLoss": "losses",
-    "BCELoss": "losses",
-    "BPMLLLoss": "losses",
-    "Classifier": "classifier",
-    "DataArguments": "arguments",
-    "FocalLoss": "losses",
+    "AsymmetricLoss": "losses.modules",
+    "BCELoss": "losses.modules",
+    "BPMLLLoss": "losses.modules",
+    "Classifier": "inference.classifier",
+    "DataArguments": "workflows.arguments",
+    "FocalLoss": "losses.modules",
     "InputError": "errors",
-    "LOSSES": "losses",
-    "LSEPLoss": "losses",
-    "LabelSets": "powerset",
-    "LabelSpace": "label_space",
-    "ModelArguments": "arguments",
-    "MultiLabelClassificationPipeline": "pipeline",
-    "MultiLabelMetrics": "metrics",
-    "PowersetLoss": "losses",
-    "Report": "report",
+    "LOSSES": "losses.modules",
+    "LSEPLoss": "losses.modules",
+    "LabelSets": "losses.powerset",
+    "LabelSpace": "labels",
+    "ModelArguments": "workflows.arguments",
+    "MultiLabelClassificationPipeline": "inference.pipeline",
+    "MultiLabelMetrics": "metrics.multi_label",
+    "PowersetLoss": "losses.modules",
+    "Report": "reports.report",
     "Thresholds": "thresholds",
-    "WeightedBCELoss": "losses",
-    "ZLPRLoss": "losses",
-    "ZLPRTrainer": "trainer",
-    "ZLPRTrainingArguments": "training_arguments",
-    "asymmetric_loss": "baselines",
-    "bce_loss": "baselines",
-    "bernoulli_divergence": "functional",
-    "bp_mll_loss": "baselines",
-    "build_compute_loss_func": "compute_loss_func",
-    "build_loss": "losses",
-    "compute_decision_metrics": "metrics",
-    "compute_label_scores": "metrics",
-    "compute_multi_label_metrics": "metrics",
-    "finetune": "finetuning",
+    "WeightedBCELoss": "losses.modules",
+    "ZLPRLoss": "losses.modules",
+    "ZLPRTrainer": "training.trainer",
+    "ZLPRTrainingArguments": "training.arguments",
+    "asymmetric_loss": "losses.baselines",
+    "bce_loss": "losses.baselines",
+    "bernoulli_divergence": "losses.zlpr",
+    "bp_mll_loss": "losses.baselines",
+    "build_compute_loss_func": "losses.registry",
+    "build_loss": "losses.modules",
+    "compute_decision_metrics": "metrics.multi_label",
+    "compute_label_scores": "metrics.multi_label",
+    "compute_multi_label_metrics": "metrics.multi_label",
+    "finetune": "workflows.finetune",
     "fit_thresholds": "thresholds",
-    "focal_loss": "baselines",
-    "linear_top_k": "large_labels",
-    "linear_zlpr_loss": "large_labels",
-    "load_model": "modeling",
-    "load_pipeline": "pipeline",
-    "load_tokenizer": "modeling",
-    "lsep_loss": "baselines",
-    "powerset_label_scores": "powerset",
-    "powerset_loss": "powerset",
-    "register_pipeline": "pipeline",
-    "smooth_targets": "smoothing",
-    "zlpr_divergence": "functional",
-    "zlpr_loss": "functional",
-    "zlpr_loss_from_indices": "large_labels",
-    "zlpr_probabilities": "functional",
+    "focal_loss": "losses.baselines",
+    "linear_top_k": "losses.large_label_space",
+    "linear_zlpr_loss": "losses.large_label_space",
+    "load_model": "models.loading",
+    "load_pipeline": "inference.pipeline",
+    "load_tokenizer": "models.loading",
+    "lsep_loss": "losses.baselines",
+    "powerset_label_scores": "losses.powerset",
+    "powerset_loss": "losses.powerset",
+    "register_pipeline": "inference.pipeline",
+    "smooth_targets": "losses.smoothing",
+    "zlpr_divergence": "losses.zlpr",
+    "zlpr_loss": "losses.zlpr",
+    "zlpr_loss_from_indices": "losses.large_label_space",
+    "zlpr_probabilities": "losses.zlpr",
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
-from zlpr_hf.metrics import compute_decision_metrics
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 Floats = NDArray[np.floating[Any]]
 CANDIDATES = 200

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from zlpr_hf.bulk.reading import RowReader
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import load_source
 from zlpr_hf.errors import InputError
 

@@ -16,13 +16,13 @@ from datasets import Dataset, Features, Value
 from torch.utils.data import DataLoader
 
 from zlpr_hf import InputError
-from zlpr_hf.arguments import DataArguments
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.row_stream import RowStream, stream_file
-from zlpr_hf.data.streamed_data import StreamedData
-from zlpr_hf.data.streaming import StreamedRow, StreamedRows, TextStream
-from zlpr_hf.loading import load_data
+from zlpr_hf.data.streaming.batches import StreamedRow, StreamedRows, TextStream
+from zlpr_hf.data.streaming.row_stream import RowStream, stream_file
+from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.load_data import load_data
 
 LABELS = LabelColumns(names=("a", "b"), form="names")
 

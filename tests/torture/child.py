@@ -111,8 +111,8 @@ def _run(
             if changes == full_at:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
-    from zlpr_hf.bulk import labelling
-    from zlpr_hf.cli import main
+    from zlpr_hf.cli.main import main
+    from zlpr_hf.inference import label_file as labelling
 
     labelling.PART_ROWS = 64
     sys.addaudithook(count)

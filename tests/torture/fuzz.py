@@ -21,19 +21,19 @@ from datasets import DatasetDict
 from tests.torture.inputs import DELIMITERS, LABELS, VALUES, Input, make_table, mutate
 from tests.torture.tally import Tally
 from zlpr_hf import LabelSpace
-from zlpr_hf.arguments import parse_arguments
-from zlpr_hf.bulk.labelling import Labelling, label_file
-from zlpr_hf.bulk.parts import PartedFile
-from zlpr_hf.bulk.reading import RowReader, format_of
-from zlpr_hf.bulk.writing import RowWriter
-from zlpr_hf.comparison.plan import read_plan
 from zlpr_hf.data.dataset import build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.label_names import read_label_names
+from zlpr_hf.data.row_reader import RowReader, format_of
 from zlpr_hf.data.sources import Source, read_file
+from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
-from zlpr_hf.head_init import read_label_descriptions
-from zlpr_hf.processes import Processes
+from zlpr_hf.inference.label_file import Labelling, label_file
+from zlpr_hf.inference.parted_file import PartedFile
+from zlpr_hf.inference.row_writer import RowWriter
+from zlpr_hf.models.head_init import read_label_descriptions
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.comparison.plan import read_plan
 
 CASES = 100_000
 SECONDS = 20

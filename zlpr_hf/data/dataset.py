@@ -19,8 +19,8 @@ from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
-from zlpr_hf.label_space import LabelSpace
-from zlpr_hf.provenance import fingerprint
+from zlpr_hf.labels import LabelSpace
+from zlpr_hf.reports.provenance import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from zlpr_hf.data.dataset import LabelledData, read_texts
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
-from zlpr_hf.label_space import LabelSpace
+from zlpr_hf.labels import LabelSpace
 
 
 @dataclass(frozen=True)

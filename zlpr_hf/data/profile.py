@@ -12,8 +12,8 @@ import numpy as np
 from datasets import Dataset
 
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.data.streamed_data import StreamedData
-from zlpr_hf.whole_file import write_whole
+from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.files.atomic import write_whole
 
 RAREST = 5
 

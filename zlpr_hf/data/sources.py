@@ -18,7 +18,7 @@ from pyarrow import ArrowException
 from zlpr_hf.data.columns import separator_hint
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
-from zlpr_hf.json_line import parse_json_line
+from zlpr_hf.files.json_lines import parse_json_line
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")

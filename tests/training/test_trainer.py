@@ -1,0 +1,316 @@
+"""The trainer: exact accumulation, any target type, a rate for the head, float32 evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import BertForSequenceClassification, Trainer, TrainingArguments
+
+from tests.conftest import tiny_config
+from zlpr_hf import (
+    BCELoss,
+    ZLPRLoss,
+    ZLPRTrainer,
+    ZLPRTrainingArguments,
+    build_compute_loss_func,
+    smooth_targets,
+    zlpr_divergence,
+    zlpr_loss,
+)
+from zlpr_hf.training.sampler import EpochLengthGroupedSampler
+
+ROWS = 10  # not a multiple of 8: the last optimizer step is uneven
+
+
+def rows(kind: str = "float") -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, 22, (ROWS, 6), generator=generator)
+    flags = torch.rand((ROWS, 3), generator=generator) < 0.4
+    labels = {"float": flags.float(), "int": flags.long(), "bool": flags}[kind]
+    return Dataset.from_dict({"input_ids": ids.tolist(), "labels": labels.tolist()})
+
+
+def model() -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return BertForSequenceClassification(tiny_config(num_labels=3, **quiet))
+
+
+def arguments(folder: Path, **changes: Any) -> ZLPRTrainingArguments:
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-3,
+        "optim": "sgd",
+        "max_grad_norm": 0.0,
+        "lr_scheduler_type": "constant",
+        "train_sampling_strategy": "sequential",
+        "bf16": False,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+    }
+    return ZLPRTrainingArguments(**(settings | changes))
+
+
+def trained(trainer: Trainer) -> dict[str, torch.Tensor]:
+    trainer.train()
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", ["float", "int", "bool"])
+@pytest.mark.parametrize("loss", ["zlpr", "bce"])
+def test_accumulation_is_exact(tmp_path: Path, kind: str, loss: str) -> None:
+    results = []
+    for batch, accumulation in ((8, 1), (4, 2), (2, 4)):
+        args = arguments(
+            tmp_path,
+            loss=loss,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+        )
+        results.append(trained(ZLPRTrainer(model=model(), args=args, train_dataset=rows(kind))))
+    for other in results[1:]:
+        for name, value in results[0].items():
+            torch.testing.assert_close(other[name], value, atol=1e-6, rtol=1e-5)
+    start = model().state_dict()
+    assert any((start[name] - value).abs().max() > 1e-4 for name, value in results[0].items())
+
+
+def test_one_step_is_plain_gradient_descent(tmp_path: Path) -> None:
+    """Against the same step written out by hand, without any Trainer."""
+    args = arguments(
+        tmp_path, num_train_epochs=1, per_device_train_batch_size=ROWS, head_learning_rate=1e-2
+    )
+    found = trained(ZLPRTrainer(model=model(), args=args, train_dataset=rows()))
+    expected, data = model(), rows().with_format("torch")[:]
+    ZLPRLoss()(expected(data["input_ids"]).logits, data["labels"]).backward()
+    for name, parameter in expected.named_parameters():
+        rate = 1e-2 if name.startswith("classifier") else 1e-3
+        torch.testing.assert_close(found[name], (parameter - rate * parameter.grad).detach())
+
+
+def test_a_mean_from_the_users_module_is_exact_too(tmp_path: Path) -> None:
+    class Mean(nn.Module):
+        def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return ZLPRLoss()(logits, targets)
+
+    args = arguments(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    own = trained(ZLPRTrainer(model=model(), args=args, train_dataset=rows(), loss=Mean()))
+    named = trained(ZLPRTrainer(model=model(), args=args, train_dataset=rows()))
+    for name, value in named.items():
+        torch.testing.assert_close(own[name], value)
+
+
+def test_compute_loss_func_for_the_stock_trainer(tmp_path: Path) -> None:
+    settings = arguments(tmp_path, head_learning_rate=1e-3)
+    ours = trained(ZLPRTrainer(model=model(), args=settings, train_dataset=rows()))
+    stock = TrainingArguments(
+        output_dir=str(tmp_path), num_train_epochs=2, per_device_train_batch_size=2,
+        gradient_accumulation_steps=4, learning_rate=1e-3, optim="sgd", max_grad_norm=0.0,
+        lr_scheduler_type="constant", train_sampling_strategy="sequential", use_cpu=True,
+        disable_tqdm=True, save_strategy="no", logging_strategy="no",
+    )  # fmt: skip
+    theirs = trained(
+        Trainer(
+            model=model(),
+            args=stock,
+            train_dataset=rows(),
+            compute_loss_func=build_compute_loss_func(),
+        )
+    )
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    results = []
+    for batch in (1, 3, 10):
+        args = arguments(tmp_path, per_device_eval_batch_size=batch)
+        trainer = ZLPRTrainer(model=model(), args=args, eval_dataset=rows())
+        results.append(trainer.evaluate())
+    data = rows().with_format("torch")[:]
+    expected = ZLPRLoss()(model().eval()(data["input_ids"]).logits, data["labels"]).item()
+    for result in results:
+        assert result["eval_loss"] == pytest.approx(expected, rel=1e-5)
+        assert result["eval_f1_micro"] == results[0]["eval_f1_micro"]
+
+
+def test_bf16_trains_in_autocast_and_evaluates_in_float32(tmp_path: Path) -> None:
+    args = arguments(tmp_path, bf16=True, use_cpu=True, num_train_epochs=1)
+    trainer = ZLPRTrainer(model=model(), args=args, train_dataset=rows(), eval_dataset=rows())
+    seen: set[torch.dtype] = set()
+    trainer.model.classifier.register_forward_hook(
+        lambda module, inputs, output: seen.add(output.dtype)
+    )
+    trainer.train()
+    assert seen == {torch.bfloat16}
+    seen.clear()
+    logits = torch.from_numpy(trainer.predict(rows()).predictions)
+    assert seen == {torch.float32}
+    with torch.no_grad():
+        plain = model()
+        plain.load_state_dict(trainer.model.state_dict())
+        expected = plain.eval()(rows().with_format("torch")[:]["input_ids"]).logits
+    torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_head_rate_default_and_groups(tmp_path: Path) -> None:
+    trainer = ZLPRTrainer(
+        model=model(), args=arguments(tmp_path, optim="adamw_torch"), train_dataset=rows()
+    )
+    groups = trainer.create_optimizer().param_groups
+    head = {id(p) for p in trainer.model.classifier.parameters()}
+    for group in groups:
+        expected = 1e-2 if {id(p) for p in group["params"]} & head else 1e-3
+        assert group["lr"] == pytest.approx(expected)
+    count = sum(len(group["params"]) for group in groups)
+    assert count == len(list(trainer.model.parameters()))
+
+
+def test_predictions_keep_the_order_of_the_rows(tmp_path: Path) -> None:
+    data = rows().add_column("length", list(range(ROWS)))
+    args = arguments(
+        tmp_path, train_sampling_strategy="group_by_length", per_device_eval_batch_size=2
+    )
+    result = ZLPRTrainer(model=model(), args=args).predict(data)
+    assert result.label_ids.tolist() == data["labels"][:]
+
+
+def test_length_grouped_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(epoch: int, seed: int = 0) -> list[int]:
+        sampler = EpochLengthGroupedSampler(4, lengths=[i % 17 for i in range(400)], seed=seed)
+        sampler.set_epoch(epoch)
+        torch.manual_seed(torch.seed())
+        return list(sampler)
+
+    assert order(1) == order(1)
+    assert order(1) != order(0)
+    assert order(1) != order(1, seed=5)
+    assert sorted(order(2)) == list(range(400))
+
+
+def test_configuration_and_wrong_use(tmp_path: Path) -> None:
+    trainer = ZLPRTrainer(model=model(), args=arguments(tmp_path, loss="bce"), train_dataset=rows())
+    assert trainer.model.config.problem_type == "multi_label_classification"
+    assert trainer.model.config.zlpr == {"loss": "bce"}
+    with pytest.raises(ValueError, match="no 'labels', only input_ids"):
+        trainer.compute_loss(trainer.model, {"input_ids": torch.ones(1, 2)})
+    with pytest.raises(ValueError, match="loss must be one of .*zlpr, got 'zplr'"):
+        arguments(tmp_path, loss="zplr")
+
+
+def test_what_a_users_loss_may_return(tmp_path: Path) -> None:
+    class PerCell(nn.Module):
+        def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return logits - targets
+
+    trainer = ZLPRTrainer(
+        model=model(), args=arguments(tmp_path), train_dataset=rows(), loss=PerCell()
+    )
+    with pytest.raises(
+        ValueError, match=r"one value an example \(8,\) or their mean, got the shape \(8, 3\)"
+    ):
+        trainer.train()
+    with pytest.raises(ValueError, match="give loss=MODULE"):
+        ZLPRTrainer(model=model(), args=arguments(tmp_path), compute_loss_func=print)
+
+
+def test_stored_loss_follows_the_trainer(tmp_path: Path) -> None:
+    start = model()
+    start.config.zlpr = {"loss": "zlpr", "pooling": "mean"}
+    trainer = ZLPRTrainer(model=start, args=arguments(tmp_path, loss="bce"))
+    assert trainer.model.config.zlpr == {"loss": "bce", "pooling": "mean"}
+
+
+def with_labels(labels: torch.Tensor) -> Dataset:
+    return rows().remove_columns("labels").add_column("labels", labels.tolist())
+
+
+@pytest.mark.parametrize("mode", ["uniform", "mass_preserving", "positives"])
+def test_label_smoothing_is_training_on_smoothed_targets_only(tmp_path: Path, mode: str) -> None:
+    options = {"label_smoothing_factor": 0.3, "label_smoothing_mode": mode}
+    args = arguments(tmp_path, **options)
+    smoothing = ZLPRTrainer(model=model(), args=args, train_dataset=rows(), eval_dataset=rows())
+    assert smoothing.args.label_smoothing_factor == 0.3
+    by_hand = with_labels(smooth_targets(torch.tensor(rows()["labels"][:]), 0.3, mode=mode))
+    plain = ZLPRTrainer(model=model(), args=arguments(tmp_path), train_dataset=by_hand)
+    before = smoothing.evaluate()["eval_loss"]
+    assert before == pytest.approx(plain.evaluate(rows())["eval_loss"])
+    expected = trained(plain)
+    for name, value in trained(smoothing).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_rdrop_is_one_forward_with_the_divergence_of_both_halves(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
+    args = arguments(tmp_path, rdrop_alpha=2.0)
+    trainer = ZLPRTrainer(model=noisy, args=args, eval_dataset=rows())
+    data = rows().with_format("torch")[:]
+    batch = {"input_ids": data["input_ids"], "labels": data["labels"]}
+    noisy.train()
+    torch.manual_seed(1)
+    value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    one, other = outputs.logits.split(ROWS)
+    assert not torch.equal(one, other)
+    losses = [zlpr_loss(half, data["labels"]) for half in (one, other)]
+    both = zlpr_divergence(one, other) + zlpr_divergence(other, one)
+    torch.testing.assert_close(value, sum(losses) / 2 + 2.0 * both / 2)
+    noisy.eval()
+    calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    assert len(outputs.logits) == ROWS
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+
+
+def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="this model has none"):
+        trainer = ZLPRTrainer(
+            model=model(), args=arguments(tmp_path, rdrop_alpha=1.0), train_dataset=rows()
+        )
+    expected = trained(ZLPRTrainer(model=model(), args=arguments(tmp_path), train_dataset=rows()))
+    for name, value in trained(trainer).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_distillation_mixes_the_loss_and_the_divergence(tmp_path: Path, share: float) -> None:
+    teacher = torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(3))
+    data = rows().add_column("teacher_logits", teacher.tolist())
+    args = arguments(
+        tmp_path, num_train_epochs=1, per_device_train_batch_size=ROWS, head_learning_rate=1e-3,
+        distillation_alpha=share,
+    )  # fmt: skip
+    found = trained(ZLPRTrainer(model=model(), args=args, train_dataset=data))
+    expected, batch = model(), data.with_format("torch")[:]
+    logits = expected(batch["input_ids"]).logits
+    loss = (1 - share) * zlpr_loss(logits, batch["labels"])
+    (loss + share * zlpr_divergence(logits, batch["teacher_logits"])).backward()
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found[name], (parameter - 1e-3 * parameter.grad).detach())
+
+
+def test_divergences_are_for_zlpr(tmp_path: Path) -> None:
+    data = rows().add_column("teacher_logits", torch.zeros(ROWS, 3).tolist())
+    args = arguments(tmp_path, loss="bce")
+    with pytest.raises(ValueError, match="teacher_logits: .* belongs to ZLPRLoss, got BCELoss"):
+        ZLPRTrainer(model=model(), args=args, train_dataset=data).train()
+    with pytest.raises(ValueError, match="rdrop_alpha: .* belongs to ZLPRLoss, got BCELoss"):
+        ZLPRTrainer(model=model(), args=arguments(tmp_path, rdrop_alpha=1.0), loss=BCELoss())
+
+
+def test_powerset_for_people_with_their_own_model(tmp_path: Path) -> None:
+    args = arguments(tmp_path, loss="powerset")
+    with pytest.raises(ValueError, match=r"one output a label set \(\d\), got 3; load it with"):
+        ZLPRTrainer(model=model(), args=args, train_dataset=rows())
+    sets = len(set(map(tuple, rows()["labels"][:])))
+    torch.manual_seed(0)
+    wide = BertForSequenceClassification(tiny_config(num_labels=sets))
+    trainer = ZLPRTrainer(model=wide, args=args, train_dataset=rows(), eval_dataset=rows())
+    assert trainer.predict(rows()).predictions.shape == (ROWS, 3)
+    assert 0 <= trainer.evaluate()["eval_subset_accuracy"] <= 1
+    assert wide.config.problem_type == "single_label_classification"

@@ -1,0 +1,301 @@
+"""zlpr compare: the plan, the statistics against naive ones, resuming, and what is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from zlpr_hf import InputError, finetune
+from zlpr_hf.cli.main import main
+from zlpr_hf.workflows.comparison.gathering import Comparison
+from zlpr_hf.workflows.comparison.plan import read_plan
+from zlpr_hf.workflows.comparison.running import UNKEPT_FILE, is_finished
+from zlpr_hf.workflows.comparison.table import render_comparison
+
+REPOSITORY = Path(__file__).parents[2]
+LOSSES = ["zlpr", "bce", "powerset", "lsep"]
+
+
+@pytest.fixture(scope="module")
+def content(
+    encoder_dir: Path,
+    colour_rows: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+    return {
+        "seeds": [1, 2],
+        "datasets": {"Colours": {"train_file": str(data), "test_size": 0.25}},
+        "losses": dict.fromkeys(LOSSES),
+        "resamples": 200,
+        "settings": {
+            "model_name_or_path": str(encoder_dir), "pooling": "mean", "num_train_epochs": 3,
+            "per_device_train_batch_size": 8, "learning_rate": 5e-3, "head_learning_rate": 1e-2,
+            "max_length": 16, "save_strategy": False, "bf16": False, "disable_tqdm": True,
+        },
+    }  # fmt: skip
+
+
+def plan_file(folder: Path, content: dict[str, Any], **changes: Any) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(content | changes, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(
+    content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Comparison]:
+    folder = tmp_path_factory.mktemp("comparison")
+    assert main(["compare", str(plan_file(folder, content)), f"--output_dir={folder}/out"]) == 0
+    return folder / "out", Comparison.load(folder / "out" / "comparison.json")
+
+
+def test_numbers_are_those_of_the_runs(finished: tuple[Path, Comparison]) -> None:
+    folder, comparison = finished
+    assert {(row.loss, row.rule) for row in comparison.rows} == {
+        (loss, rule) for loss in LOSSES for rule in ("own", "global", "per_label")
+    }
+    for row in comparison.rows:
+        if row.rule != "own":
+            continue
+        place = folder / "colours" / row.loss
+        runs = [json.loads((place / f"seed{s}" / "results.json").read_text()) for s in (1, 2)]
+        values = [run["test"]["this model (logit > 0)"]["f1_micro"] for run in runs]
+        assert row.mean["f1_micro"] == pytest.approx(np.mean(values), abs=1e-12)
+        assert row.std is not None
+        assert row.std["f1_micro"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+        assert (row.difference is None) == (row.loss == "zlpr")
+    assert comparison.cost["Colours"]["powerset"]["outputs"] == 8
+    assert comparison.cost["Colours"]["zlpr"]["seconds_per_step"] > 0
+    assert set(comparison.yardsticks["Colours"]) == {
+        "most frequent label set", "TF-IDF + linear SVM",
+    }  # fmt: skip
+    assert not list(folder.rglob("model.safetensors"))
+
+
+def test_table_and_pictures(finished: tuple[Path, Comparison]) -> None:
+    folder, comparison = finished
+    text = (folder / "comparison.md").read_text()
+    assert text == render_comparison(comparison, threshold_metric="f1_micro")
+    row = next(r for r in comparison.rows if r.loss == "bce" and r.rule == "global")
+    quality, difference = (x for x in text.splitlines() if x.startswith("| bce | one tuned off"))
+    assert f"{row.mean['f1_micro']:.3f} ± {row.std['f1_micro']:.3f}" in quality
+    assert f"({row.difference['f1_micro'].low:+.3f} to " in difference
+    for name in ("differences-colours.svg", "groups-colours.svg"):
+        assert (folder / name).read_text().startswith("<?xml")
+
+
+def test_same_data_order_and_start_for_all_losses(finished: tuple[Path, Comparison]) -> None:
+    configs = []
+    for loss in ("zlpr", "bce"):
+        path = finished[0] / "colours" / loss / "seed1" / "train_config.yaml"
+        configs.append(yaml.safe_load(path.read_text()))
+    for name in ("loss", "output_dir"):
+        for config in configs:
+            config.pop(name, None)
+    assert configs[0] == configs[1]
+
+
+def test_weights_stay_that_were_to_be_kept(content: dict[str, Any], tmp_path: Path) -> None:
+    place = tmp_path / "out" / "colours" / "zlpr" / "seed1"
+
+    def compare(*, keep: bool) -> set[str]:
+        changes = {"seeds": [1], "losses": {"zlpr": None}, "keep_models": keep}
+        path = plan_file(tmp_path, content, **changes)
+        assert main(["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]) == 0
+        return {each.name for each in place.iterdir()}
+
+    kept = compare(keep=True)
+    assert "model.safetensors" in kept
+    assert compare(keep=False) == kept, "made when they were to stay"
+    (place / UNKEPT_FILE).touch()  # of a run that was killed before it removed them
+    assert compare(keep=False) == kept - {"model.safetensors", "tokenizer.json"}
+
+
+def test_finished_runs_are_not_repeated_and_others_settings_are_refused(
+    finished: tuple[Path, Comparison], content: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = finished[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
+    path = plan_file(tmp_path, content)
+    assert main(["compare", str(path), f"--output_dir={folder}", "--no_plots"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == before
+    plan = read_plan(path, output_dir=str(folder), overrides={"num_train_epochs": "4"})
+    with pytest.raises(InputError, match=r"was run with other settings \(num_train_epochs: 4"):
+        is_finished(plan.cells[0])
+
+
+@pytest.mark.slow
+def test_killed_half_way_it_goes_on(
+    finished: tuple[Path, Comparison], content: dict[str, Any], tmp_path: Path
+) -> None:
+    argv = ["compare", str(plan_file(tmp_path, content)), f"--output_dir={tmp_path / 'out'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zlpr_hf.cli", *argv], cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    third = tmp_path / "out" / "colours" / "powerset" / "seed1" / "train_config.yaml"
+    while not third.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("results.json")}
+    assert len(done) == 2, "the comparison was not cut half-way"
+    assert main([*argv, "--no_plots"]) == 0
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
+    resumed = Comparison.load(tmp_path / "out" / "comparison.json")
+    assert [row.each for row in resumed.rows] == [row.each for row in finished[1].rows]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
+    path = plan_file(tmp_path, content, losses=["zlpr", "powerset"], seeds=[1])
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "zlpr_hf.cli",
+         "compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"],
+        cwd=REPOSITORY, check=True, capture_output=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    comparison = Comparison.load(tmp_path / "out" / "comparison.json")
+    assert {row.loss for row in comparison.rows} == {"zlpr", "powerset"}
+    results = tmp_path / "out" / "colours" / "zlpr" / "seed1" / "results.json"
+    training = json.loads(results.read_text())["training"]
+    assert training["processes"] == 2
+    assert training["steps"] == 18  # 3 epochs of 82 rows, 16 a step: half of what one process takes
+
+
+def test_dry_run_shows_the_runs_and_writes_nothing(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plan_file(tmp_path, content)
+    assert main(["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--dry_run"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("to run    Colours") == 8
+    assert f"to run them: zlpr compare {path}" in printed
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": [1]}, "unknown key 'seed'; did you mean seeds?"),
+        ({"seeds": "all"}, "seeds: expected a list of whole numbers, got 'all'"),
+        ({"seeds": [1, 1]}, "seeds: expected different numbers"),
+        ({"losses": {}}, "losses: expected names"),
+        ({"losses": ["zlpr", "zpl"]}, "loss must be one of"),
+        ({"losses": ["zlpr", "ZLPR "]}, "two names make the same folder, 'zlpr'"),
+        ({"reference": "focal"}, "reference: expected one of zlpr, bce"),
+        ({"metrics": "f1_micro"}, "metrics: expected a list of metrics, got 'f1_micro'"),
+        ({"metrics": ["brier"]}, "metrics: brier reads logits as ZLPR's"),
+        ({"metrics": ["precision_at_5"]}, "metrics: unknown metric 'precision_at_5'; did you mean"),
+        ({"settings": {"loss": "bce"}}, "settings: loss is what is compared; see losses"),
+        ({"metrics": ["f1_mikro"]}, "metrics: unknown metric 'f1_mikro'; did you mean f1_micro?"),
+        ({"threshold_metric": "auc"}, "threshold_metric: expected one of f1_micro, f1_macro"),
+        ({"resamples": 1}, "resamples: expected 100 or more, got 1"),
+        ({"settings": {"seed": 3}}, "settings: seed is set by the comparison itself"),
+        ({"settings": {"lerning_rate": 1}}, "unknown option 'lerning_rate'; did you mean learn"),
+        ({"datasets": {"a": {"recipe": "none.yaml"}}}, "none.yaml"),
+        ({"datasets": {"a": {"train_file": "none.csv"}}}, "none.csv"),
+        ({"losses": {"a": {"loss": "zlpr", "label_smoothing_factor": 1}}}, "in [0, 1)"),
+        ({"losses": {"a": {"loss": "bce", "rdrop_alpha": 1}}}, "Colours, a: rdrop_alpha"),
+    ],
+)  # fmt: skip
+def test_wrong_plans_are_one_line_and_run_nothing(
+    changes: dict[str, Any],
+    message: str,
+    content: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = plan_file(tmp_path, content, **changes)
+    assert main(["compare", str(path), f"--output_dir={tmp_path / 'out'}"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len([line for line in errors if line.startswith("error: ")]) == 1
+    assert message in errors[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_may_train_on_other_rows_but_not_be_tested_on_others(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"zlpr": None, "few": {"loss": "zlpr", "max_train_samples": 16}}
+    path = plan_file(tmp_path, content, losses=losses, seeds=[1])
+    argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
+    assert main(argv) == 0
+    steps = [
+        json.loads((tmp_path / "out" / "colours" / loss / "seed1" / "results.json").read_text())
+        for loss in losses
+    ]
+    assert [run["training"]["steps"] for run in steps] == [33, 6]
+    losses["few"]["test_size"] = 0.3
+    plan_file(tmp_path, content, losses=losses, seeds=[1])
+    assert main([*argv, f"--output_dir={tmp_path / 'other'}"]) == 2
+    assert "Colours: all losses must share its" in capsys.readouterr().err
+
+
+def test_begun_with_other_settings_or_rows(content: dict[str, Any], tmp_path: Path) -> None:
+    path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
+    argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
+    assert main(argv) == 0
+    folder = tmp_path / "out" / "colours" / "bce" / "seed1"
+    (folder / "results.json").unlink()  # as if it had been killed
+    assert main([*argv, "--weight_decay=0.5"]) == 2
+    assert main(argv) == 0
+    data = Path(content["datasets"]["Colours"]["train_file"])
+    before = data.read_text()
+    try:
+        data.write_text("".join(reversed(before.splitlines(keepends=True))))
+        assert main(argv) == 2, "old logits scored on other rows"
+    finally:
+        data.write_text(before)
+    assert main(argv) == 0
+
+
+def test_the_command_line_does_not_rename_losses(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"zlpr": None, "a": {"loss": "zlpr", "rdrop_alpha": 1}}
+    path = str(plan_file(tmp_path, content, losses=losses))
+    for option, message in (("--loss=bce", "see losses"), ("--rdrop_alpha=0", "set for 'a'")):
+        assert main(["compare", path, option, "--dry_run"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_failing_run_does_not_end_the_others(
+    content: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def diverging(*arguments: Any, **options: Any) -> Any:
+        if arguments[2].loss == "bce":
+            raise RuntimeError("training went wrong:\n logits are NaN")
+        return finetune(*arguments, **options)
+
+    monkeypatch.setattr("zlpr_hf.workflows.comparison.running.finetune", diverging)
+    path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
+    argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
+    assert main(argv) == 1
+    assert "* Colours · bce · seed 1: training went wrong" in capsys.readouterr().out
+    comparison = Comparison.load(tmp_path / "out" / "comparison.json")
+    assert {row.loss for row in comparison.rows} == {"zlpr"}
+    assert all(row.std is None for row in comparison.rows)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "compare").glob("*.yaml")))
+def test_the_plans_of_the_repository_are_valid(path: Path) -> None:
+    plan = read_plan(path)
+    assert plan.cells
+    assert str(plan.output_dir).startswith("out/")
+    assert path.read_text().startswith("# ")

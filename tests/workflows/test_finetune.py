@@ -1,0 +1,216 @@
+"""The whole flow on a tiny encoder: what it writes, what it refuses, and going on after a kill."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from tests.conftest import check_refused, run
+from train import main
+from zlpr_hf import InputError, Thresholds
+from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.load_data import load_data
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_report_and_files(finished: tuple[Path, Any]) -> None:
+    folder, report = finished
+    stored = json.loads((folder / "results.json").read_text())
+    assert stored["test"][MODEL_ROW] == report.metrics
+    assert set(report.test) == {"most frequent label set", "TF-IDF + linear SVM", MODEL_ROW}
+    assert report.metrics["f1_micro"] > report.test["most frequent label set"]["f1_micro"]
+    assert [score.label for score in report.label_scores] == ["blue", "green", "red"]
+    assert stored["profile"] == json.loads((folder / "data_profile.json").read_text())
+    assert stored["versions"]["torch"] == torch.__version__
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(f"{report.metrics['f1_micro']:.3f}" in text for text in (page, card))
+    assert (folder / "labels.svg").is_file()
+    text = report.render()
+    assert "TF-IDF + linear SVM" in text
+    assert "trained" in text
+
+
+def test_saved_configuration_runs_again(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    folder, report = finished
+    again = run([str(folder / "train_config.yaml")], tmp_path / "again")
+    assert again.metrics == report.metrics
+
+
+def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None:
+    """The rule is in the weights: no code of ours, scores cut at 0.5, the reported label sets."""
+    folder, report = finished
+    data = load_data(parse_arguments([str(folder / "train_config.yaml")])[1])
+    stock = pipeline("text-classification", str(folder), top_k=None, truncation=True)
+    texts = data.splits["test"]["text"][:]
+    decided = [{item["label"] for item in row if item["score"] > 0.5} for row in stock(texts)]
+    names = data.label_space.names
+    truth = [{names[index] for index in ids} for ids in data.splits["test"]["label_ids"]]
+    hits = sum(len(a & b) for a, b in zip(decided, truth, strict=True))
+    f1 = 2 * hits / (sum(map(len, decided)) + sum(map(len, truth)))
+    assert f1 == pytest.approx(report.metrics["f1_micro"], abs=1e-12)
+    exact = sum(a == b for a, b in zip(decided, truth, strict=True)) / len(truth)
+    assert exact == pytest.approx(report.metrics["subset_accuracy"], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_the_printed_commands_work(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the page and the Hub, which have tests of their own."""
+    assert main([*command, f"--output_dir={tmp_path / 'run'}"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.split("written to ")[1].splitlines()]
+    commands = [line for line in lines[1:] if not line.endswith(":")]
+    printed = {}
+    for name in ("predict", "load_pipeline", "evaluate", "export", "text-classification"):
+        line = next(line for line in commands if name in line).replace(
+            "type a text here", "red sky"
+        )
+        answer = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=REPOSITORY)
+        assert answer.returncode == 0, answer.stderr
+        printed[name] = answer.stdout
+    assert any(" demo " in line for line in commands)
+    assert any(" push " in line for line in commands)
+    labels = json.loads(printed["predict"])["predicted_labels"]
+    for name in ("load_pipeline", "text-classification"):
+        assert [each["label"] for each in ast.literal_eval(printed[name].strip())] == labels
+    metrics = json.loads((tmp_path / "run" / "results.json").read_text())["test"][MODEL_ROW]
+    assert f"{metrics['f1_micro']:.4f}" in printed["evaluate"]
+    assert (tmp_path / "run-onnx-int8" / "model.onnx").is_file()
+
+
+def test_fine_tuning_again_keeps_the_trained_head(
+    command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    more = [f"--model_name_or_path={finished[0]}", "--learning_rate=0", "--head_learning_rate=0"]
+    again = run(command, tmp_path / "again", *more, "--num_train_epochs=1")
+    assert again.metrics == finished[1].metrics
+
+
+def test_tuned_thresholds_are_folded(command: list[str], tmp_path: Path) -> None:
+    report = run(
+        command, tmp_path / "tuned", "--tune_thresholds=global", "--threshold_metric=f1_micro"
+    )
+    assert report.thresholds.offsets
+    assert "before tuning thresholds" in report.test
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned")
+    assert Thresholds.from_config(model.config) == Thresholds()
+    plain = run(command, tmp_path / "plain")
+    untuned = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain")
+    torch.testing.assert_close(
+        untuned.classifier.bias - model.classifier.bias, torch.tensor(report.thresholds.offsets)
+    )
+    assert report.test["before tuning thresholds"] == plain.metrics
+
+
+# A run that ends itself in the middle of an epoch, after its first checkpoint.
+CUT = """
+import os, sys
+from train import main
+from zlpr_hf import ZLPRTrainer
+
+step, count = ZLPRTrainer.training_step, 0
+
+
+def training_step(*args, **kwargs):
+    global count
+    count += 1
+    if count == 8:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return step(*args, **kwargs)
+
+
+ZLPRTrainer.training_step = training_step
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_run_ends_as_the_whole_one(
+    how: signal.Signals, command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut"
+    process = subprocess.run(
+        [sys.executable, "-c", CUT, str(int(how)), *command, f"--output_dir={folder}"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+        # Sums are formed in another order with another number of threads.
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )  # fmt: skip
+    errors = process.stderr
+    assert (folder / "checkpoint-5").is_dir(), errors
+    assert not (folder / "results.json").exists(), "the run was not cut"
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted; to go on: " in errors, errors
+        assert "--resume_from_checkpoint true" in errors
+    report = run(command, folder, "--resume_from_checkpoint=true")
+    whole = finished[1]
+    assert report.training["resumed_from"].startswith("checkpoint-")
+    assert report.metrics == whole.metrics
+    weights = [load_file(place / "model.safetensors") for place in (folder, finished[0])]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+def test_half_written_checkpoint_is_passed_over(
+    command: list[str], finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut"
+    (folder / "checkpoint-999").mkdir(parents=True)
+    (folder / "checkpoint-999" / "trainer_state.json").write_text('{"global_st')
+    report = run(command, folder, "--resume_from_checkpoint=true")
+    assert report.training["resumed_from"] is None
+    assert report.metrics == finished[1].metrics
+
+
+def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any]) -> None:
+    with pytest.raises(InputError, match="already holds a run .*--resume_from_checkpoint true"):
+        run(command, finished[0])
+    with pytest.raises(InputError, match=r"none: not a whole checkpoint"):
+        run(command, finished[0], "--resume_from_checkpoint=none")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset_nam", "cwe"], "unknown option 'dataset_nam'; did you mean dataset_name?"),
+        (["--learning_rate", "fast"], "--learning_rate: invalid float value: 'fast'"),
+        (["--loss", "zplr"], "zlpr, got 'zplr'"),
+        (["--dropout=1"], "dropout: expected 0 to below 1, got 1"),
+        (["--learning_rate", "nan"], "learning_rate: expected 0 to 1e+06, got nan"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size: expected 1 or more"),
+        (["--metric_for_best_model", "f1_mikro"], "unknown metric 'f1_mikro'; did you mean"),
+        (["--report_to", "nosuch"], "nosuch is not supported"),
+        (["--model_name_or_path", "package:none.sub/x"], "the package is not installed"),
+        (["--pooling", "max"], "pooling: expected one of auto, first, mean, got 'max'"),
+        (["--tune_thresholds", "per_label", "--threshold_metric", "f1_samples"],
+         "threshold_metric: expected one of f1_micro, f1_macro, got 'f1_samples'"),
+        (["--text_column", "body"], "no column 'body' for the text; there are text, labels"),
+        (["--label_column", "tags"], "no column 'tags' for the labels; there are text, labels"),
+        (["--label_descriptions_file", "none.yaml"], "none.yaml: no such file; expected 'label:"),
+        (["--max_length", "1000"], "max_length: expected 3 to 64"),
+        (["--test_size", "2"], "the share of a split must lie between 0 and 1, got 2"),
+        (["--model_name_or_path", "./none"], "./none: no such folder"),
+        (["--dataset_name", "cwe"], "either dataset_name or train_file"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_line_and_write_nothing(
+    options: list[str],
+    message: str,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check_refused([*command, *options], tmp_path / "out", message, capsys)

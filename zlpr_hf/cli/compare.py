@@ -1,0 +1,75 @@
+"""``zlpr compare``: data sets x losses x seeds, with statistics."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from zlpr_hf.cli.parser import CommandParser, without_token
+from zlpr_hf.distributed import is_main_process
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.workflows.comparison.plan import read_plan
+from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
+from zlpr_hf.workflows.comparison.running import render_plan, run_comparison
+from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Run a comparison and print its table.
+
+    Args:
+        argv: ``PLAN.yaml [--output_dir DIR] [--dry_run] [--no_plots] [--name value ...]``; other
+            names are settings of ``zlpr train`` for all runs.
+        program: How the user called the command, for the commands that are printed.
+
+    Returns:
+        0 if all went well, 1 if some runs failed.
+
+    Raises:
+        InputError: If something is wrong with the input.
+    """
+    parser = CommandParser(
+        "zlpr compare",
+        description="Data sets x losses x seeds, with statistics. Other options are settings of "
+        "zlpr train,\nfor all runs: --num_train_epochs 1",
+        example="zlpr compare configs/compare/quickstart.yaml --dry_run",
+    )
+    parser.add_argument("plan", type=Path, help="YAML file: datasets, losses, seeds")
+    parser.add_argument("--output_dir", help="in place of the one in the plan")
+    parser.add_argument("--dry_run", action="store_true", help="show the runs and stop")
+    parser.add_argument("--no_plots", action="store_true", help="no pictures, hence no matplotlib")
+    options, rest = parser.parse_known_args(argv)
+    if not options.no_plots and not options.dry_run:
+        check_plots()
+    plan = read_plan(options.plan, output_dir=options.output_dir, overrides=_overrides(rest))
+    if options.dry_run:
+        if not is_main_process():
+            return 0
+        print(render_plan(plan))
+        command = shlex.join([*program, *without_token(argv)])
+        print(f"to run them: {command.replace(' --dry_run', '')}")
+        return 0
+    comparison = run_comparison(plan)
+    if comparison is None:  # not the main process
+        return 0
+    table = render_comparison(comparison, threshold_metric=plan.threshold_metric)
+    write_whole(plan.output_dir / TABLE_FILE, table)
+    files = [] if options.no_plots else draw_comparison(comparison, plan.output_dir)
+    print(f"\n{table}")
+    names = ", ".join(["comparison.json", TABLE_FILE, *(path.name for path in files)])
+    print(f"written to {plan.output_dir}: {names}")
+    return 1 if comparison.failed else 0
+
+
+def _overrides(rest: list[str]) -> dict[str, str]:
+    """``--name value`` or ``--name=value`` as a mapping."""
+    found: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise InputError(f"expected --name value, got {word!r} (see zlpr compare --help)")
+        found[name] = value if equals else next(words, "")
+    return found

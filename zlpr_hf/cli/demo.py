@@ -1,0 +1,181 @@
+"""``zlpr demo``: a page to try a model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+from zlpr_hf import __version__
+from zlpr_hf.choices import Backend
+from zlpr_hf.cli.parser import CommandParser
+from zlpr_hf.distributed import say_loading
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.new_folder import new_folder
+
+APP = '''"""The page to try a model, as zlpr demo shows it."""
+
+import os
+
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
+
+MODEL = os.environ.get("MODEL", {name!r})
+
+demo = build_demo(Classifier.load(MODEL), title=MODEL, examples=read_examples(MODEL))
+
+if __name__ == "__main__":
+    demo.launch(**LAUNCH)
+'''
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Serve the page until it is interrupted, or write it as a Space.
+
+    Args:
+        argv: ``MODEL [--backend BACKEND] [--port N] [--host HOST] [--save_space FOLDER]`` and
+            ``[--trust_remote_code]``.
+        program: How the user called the command, for the commands that are printed.
+
+    Returns:
+        0.
+
+    Raises:
+        InputError: If the model cannot be loaded, gradio is not installed or the port is in use.
+    """
+    parser = CommandParser(
+        "zlpr demo",
+        description="A page to try a model, on this machine only: no text leaves it.",
+        example="zlpr demo out/quickstart",
+    )
+    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    parser.add_argument(
+        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+    )
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="0 for any that is free (7860)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--save_space",
+        type=Path,
+        metavar="FOLDER",
+        help="write the page as a Space for the Hub instead of serving it",
+    )
+    options = parser.parse_args(argv)
+    check_gradio()
+    port = 0 if options.save_space else _find_port(options.host, options.port)
+    # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
+    from zlpr_hf.inference.classifier import Classifier
+    from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
+
+    # Before gradio is imported; an environment that says otherwise is not asked.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    classifier = Classifier.load(
+        options.model, backend=options.backend, trust_remote_code=options.trust_remote_code
+    )
+    if options.save_space:
+        files = save_space(options.model, options.save_space)
+        print(f"written to {options.save_space}: {', '.join(files)}")
+        for title, line in _next_commands(options.model, options.save_space, program):
+            print(f"{title}:\n  {line}")
+        return 0
+    title = Path(options.model).resolve().name
+    page = build_demo(classifier, title=title, examples=read_examples(options.model))
+    _, url, _ = page.launch(
+        server_name=options.host, server_port=port, prevent_thread_lock=True, **LAUNCH
+    )
+    print(f"{options.model}: {url} (Ctrl+C ends it)", flush=True)
+    page.block_thread()
+    return 0
+
+
+def check_gradio() -> None:
+    """Refuse to start without gradio, before anything slow is imported.
+
+    Raises:
+        InputError: If it is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise InputError("zlpr demo needs gradio: pip install 'zlpr_hf[demo]'")
+
+
+def _find_port(host: str, port: int) -> int:
+    """The port, or for 0 any that is free; looked for before the model is loaded."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: expected 0 to 65535")
+    try:
+        with socket.create_server((host, port)) as server:
+            found: int = server.getsockname()[1]
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: {error.strerror}") from error
+    return found
+
+
+def save_space(name: str, folder: Path) -> list[str]:
+    """Write a folder that shows the page as a Space on the Hub, whole or not at all.
+
+    Args:
+        name: Folder or Hub id of a classifier; the owner of a folder's model is to be filled in.
+        folder: A new folder, or an empty one.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        InputError: If gradio is not installed, or the folder is not empty.
+    """
+    from huggingface_hub import SpaceCardData
+
+    check_gradio()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--save_space {folder}: expected a new or empty folder")
+    identity = _hub_id(name)
+    card = SpaceCardData(
+        title=identity.rpartition("/")[2],
+        sdk="gradio",
+        sdk_version=version("gradio"),
+        python_version="3.12",
+        app_file="app.py",
+        models=[identity] if identity == name else None,
+    )
+    files = {
+        "app.py": APP.format(name=identity),
+        "requirements.txt": f"zlpr_hf[demo]=={__version__}\ntorch\n",
+        "README.md": f"---\n{card.to_yaml()}\n---\n\n"
+        f"A page to try `{identity}`. Another model: set the variable `MODEL` of this Space.\n",
+    }
+    try:
+        with new_folder(folder) as part:
+            for file, content in files.items():
+                (part / file).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--save_space {folder}: {error.strerror}") from error
+    return list(files)
+
+
+def _next_commands(model: str, folder: Path, program: Sequence[str]) -> list[tuple[str, str]]:
+    """What makes a Space of the folder, to be copied."""
+    upload = ["hf", "upload", "YOUR_NAME/YOUR_PAGE", str(folder), ".", "--type", "space"]
+    found = [("send the page", shlex.join(upload))]
+    if Path(model).is_dir():
+        push = [*program[:-1], "push", model, _hub_id(model)]
+        found.insert(0, ("send the model, and put its name into app.py", shlex.join(push)))
+    return found
+
+
+def _hub_id(name: str) -> str:
+    """What ``app.py`` loads. A folder's name could be the id of somebody else's model."""
+    from zlpr_hf.models.loading import resolve_model_path
+
+    local = Path(resolve_model_path(name))
+    return f"YOUR_NAME/{local.resolve().name}" if local.is_dir() else name

@@ -1,0 +1,199 @@
+"""``zlpr evaluate``: all metrics of a model on labelled texts, with intervals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
+from zlpr_hf.cli.parser import CommandParser, add_loading_options
+from zlpr_hf.distributed import say_loading
+from zlpr_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from zlpr_hf.data.evaluation_set import EvaluationSet
+    from zlpr_hf.labels import LabelSpace
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "zlpr evaluate",
+        description="All metrics of a model on labelled texts, with 95 % bootstrap intervals.\n"
+        "Without --dataset: on the test split of the data that the model was trained on.",
+        example="zlpr evaluate out/quickstart --dataset new.csv --label_delimiter ';'",
+    )
+    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", help="file, folder, Hub id, or cwe, reuters21578")
+    data.add_argument("--dataset_config_name", help="configuration of a data set on the Hub")
+    data.add_argument("--data_dir", help="folder of a built-in corpus' files")
+    data.add_argument("--split", default="test", help="of what has splits (test)")
+    data.add_argument("--text_column", default="text", help="column of the text (text)")
+    data.add_argument("--text_pair_column", help="column of a second text, for pairs")
+    data.add_argument("--label_column", default="labels", help="column of the labels (labels)")
+    data.add_argument("--label_columns", nargs="+", help="one column a label, of 0/1")
+    data.add_argument("--label_form", default="auto", choices=get_args(LabelForm), help="(auto)")
+    data.add_argument("--label_delimiter", help="what separates labels in a string, such as ';'")
+    data.add_argument(
+        "--unseen_labels",
+        default="error",
+        choices=("error", "drop"),
+        help="not the model's (error)",
+    )
+    reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--long_texts",
+        default="max",
+        choices=get_args(LongTexts),
+        help="windows of long texts: largest or mean logit; cut: as in training (max)",
+    )
+    reading.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
+    reading.add_argument(
+        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+    )
+    add_loading_options(reading)
+    numbers = parser.add_argument_group("numbers")
+    numbers.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
+    numbers.add_argument("--output", type=Path, help="JSON file for all numbers")
+    tuning = parser.add_argument_group("tuning offsets on these rows")
+    tuning.add_argument("--tune_thresholds", choices=("global", "per_label"))
+    tuning.add_argument(
+        "--threshold_metric", default="f1_macro", choices=DECISION_METRICS, help="(f1_macro)"
+    )
+    tuning.add_argument("--tuned_model", type=Path, help="new folder for the model with offsets")
+    tuning.add_argument(
+        "--store",
+        default="bias",
+        choices=("bias", "config"),
+        help="offsets in the bias, so that every server has them, or in config.json, where zlpr "
+        "finds them and others do not (bias)",
+    )
+    return parser
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Evaluate a model.
+
+    Args:
+        argv: As ``zlpr evaluate --help`` says.
+        program: How the user called the command, for the commands that are printed.
+
+    Returns:
+        0.
+
+    Raises:
+        InputError: If something is wrong with the input; nothing is written then.
+    """
+    options = _parser().parse_args(argv)
+    _check(options)
+    # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
+    from zlpr_hf.inference.classifier import Classifier
+    from zlpr_hf.inference.onnx_model import OnnxModel
+    from zlpr_hf.workflows.evaluate import evaluate
+
+    classifier = Classifier.load(
+        options.model,
+        backend=options.backend,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+    if options.tune_thresholds and classifier.label_sets is not None:
+        raise InputError("--tune_thresholds: a powerset model chooses among whole label sets")
+    if options.tuned_model and isinstance(classifier.model, OnnxModel):
+        raise InputError("--tuned_model: tune the model of torch, then export it")
+    rows = _rows(options, classifier.label_space)
+    evaluation = evaluate(
+        classifier,
+        rows,
+        model=options.model,
+        long_texts=options.long_texts,
+        batch_size=options.batch_size,
+        resamples=options.resamples,
+        tune=options.tune_thresholds,
+        metric=options.threshold_metric,
+    )
+    print(evaluation.render())
+    for name, count in rows.dropped.items():
+        print(f"label {name!r} is not the model's: dropped from {count} rows")
+    if options.output is not None:
+        evaluation.save(options.output)
+        print(f"\nwritten to {options.output}")
+    if options.tuned_model is not None:
+        into_bias = options.store == "bias"
+        classifier.save(options.tuned_model, evaluation.thresholds, into_bias=into_bias)
+        print(f"\nthe model with these offsets: {options.tuned_model}; judge it on other rows:")
+        print(f"  {shlex.join([*program, str(options.tuned_model), '--dataset', 'OTHER.csv'])}")
+    return 0
+
+
+def _check(options: Any) -> None:
+    if options.resamples < 1:
+        raise InputError(f"--resamples: expected 1 or more, got {options.resamples}")
+    for name in ("output", "tuned_model"):
+        path = getattr(options, name)
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder (--{name})")
+    if options.output is not None and options.output.is_dir():
+        raise InputError(f"{options.output} is a folder; expected a file (--output)")
+    if options.tune_thresholds == "per_label" and options.threshold_metric not in LABEL_METRICS:
+        raise InputError(
+            f"--threshold_metric: for per_label expected {' or '.join(LABEL_METRICS)}, "
+            f"got {options.threshold_metric}"
+        )
+    folder = options.tuned_model
+    if folder is None:
+        return
+    if not options.tune_thresholds:
+        raise InputError("--tuned_model needs --tune_thresholds")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an empty folder (--tuned_model)")
+
+
+def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
+    from zlpr_hf.data.evaluation_set import EvaluationSet
+    from zlpr_hf.data.label_columns import LabelColumns
+    from zlpr_hf.data.sources import load_source, read_file
+    from zlpr_hf.training.checkpoints import CONFIG_FILE
+    from zlpr_hf.workflows.arguments import parse_arguments
+    from zlpr_hf.workflows.load_data import load_data
+
+    if options.dataset is None:
+        config = Path(options.model) / CONFIG_FILE
+        if not config.is_file():
+            raise InputError(f"{options.model} does not say what it was trained on: give --dataset")
+        if options.split not in ("train", "validation", "test"):
+            raise InputError(f"--split: expected train, validation or test, got {options.split}")
+        arguments = parse_arguments([str(config)])[1]
+        origin = arguments.dataset_name or arguments.train_file or "data"
+        return EvaluationSet.from_split(load_data(arguments), options.split, label_space, origin)
+    if Path(options.dataset).is_file():
+        rows, origin = read_file(Path(options.dataset)), options.dataset
+    else:
+        source = load_source(
+            dataset_name=options.dataset,
+            dataset_config_name=options.dataset_config_name,
+            data_dir=options.data_dir,
+        )
+        if options.split not in source.splits:
+            known = ", ".join(source.splits)
+            raise InputError(f"{options.dataset}: no split {options.split!r}; there are {known}")
+        rows, origin = source.splits[options.split], source.origins[options.split]
+    labels = LabelColumns(
+        column=options.label_column,
+        columns=tuple(options.label_columns or ()),
+        form=options.label_form,
+        delimiter=options.label_delimiter,
+        default_names=label_space.names,
+    )
+    return EvaluationSet.from_rows(
+        rows,
+        origin,
+        labels,
+        label_space,
+        text_column=options.text_column,
+        text_pair_column=options.text_pair_column,
+        unseen_labels=options.unseen_labels,
+    )

@@ -1,0 +1,133 @@
+"""``zlpr export``: a trained model as a folder for ONNX Runtime."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from zlpr_hf.choices import Quantization
+from zlpr_hf.cli.parser import CommandParser, add_loading_options
+from zlpr_hf.distributed import say_loading
+from zlpr_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from zlpr_hf.inference.windows import Texts
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "zlpr export",
+        description="Write a model for ONNX Runtime. It is kept only if it decides as the model\n"
+        "does: on the test split of the data that the model was trained on, or on --check_file.",
+        example="zlpr export out/quickstart --quantize int8",
+    )
+    parser.add_argument("model", help="folder or Hub id of a classifier")
+    parser.add_argument("--format", default="onnx", choices=("onnx",), help="(onnx)")
+    parser.add_argument(
+        "--quantize",
+        default="none",
+        choices=get_args(Quantization),
+        help="int8: under a third of the size (none)",
+    )
+    parser.add_argument("--output", type=Path, help="new folder (MODEL-onnx, MODEL-onnx-int8)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    add_loading_options(parser)
+    check = parser.add_argument_group("texts to check it on")
+    check.add_argument("--check_file", type=Path, help="csv, tsv, jsonl, parquet, or a text a line")
+    check.add_argument("--text_column", default="text", help="column of the text (text)")
+    check.add_argument("--text_pair_column", help="column of a second text, for pairs")
+    check.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
+    return parser
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Export a model.
+
+    Args:
+        argv: As ``zlpr export --help`` says.
+        program: How the user called the command, for the commands that are printed.
+
+    Returns:
+        0.
+
+    Raises:
+        InputError: If something is wrong with the input, or the exported model decides otherwise;
+            nothing is written then.
+    """
+    options = _parser().parse_args(argv)
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size: expected 1 or more, got {options.batch_size}")
+    if options.check_file is not None and not options.check_file.is_file():
+        raise InputError(f"{options.check_file}: no such file (--check_file)")
+    # What loads torch and transformers comes after what can be wrong without them.
+    say_loading()
+    from zlpr_hf.inference.classifier import Classifier
+    from zlpr_hf.inference.onnx_model import ONNX_FILE
+    from zlpr_hf.workflows.export import EXPORT_FILE, check_export, export_onnx
+
+    model = Path(options.model).expanduser()
+    source = model if model.is_dir() else None
+    folder = options.output or _beside(source, options)
+    check_export(folder, source=source, overwrite=options.overwrite)
+    texts = _texts(options, source)
+    classifier = Classifier.load(
+        options.model,
+        backend="torch",
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+    export = export_onnx(
+        classifier,
+        texts,
+        folder,
+        source=options.model,
+        quantization=options.quantize,
+        batch_size=options.batch_size,
+    )
+    size = sum(path.stat().st_size for path in folder.glob(f"{ONNX_FILE}*"))
+    print(export.render())
+    print(f"written to {folder}: {ONNX_FILE} ({size / 1e6:.1f} MB), tokenizer, {EXPORT_FILE}")
+    print("use it:")
+    use = [*program[:-1], "predict", str(folder), "--input", "TEXTS.csv", "--output", "LABELS.csv"]
+    print(f"  {shlex.join(use)}")
+    return 0
+
+
+def _beside(source: Path | None, options: Any) -> Path:
+    if source is None:
+        raise InputError(f"{options.model} is no folder: say where to with --output")
+    suffix = "-onnx" if options.quantize == "none" else f"-onnx-{options.quantize}"
+    whole = source if source.name not in ("", "..") else source.resolve()
+    return whole.with_name(whole.name + suffix)
+
+
+def _texts(options: Any, source: Path | None) -> Texts:
+    """The texts of ``--check_file``, or those of the test split that the model comes from."""
+    from zlpr_hf.data.dataset import read_texts
+    from zlpr_hf.data.sources import read_file
+    from zlpr_hf.training.checkpoints import CONFIG_FILE
+    from zlpr_hf.workflows.arguments import parse_arguments
+    from zlpr_hf.workflows.load_data import load_data
+
+    path = options.check_file
+    if path is None:
+        config = None if source is None else source / CONFIG_FILE
+        if config is None or not config.is_file():
+            raise InputError(
+                f"{options.model} does not say what it was trained on: give texts with --check_file"
+            )
+        try:
+            return load_data(parse_arguments([str(config)])[1]).texts("test")
+        except InputError as error:
+            raise InputError(f"{config}: {error}; give texts with --check_file") from error
+    if path.suffix.lower() == ".txt":
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a file of UTF-8 text (--check_file)") from error
+        return [(line,) for line in lines if line.strip()]
+    rows = read_file(path)
+    names = [name for name in (options.text_column, options.text_pair_column) if name]
+    return list(zip(*(read_texts(rows, name, str(path)) for name in names), strict=True))

@@ -1,0 +1,134 @@
+"""``zlpr``: finds the command, and turns errors of input into one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from zlpr_hf import __version__
+from zlpr_hf.cli.parser import to_go_on
+from zlpr_hf.distributed import (
+    count_processes,
+    hush_other_processes,
+    is_main_process,
+    print_error,
+    say_loading,
+)
+from zlpr_hf.errors import InputError
+from zlpr_hf.full_disk import find_full_disk
+from zlpr_hf.out_of_memory import find_out_of_memory
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+COMMANDS = {
+    "train": "fine-tune a model",
+    "tune": "search hyper-parameters",
+    "reproduce": "train a run again and compare its numbers",
+    "compare": "data sets x losses x seeds, with statistics",
+    "predict": "label the texts of a file",
+    "evaluate": "all metrics on labelled texts, with intervals",
+    "export": "write a model for ONNX Runtime",
+    "push": "send a trained model to the Hugging Face Hub",
+    "demo": "a page to try a model",
+}
+LOADED_FIRST = ("train", "compare")
+"""Their options are those of transformers; the others look at theirs before they load it."""
+REMEDY = (
+    "take a smaller batch (train: --per_device_train_batch_size, with "
+    "--gradient_accumulation_steps to make up for it; else --batch_size), a smaller --max_length, "
+    "or a smaller model"
+)
+SHARED = ("train", "compare", "predict", "reproduce")
+"""What several processes do together; elsewhere each would do the whole work."""
+
+
+def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",)) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments after the program's name, the command first; those of the process if not
+            given.
+        program: How the user called it, for the commands that are printed.
+
+    Returns:
+        0 if all went well, 1 if some of the work failed, the disk is full or the memory too
+        small, 2 for wrong input, 130 if interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"zlpr_hf {__version__}")
+        return 0
+    command, *rest = arguments
+    called = (*program, command) if program == ("zlpr",) else program
+    again = shlex.join([*called, *to_go_on(command, rest)])
+    hush_other_processes()
+    try:
+        if command not in COMMANDS:
+            near = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see zlpr --help"
+            raise InputError(f"expected one of {', '.join(COMMANDS)}, got {command!r} ({hint})")
+        if count_processes() > 1 and command not in SHARED:
+            raise InputError(
+                f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); call "
+                "it without torchrun or accelerate launch"
+            )
+        if command in LOADED_FIRST:
+            say_loading()
+        # Loaded here: the libraries behind a command take seconds.
+        module = importlib.import_module(f"zlpr_hf.cli.{command}")
+        status: int = module.run(rest, called)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        if is_main_process():
+            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output, such as head, has had enough
+        _drop_output()
+        return 141
+    except Exception as error:
+        full = find_full_disk(error)
+        if full is not None:
+            print_error(
+                f"error: no space left on the disk ({full}); what was whole stays, make room and "
+                f"go on: {again}"
+            )
+            _drop_output()
+            return 1
+        short = find_out_of_memory(error)
+        if short is not None:
+            print_error(f"error: zlpr {command}: out of memory ({short}); {REMEDY}")
+            return 1
+        if not isinstance(error, InputError):
+            raise
+        print_error(f"error: {error}")
+        return 2
+    return status
+
+
+def _drop_output() -> None:
+    """Let what cannot be written any more go nowhere, so that the end of the process is quiet."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name.ljust(width)}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: zlpr COMMAND ...    (zlpr COMMAND --help for its options and an example)",
+            "",
+            *lines,
+            "",
+            "example: zlpr train configs/quickstart.yaml",
+        ]
+    )

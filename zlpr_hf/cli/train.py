@@ -1,0 +1,137 @@
+"""``zlpr train``: fine-tune one model and print its numbers and how to use it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zlpr_hf.distributed import is_main_process
+from zlpr_hf.errors import InputError
+from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.training.checkpoints import (
+    CARD_FILES,
+    CONFIG_FILE,
+    PROFILE_FILE,
+    REPORT_FILE,
+    RESULTS_FILE,
+    find_resume_checkpoint,
+)
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune
+from zlpr_hf.workflows.push import push_folder
+
+MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
+FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
+    """Fine-tune.
+
+    Args:
+        argv: ``[CONFIG.yaml] [--name value ...]``.
+        program: How the user called the command; not needed here.
+
+    Returns:
+        0, or 1 if the push to the Hub failed.
+
+    Raises:
+        InputError: If something is wrong with the input.
+    """
+    model_args, data_args, training_args = parse_arguments(argv)
+    try:
+        report = finetune(model_args, data_args, training_args)
+    except KeyboardInterrupt:
+        if is_main_process() and _last_checkpoint(training_args) is None:
+            print(
+                f"\nno checkpoint yet: the next run starts from the beginning ({MORE_OFTEN})",
+                file=sys.stderr,
+            )
+        raise
+    except InputError as error:
+        if isinstance(error.__cause__, FloatingPointError):
+            raise InputError(f"{error}. {_how_to_go_on(training_args)}") from error
+        raise
+    if is_main_process():
+        folder = report.output_dir
+        print(f"\n{report.render()}\n")
+        written = [name for name in FILES if (Path(folder) / name).is_file()]
+        print(f"written to {folder}: the model, {', '.join(written)}")
+        for title, line in _next_commands(folder, powerset=training_args.loss == "powerset"):
+            print(f"{title}:\n  {line}")
+        if training_args.push_to_hub:
+            return _push(folder, training_args)
+    return 0
+
+
+def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
+    return find_resume_checkpoint(
+        Path(str(arguments.output_dir)),
+        "true",
+        overwrite=True,
+        only_model=arguments.save_only_model,
+    )
+
+
+def _how_to_go_on(arguments: ZLPRTrainingArguments) -> str:
+    """Checkpoints hold the learning rate: another one takes a new start."""
+    last = _last_checkpoint(arguments)
+    if last is None:
+        return "There is no checkpoint yet: the next run starts from the beginning"
+    return (
+        f"{last} stays: --resume_from_checkpoint true goes on from it with its learning_rate, "
+        "--overwrite_output_dir true starts again with another"
+    )
+
+
+def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
+    """Push a finished run; if that fails the run stays as it is."""
+    try:
+        url = push_folder(
+            folder,
+            arguments.hub_model_id or Path(folder).resolve().name,
+            private=bool(arguments.hub_private_repo),
+            token=arguments.hub_token,
+            revision=arguments.hub_revision,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"pushed to {url}")
+    return 0
+
+
+def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
+    """What can be done with a model now, to be copied as it stands."""
+    zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
+    found = [
+        (title, shlex.join([*zlpr, command, folder, *more]))
+        for title, command, more in (
+            ("label texts (or --input FILE --output FILE)", "predict", ()),
+            ("all metrics with intervals, here or on --dataset FILE", "evaluate", ()),
+            ("for ONNX Runtime, under a third of the size", "export", ("--quantize", "int8")),
+            ("a page to try it", "demo", ()),
+            ("share it", "push", ("YOUR_NAME/YOUR_MODEL",)),
+        )
+    ]
+    found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
+    if powerset:
+        title = "with stock transformers (the answer with the best score is a label set)"
+        options, answer = "truncation=True", 'p("type a text here")[0]["label"]'
+    else:
+        title = "with stock transformers (a label is predicted when its score is > 0.5)"
+        options = "top_k=None, truncation=True"
+        answer = '[s for s in p(["type a text here"])[0] if s["score"] > 0.5]'
+    ours = (
+        f"from zlpr_hf import load_pipeline; p = load_pipeline({json.dumps(folder)}); "
+        'print(p("type a text here"))'
+    )
+    stock = (
+        "from transformers import pipeline; "
+        f'p = pipeline("text-classification", {json.dumps(folder)}, {options}); print({answer})'
+    )
+    found.insert(1, ("from Python", shlex.join([sys.executable, "-c", ours])))
+    return [*found, (title, shlex.join([sys.executable, "-c", stock]))]

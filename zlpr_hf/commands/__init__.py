@@ -1,1 +1,0 @@
-"""The commands of ``zlpr``, a module each: ``run(argv, program)``."""

@@ -1,0 +1,169 @@
+"""StreamedRows: training rows that are read, shuffled and shared out as they are needed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from torch.utils.data import IterableDataset, get_worker_info
+
+from zlpr_hf.data.label_columns import LabelReader
+from zlpr_hf.data.streaming.row_stream import RowStream
+from zlpr_hf.errors import InputError
+
+GROUPED_BATCHES = 50
+"""Steps whose rows are sorted by length together, as in transformers' own length grouping."""
+
+
+@dataclass(frozen=True)
+class StreamedRow:
+    """A row with its number from 1, its texts, and its labels as they were stored."""
+
+    number: int
+    texts: tuple[str, ...]
+    cell: Any
+
+
+@dataclass(frozen=True)
+class TextStream:
+    """A stream of rows, of which nothing but texts and labels is kept.
+
+    Args:
+        rows: As they are stored.
+        text_columns: Column of the text, and of a second one for pairs.
+        labels: Reads their labels.
+    """
+
+    rows: RowStream
+    text_columns: tuple[str, ...]
+    labels: LabelReader
+
+    def __iter__(self) -> Iterator[StreamedRow]:
+        for number, row in enumerate(self.rows, start=1):
+            texts = tuple(row.get(name) for name in self.text_columns)
+            for name, text in zip(self.text_columns, texts, strict=True):
+                if not isinstance(text, str):
+                    raise InputError(
+                        f"{self.rows.origin}, row {number}, column {name!r}: expected a text, "
+                        f"got {text!r}"
+                    )
+            yield StreamedRow(number, texts, self.labels.cell_of(row))  # type: ignore[arg-type]
+
+
+class StreamedRows(IterableDataset[dict[str, Any]]):
+    """What one process trains on; the order depends on seed and epoch alone.
+
+    All processes read and shuffle the whole stream alike, and each keeps every ``world_size``-th
+    row. Where they do not go round, the first rows of the epoch fill up the last round, at most
+    ``world_size - 1`` of them, so that all processes have the same number of batches. Of several
+    workers of a data loader one does all the reading, so that no row comes twice.
+
+    Args:
+        stream: Texts and labels.
+        label2id: Label name to id.
+        count: Number of rows, as they were counted before.
+        seed: Same seed, same order.
+        buffer: Rows that are shuffled together, and so held at a time.
+        step_rows: Rows of an optimizer step on all processes; given, rows of like length end up
+            in the same step.
+        rank: Number of the process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        stream: TextStream,
+        label2id: Mapping[str, int],
+        *,
+        count: int,
+        seed: int,
+        buffer: int,
+        step_rows: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.stream = stream
+        self.label2id = label2id
+        self.count = count
+        self.seed = seed
+        self.buffer = buffer
+        self.step_rows = step_rows
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Rows of this process in an epoch."""
+        return -(-self.count // self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        if worker is not None:
+            # The tokenizer's threads do not survive the fork that a worker comes from.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+            if worker.id > 0:
+                return
+        order = random.Random(self.seed + self.epoch)
+        rows = self._shuffled(order)
+        if self.step_rows is not None:
+            rows = _grouped(rows, self.step_rows, order)
+        first: list[StreamedRow] = []
+        count = 0
+        for row in rows:
+            if count < self.world_size:
+                first.append(row)
+            if count % self.world_size == self.rank:
+                yield self._features(row)
+            count += 1
+        if count != self.count:
+            raise InputError(
+                f"{self.stream.rows.origin}: expected {self.count} rows as at the start of "
+                f"training, got {count}: it must not change meanwhile"
+            )
+        if self.rank >= count % self.world_size > 0:
+            missing = self.rank - count % self.world_size
+            yield self._features(first[missing % len(first)])
+
+    def _shuffled(self, order: random.Random) -> Iterator[StreamedRow]:
+        held: list[StreamedRow] = []
+        for row in self.stream:
+            if len(held) < self.buffer:
+                held.append(row)
+                continue
+            chosen = order.randrange(self.buffer)
+            yield held[chosen]
+            held[chosen] = row
+        order.shuffle(held)
+        while held:
+            yield held.pop()
+
+    def _features(self, row: StreamedRow) -> dict[str, Any]:
+        labels = self.stream.labels.cell(row.cell, row.number)
+        texts = dict(zip(("text", "text_pair"), row.texts, strict=False))
+        return {
+            **texts,
+            "label_ids": [self.label2id[name] for name in labels],
+            "label_values": list(labels.values()),
+        }
+
+
+def _grouped(
+    rows: Iterable[StreamedRow], step_rows: int, order: random.Random
+) -> Iterator[StreamedRow]:
+    """Within some steps' rows those of like length together, the steps in random order."""
+    rows = iter(rows)
+    while block := list(islice(rows, step_rows * GROUPED_BATCHES)):
+        block.sort(key=lambda row: -sum(map(len, row.texts)))
+        steps = [block[start : start + step_rows] for start in range(0, len(block), step_rows)]
+        # What does not fill a step ends the epoch; elsewhere it would shift all that follow.
+        last = steps.pop() if len(steps[-1]) < step_rows else []
+        order.shuffle(steps)
+        yield from chain(*steps, last)

@@ -1,0 +1,233 @@
+"""A page to try a model: labels against the zero line, and which words mattered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import yaml
+from huggingface_hub import hf_hub_download, metadata_load
+from jinja2 import Environment, PackageLoader
+
+from zlpr_hf.inference.attribution import WordEffects, measure_words
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.windows import split_into_windows
+from zlpr_hf.models.loading import resolve_model_path
+from zlpr_hf.scores import compute_scores
+
+if TYPE_CHECKING:
+    import gradio
+
+MOST_SHOWN = 1000
+FULL_SHADE = 0.5
+"""A word is shaded by its share of the largest effect, or of this where all effects are small."""
+
+LAUNCH: dict[str, Any] = {
+    "share": False,
+    "run_history": False,
+    "enable_monitoring": False,
+    "mcp_server": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "show_error": True,
+    "footer_links": ["gradio"],
+    "quiet": True,
+}
+"""For ``launch``: nothing leaves the machine, nothing is recorded."""
+
+
+def build_demo(
+    classifier: Classifier, *, title: str, examples: Sequence[str] = ()
+) -> gradio.Blocks:
+    """Build the page.
+
+    Args:
+        classifier: The model.
+        title: Heading of the page.
+        examples: Texts to choose from.
+
+    Returns:
+        What ``launch`` serves; give it :data:`LAUNCH`.
+    """
+    import gradio
+
+    gr: Any = gradio  # its components get their methods at run time
+    names = classifier.label_space.names
+    lock = Lock()  # a fast tokenizer must not be used by two threads at a time
+
+    def classify(text: str) -> tuple[Any, ...]:
+        if not text.strip():
+            hint = _render("note", text="There is no text yet: type one, then press Enter.")
+            return hint, "", gr.update(), "", gr.update(visible=False)
+        with lock:
+            logits = classifier.compute_logits([(text,)])
+            found = render_answer(classifier, text, logits)
+        best = gr.update(value=names[int(logits[0].argmax())])
+        return found, text, best, "", gr.update(visible=True)
+
+    def explain(text: str, label: str) -> str:
+        with lock:
+            return render_words(measure_words(classifier, text, label))
+
+    limits = classifier.thresholds
+    length = f"{classifier.tokenizer.model_max_length:,} tokens"
+    longer = "are read in windows that overlap" if classifier.tokenizer.is_fast else "are cut"
+    private = {"api_visibility": "private"}
+    plain = {"apply_default_css": False, "js_on_load": None}
+    shown = plain | {"html_template": '<div aria-live="polite">${value}</div>'}
+    with gr.Blocks(title=title, analytics_enabled=False) as page:
+        head = _render("head", title, len(names), most=limits.max_labels, least=limits.min_labels)
+        gr.HTML(head, **plain)
+        box = gr.Textbox(
+            label="Text",
+            info=f"Enter classifies, Shift+Enter starts a line. Texts over {length} {longer}.",
+            # With one line, which grows, Enter submits.
+            lines=1,
+            max_lines=15,
+            elem_classes="zlpr-text",
+        )
+        button = gr.Button("Classify", variant="primary")
+        answer = gr.HTML(**shown)
+        asked = gr.State("")
+        with gr.Column(visible=False) as why:
+            label = gr.Dropdown(
+                list(names),
+                label="For which label?",
+                filterable=len(names) > 15,
+                elem_classes="zlpr-label",
+            )
+            why_button = gr.Button("Which words mattered?")
+            words = gr.HTML(**shown)
+        outputs = [answer, asked, label, words, why]
+        if examples:
+            gr.Examples(
+                [[text] for text in examples],
+                box,
+                outputs,
+                classify,
+                run_on_click=True,
+                cache_examples=False,
+                **private,
+            )
+        gr.on([box.submit, button.click], classify, box, outputs, **private)
+        why_button.click(explain, [asked, label], words, **private)
+    return cast("gradio.Blocks", page)
+
+
+def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
+    """The answer to a text as HTML.
+
+    Args:
+        classifier: The model.
+        text: One text.
+        logits: Its logits, from :meth:`Classifier.compute_logits`.
+
+    Shape:
+        logits: ``(1, L)``.
+
+    Returns:
+        The predicted labels, the others, and what the numbers mean.
+    """
+    predictions = classifier.decide(logits)[0]
+    limit = max(1, math.ceil(np.abs(logits).max()))
+    rows = [
+        {
+            "label": classifier.label_space.names[index],
+            "predicted": bool(predictions[index]),
+            "positive": bool(logits[0, index] > 0),
+            "length": 50 * abs(float(logits[0, index])) / limit,
+            "logit": _signed(logits[0, index]),
+            "score": _rounded(float(compute_scores(logits[0, index]))),
+        }
+        for index in np.argsort(-logits[0], kind="stable")
+    ]
+    others = [row for row in rows if not row["predicted"]]
+    windows, _ = split_into_windows(classifier.tokenizer, [(text,)], cut=False)
+    config: Any = classifier.model.config
+    return _render(
+        "answer",
+        predicted=[row for row in rows if row["predicted"]],
+        others=others[:MOST_SHOWN],
+        left_out=len(others[MOST_SHOWN:]),
+        limit=limit,
+        windows=len(windows),
+        window=classifier.tokenizer.model_max_length,
+        is_zlpr=(getattr(config, "zlpr", None) or {}).get("loss") == "zlpr",
+    )
+
+
+def render_words(effects: WordEffects) -> str:
+    """The words of a text, shaded by their effects, as HTML.
+
+    Args:
+        effects: From :func:`zlpr_hf.inference.attribution.measure_words`.
+
+    Returns:
+        The whole text with the numbers, and what they mean and do not mean.
+    """
+    largest = max(abs(effect) for _, effect in effects.pieces if effect is not None)
+    pieces = [
+        {"text": text, "effect": None}
+        if effect is None
+        else {
+            "text": text,
+            "effect": f"{effect:+.2f}".replace("-", "\N{MINUS SIGN}"),
+            "raises": effect > 0,
+            "share": abs(effect) / max(largest, FULL_SHADE),
+        }
+        for text, effect in effects.pieces
+    ]
+    return _render("words", effects=effects, logit=_signed(effects.logit), pieces=pieces)
+
+
+@cache
+def _parts() -> Any:
+    environment = Environment(
+        loader=PackageLoader("zlpr_hf", "inference"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("demo_answer.html.jinja").module
+
+
+def _render(part: str, *values: Any, **named: Any) -> str:
+    return str(getattr(_parts(), part)(*values, **named))
+
+
+def _signed(value: float) -> str:
+    digits = 2 if abs(value) >= 0.005 or value == 0 else 4
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _rounded(score: float) -> str:
+    """Three digits, but neither 0 nor 1, which the score of no label is."""
+    if score < 0.0005:
+        return "< 0.001"
+    return f"{score:.3f}" if score < 0.9995 else "> 0.999"
+
+
+def read_examples(name: str) -> list[str]:
+    """Example texts of a model, from the ``widget`` entry of its card.
+
+    Args:
+        name: Folder or Hub id of a classifier.
+
+    Returns:
+        The texts; none if there is no card or it has none.
+    """
+    path = Path(resolve_model_path(name))
+    try:
+        card = path / "README.md" if path.is_dir() else hf_hub_download(name, "README.md")
+        metadata = metadata_load(card) or {}
+    except (OSError, ValueError, yaml.YAMLError):  # a card is no part of the model
+        return []
+    entries = metadata.get("widget")
+    given = entries if isinstance(entries, list) else []
+    texts = [each.get("text") for each in given if isinstance(each, dict)]
+    return [text for text in texts if isinstance(text, str) and text.strip()]

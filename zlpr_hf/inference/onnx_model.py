@@ -1,0 +1,208 @@
+"""OnnxModel: a classifier that ONNX Runtime runs, called like a model of torch, and its file."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from zlpr_hf.choices import Quantization
+from zlpr_hf.errors import InputError
+from zlpr_hf.models.first_token import first_token_only
+
+ONNX_FILE = "model.onnx"
+BLOCK = 32
+"""Weights that share a scale in int8. Larger blocks save little and cost decisions."""
+LARGEST_FILE = 2_000_000_000
+"""An ONNX file ends at 2 GiB; with more weights than this they go into a file beside it."""
+
+
+class OnnxModel:
+    """A session of ONNX Runtime with the configuration of the model it was exported from.
+
+    Args:
+        session: An ``onnxruntime.InferenceSession`` whose first output are the logits.
+        config: The model's configuration.
+        folder: Where both were read from.
+    """
+
+    def __init__(self, session: Any, config: PretrainedConfig, folder: Path) -> None:
+        self.session = session
+        self.config = config
+        self.folder = folder
+        self.device = torch.device("cpu")
+        self._inputs = {each.name for each in session.get_inputs()}
+
+    @classmethod
+    def load(cls, folder: str) -> OnnxModel:
+        """Load an exported folder.
+
+        Args:
+            folder: As ``zlpr export`` writes it.
+
+        Returns:
+            The model, on as many threads as torch uses.
+
+        Raises:
+            InputError: If ONNX Runtime is not installed or the folder holds no exported model.
+        """
+        path = Path(folder) / ONNX_FILE
+        if not path.is_file():
+            raise InputError(f"{folder}: no {ONNX_FILE} in it; make one with zlpr export {folder}")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError(
+                "backend onnxruntime: not installed: pip install 'zlpr_hf[onnx]'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors; they are raised as well
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors share no parent of their own
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not a model for ONNX Runtime: {reason}") from error
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cls(session, config, Path(folder))
+
+    def __call__(self, **inputs: Tensor) -> SequenceClassifierOutput:
+        """Logits of a batch.
+
+        Args:
+            **inputs: The tokenizer's outputs, padded.
+
+        Returns:
+            An output with ``logits`` ``(B, L)``.
+        """
+        arrays = {name: value.numpy() for name, value in inputs.items() if name in self._inputs}
+        logits = torch.from_numpy(self.session.run(None, arrays)[0])
+        return SequenceClassifierOutput(logits=logits)
+
+    def fingerprint(self) -> str:
+        """What tells these weights from others: a digest of the files that hold them."""
+        content = hashlib.sha256()
+        for path in sorted(self.folder.glob(f"{ONNX_FILE}*")):
+            with path.open("rb") as stream:
+                content.update(hashlib.file_digest(stream, "sha256").digest())
+        return content.hexdigest()
+
+
+def write_onnx(
+    model: PreTrainedModel, sample: Mapping[str, Tensor], path: Path, *, quantization: Quantization
+) -> None:
+    """Write a classifier as an ONNX file that takes batches of any size and length.
+
+    Args:
+        model: A sequence classifier; it stays as it is.
+        sample: Inputs of a small batch by name, in the order that the file's inputs are to have.
+        path: The file.
+        quantization: ``int8`` stores the encoder's matrices and word embeddings in eight bits, and
+            the head as it is.
+
+    Raises:
+        InputError: If torch cannot export this kind of model.
+    """
+    import onnx
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    changed: Any = copy.deepcopy(model)
+    changed.to("cpu")
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    try:
+        with _quietly(), torch.no_grad(), first_token_only(changed):
+            if quantization == "int8":
+                changed.set_input_embeddings(_ByteEmbedding(changed.get_input_embeddings()))
+            program: Any = torch.onnx.export(
+                _Logits(changed, tuple(sample)).eval(),
+                tuple(sample.values()),
+                dynamo=True,  # refuses what depends on the data, where tracing would freeze it
+                input_names=list(sample),
+                output_names=["logits"],
+                dynamic_shapes=(tuple(axes for _ in sample),),
+                verbose=False,
+            )
+            # The exporter notes in each node which code it comes from, with paths of this machine.
+            ClearMetadataAndDocStringPass()(program.model)
+            proto = program.model_proto
+            if quantization == "int8":
+                proto = _in_blocks(proto)
+    except RuntimeError as error:  # the exporter's errors among them
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+        kind = model.config.model_type
+        raise InputError(f"torch cannot export models of type {kind}: {reason}") from error
+    size = sum(len(each.raw_data) for each in proto.graph.initializer)
+    onnx.save(proto, path, save_as_external_data=size > LARGEST_FILE, location=f"{path.name}.data")
+
+
+def _in_blocks(proto: Any) -> Any:
+    """Matrices in eight bits; what they are multiplied with is rounded row by row, at run time.
+
+    With one scale a tensor, as in ``quantize_dynamic``, large batches would be faster, but a text's
+    logits would depend on the texts beside it, and one decision in a hundred would change.
+    """
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(proto, bits=8, block_size=BLOCK, accuracy_level=4)
+    quantizer.process()
+    return quantizer.model.model
+
+
+class _Logits(nn.Module):
+    """A classifier as a function of tensors in a fixed order."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+class _ByteEmbedding(nn.Module):
+    """Word embeddings in eight bits with a scale each: one for all would be that of outliers."""
+
+    scale: Tensor
+    rounded: Tensor
+
+    def __init__(self, words: nn.Embedding) -> None:
+        super().__init__()
+        weight = words.weight.detach()
+        scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
+        self.register_buffer("scale", scale)
+        self.register_buffer("rounded", (weight / scale).round().to(torch.int8))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return embedding(ids, self.rounded).float() * embedding(ids, self.scale)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence warnings and dumps of the exporters; whether they did well is measured."""
+    root, before = logging.getLogger(), logging.root.manager.disable
+    handlers, level = list(root.handlers), root.level
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        root.handlers[:] = handlers  # importing ONNX Runtime's quantizer adds one
+        root.setLevel(level)

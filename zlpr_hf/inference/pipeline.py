@@ -1,0 +1,230 @@
+"""A pipeline that answers with the label set of a text, not with the scores of all labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForSequenceClassification, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from zlpr_hf.choices import Backend
+from zlpr_hf.errors import InputError
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.models.loading import limit_to_positions
+from zlpr_hf.scores import boundary_of
+
+TASK = "multi-label-classification"
+STREAM_ROWS = 1024
+"""Texts read ahead from an iterator, so that those of like length share a batch."""
+
+Input = str | Mapping[str, str]
+LabelSet = list[dict[str, Any]]
+
+
+class MultiLabelClassificationPipeline(Pipeline):
+    """Texts in, label sets out: ``[{"label": ..., "score": ...}, ...]``, best first.
+
+    One text, or one ``{"text": ..., "text_pair": ...}``, gives one such list; a list of N of them
+    gives a list of N; an iterator, or a ``datasets`` column, gives an iterator. A label is in the
+    set when its logit is above zero, that is when its score, ``sigmoid(2 logit)``, is above 0.5.
+
+    Args:
+        **kwargs: ``model``, ``tokenizer``, ``device`` and the like, as for a ``Pipeline`` of
+            transformers, and the options below, which every call takes too.
+        threshold: Smallest score; 0 gives all labels. Default 0.5.
+        top_k: At most so many labels.
+        min_labels: At least so many, the best ones.
+        long_texts: ``max`` (the default), ``mean`` or ``cut``; see
+            :meth:`zlpr_hf.Classifier.compute_logits`.
+        precision: ``float32`` (the default) or ``bfloat16``; likewise.
+        batch_size: Texts, or windows of long ones, at a time. Default 32.
+
+    Raises:
+        InputError: If the model is no multi-label classifier.
+
+    Example:
+        >>> from zlpr_hf import load_model, load_tokenizer, LabelSpace
+        >>> name = "google-bert/bert-base-uncased"
+        >>> model = load_model(name, LabelSpace(("joy", "anger")))
+        >>> classify = MultiLabelClassificationPipeline(model=model, tokenizer=load_tokenizer(name))
+        >>> classify("a small cat", threshold=0)  # all labels
+        [{'label': ..., 'score': 0...}, {'label': ..., 'score': 0...}]
+    """
+
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        limit_to_positions(self.tokenizer, self.model.config)  # type: ignore[arg-type]
+        self.classifier = Classifier.of(self.model, self.tokenizer)  # type: ignore[arg-type]
+        # Once for nothing, so that defaults that are out of range are found here.
+        self._answers([], self._forward_params, self._postprocess_params)
+
+    def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], ...]:
+        deciding = {"threshold", "top_k", "min_labels"}
+        reading = {"long_texts", "precision"}
+        unknown = set(options) - deciding - reading
+        if unknown:
+            known = ", ".join(sorted(deciding | reading | {"batch_size"}))
+            raise InputError(f"unknown option {min(unknown)!r}; there are {known}")
+        return (
+            {},
+            {name: value for name, value in options.items() if name in reading},
+            {name: value for name, value in options.items() if name in deciding},
+        )
+
+    def __call__(  # type: ignore[override]  # stock pipelines ignore positional arguments
+        self, inputs: Any, *, batch_size: int | None = None, **options: Any
+    ) -> Any:
+        """Decide which labels apply.
+
+        Args:
+            inputs: A text, a mapping with ``text`` and ``text_pair``, a list of either, or an
+                iterable of either that is read as the answer is consumed.
+            batch_size: As for the class; so are the other options.
+            **options: ``threshold``, ``top_k``, ``min_labels``, ``long_texts``, ``precision``.
+
+        Returns:
+            A label set, a list of them, or an iterator.
+
+        Raises:
+            InputError: If an input is none of these, or an option is unknown or out of range.
+        """
+        _, reading, deciding = self._sanitize_parameters(**options)
+        reading = {**self._forward_params, **reading}
+        given = self._batch_size if batch_size is None else batch_size
+        reading["batch_size"] = 32 if given is None else given
+        deciding = {**self._postprocess_params, **deciding}
+        reading["boundary"] = boundary_of(deciding.get("threshold", 0.5))
+        if isinstance(inputs, (str, Mapping)):
+            return self._answers([inputs], reading, deciding)[0]
+        if isinstance(inputs, list):
+            return self._answers(inputs, reading, deciding)
+        # A tuple could be a pair or two texts, a data frame gives the names of its columns.
+        if (
+            not isinstance(inputs, Iterable)
+            or isinstance(inputs, (bytes, tuple))
+            or (hasattr(inputs, "iterrows"))
+        ):
+            raise InputError(f"expected a text, a list or an iterable of texts, got {inputs!r:.60}")
+        return self._stream(iter(inputs), reading, deciding)
+
+    def _answers(
+        self, inputs: list[Input], reading: dict[str, Any], deciding: dict[str, Any]
+    ) -> list[LabelSet]:
+        # Many texts at a time, unlike a stock pipeline: those of like length share a batch.
+        logits = self._forward(self.preprocess(inputs), **reading)
+        answers: list[LabelSet] = self.postprocess(logits, **deciding)
+        return answers
+
+    def _stream(
+        self, inputs: Iterator[Input], reading: dict[str, Any], deciding: dict[str, Any]
+    ) -> Iterator[LabelSet]:
+        while rows := list(islice(inputs, STREAM_ROWS)):
+            yield from self._answers(rows, reading, deciding)
+
+    def preprocess(self, input_: list[Input], **preprocess_parameters: Any) -> Any:
+        """Texts as rows of one or two; windows and batches are made where the model is called."""
+        rows = [_row(each, position) for position, each in enumerate(input_)]
+        if len({len(row) for row in rows}) > 1:
+            raise InputError("expected texts or pairs of texts, got some of both")
+        return rows
+
+    def _forward(self, input_tensors: Any, **forward_parameters: Any) -> Any:
+        return self.classifier.compute_logits(input_tensors, **forward_parameters)
+
+    def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
+        """Label sets of logits."""
+        predictions = self.classifier.decide(model_outputs, **postprocess_parameters)
+        return self.classifier.label_sets_of(model_outputs, predictions)
+
+
+def _row(value: Any, position: int) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return _checked((value,), position)
+    if isinstance(value, Mapping) and set(value) <= {"text", "text_pair"} and "text" in value:
+        row = tuple(value[name] for name in ("text", "text_pair") if name in value)
+        if all(isinstance(each, str) for each in row):
+            return _checked(row, position)
+    raise InputError(
+        f"input {position}: expected a text or {{'text': ..., 'text_pair': ...}}, got {value!r:.60}"
+    )
+
+
+def _checked(row: tuple[str, ...], position: int) -> tuple[str, ...]:
+    """The row, unless half a character in it would stop the tokenizer."""
+    try:
+        "".join(row).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"input {position}: not a text, it holds half a character") from error
+    return row
+
+
+def load_pipeline(
+    name: str | Path,
+    *,
+    backend: Backend = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    device: Any = None,
+    **options: Any,
+) -> MultiLabelClassificationPipeline:
+    """Load a trained model as a pipeline that answers with label sets.
+
+    Args:
+        name: Folder or Hub id of a classifier; an exported ONNX folder too.
+        backend: As in :meth:`zlpr_hf.Classifier.load`.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: As in :func:`zlpr_hf.load_model`.
+        device: Where a model of torch runs; None for the accelerator if there is one.
+        **options: Defaults of every call: ``threshold``, ``top_k``, ``min_labels``,
+            ``long_texts``, ``precision``, ``batch_size``.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        InputError: If there is no such model, or an option is unknown.
+
+    Example:
+        >>> classify = load_pipeline("out/quickstart")
+        >>> classify("The product does not check who is asking.")
+        [{'label': 'Access Control', 'score': 0.98...}]
+    """
+    loaded = Classifier.load(
+        name, backend=backend, revision=revision, trust_remote_code=trust_remote_code
+    )
+    return MultiLabelClassificationPipeline(
+        task=TASK,
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        device=loaded.model.device if device is None else device,
+        **options,
+    )
+
+
+def register_pipeline() -> None:
+    """Make ``transformers.pipeline("multi-label-classification", model=...)`` known.
+
+    Nothing is registered by importing this package. Calling this twice does no harm.
+
+    Example:
+        >>> from transformers import pipeline
+        >>> register_pipeline()
+        >>> classify = pipeline("multi-label-classification", model="out/quickstart")
+        >>> classify("The product does not check who is asking.")
+        [{'label': 'Access Control', 'score': 0.98...}]
+    """
+    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK,
+            pipeline_class=MultiLabelClassificationPipeline,
+            pt_model=AutoModelForSequenceClassification,
+            type="text",
+        )

@@ -1,0 +1,188 @@
+"""The mathematics of the ZLPR paper as pure functions of ``(logits, targets)``."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zlpr_hf.losses.fused import can_be_fused, composed_zlpr_loss, fused_zlpr_loss
+from zlpr_hf.losses.numerics import Reduction, check_shapes, log1p_sum_exp, reduce
+
+
+def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Zero-bounded log-sum-exp and pairwise rank-based loss, for hard and for soft targets.
+
+    One expression covers both: it ranks every positive label above every negative one and both
+    against a fixed zero, so that ``logits > 0`` is the decision rule that the loss itself trains.
+    Each term is formed in log space, ``exp(log t - s)``, which makes targets of exactly 0 and 1
+    drop out without an epsilon and keeps logits of any size finite.
+
+    .. math::
+        L(s, t) = \log\Bigl(1 + \sum_i t_i e^{-s_i}\Bigr)
+                + \log\Bigl(1 + \sum_i (1 - t_i) e^{s_i}\Bigr)
+
+    The loss is convex in ``s``. For soft targets its minimum lies at ``s = logit(t) / 2``, hence
+    :func:`zlpr_probabilities`.
+
+    Args:
+        logits: Raw scores of the labels. Half precision is computed in float32; a result in
+            float32 or float64 keeps that type. ``-inf`` is allowed for negative labels (a mask).
+        targets: Bool, integer or floating values in [0, 1]; ``-100`` or NaN marks an unknown label.
+            They are constants: no gradient flows into them.
+        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Returns:
+        The loss; 0 for an example of which nothing is known.
+
+    Raises:
+        ValueError: If the shapes differ, ``reduction`` is unknown, or a target is outside [0, 1].
+
+    References:
+        Su, Zhu, Murtadha, Pan, Wen, Liu: ZLPR: A Novel Loss for Multi-label Classification, 2022,
+        arXiv:2208.02955, the loss for hard labels and its soft form.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, -1.0, -3.0]])
+        >>> zlpr_loss(logits, torch.tensor([[1, 0, 0]]))
+        tensor(0.4759)
+    """
+    check_shapes(logits, targets)
+    if can_be_fused(logits):
+        return fused_zlpr_loss(logits, targets, reduction)
+    return reduce(composed_zlpr_loss(logits, targets), reduction)
+
+
+def zlpr_probabilities(logits: Tensor) -> Tensor:
+    r"""Probability of each label that the ZLPR loss fits, :math:`\sigma(2 s)`.
+
+    The soft loss has its minimum at ``s = logit(t) / 2``; inverting that gives ``t``. After
+    training on hard labels the probability lies between :math:`\sigma(s)`, which a stock pipeline
+    reports and which is exact for a label that is alone uncertain, and this, which is approached
+    among many. Both rank the same and cross 0.5 at the same place.
+
+    Args:
+        logits: Raw scores of a model trained with ZLPR. Half precision is computed in float32.
+
+    Shape:
+        Any; the result has the same.
+
+    Returns:
+        Values in [0, 1]; above 0.5 where the logit is above 0, up to rounding.
+
+    References:
+        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
+
+    Example:
+        >>> zlpr_probabilities(torch.tensor([0.0, 1.0]))
+        tensor([0.5000, 0.8808])
+    """
+    return torch.sigmoid(2 * logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+
+def zlpr_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    r"""KL-divergence of ZLPR: what the student loses against the teacher on the teacher's own odds.
+
+    With :math:`p = \sigma(2 u)` the probabilities that the teacher's logits ``u`` stand for, it is
+    the cross-entropy of the student minus that of the teacher, the regret
+
+    .. math::
+        D(u \,\|\, s) = L(s, p) - L(u, p)
+            = \log \mathbb{E}_w e^{u - s} + \log \mathbb{E}_w e^{s - u},
+        \qquad w_i \propto \frac{1}{2 \cosh u_i}, \quad w_0 \propto 1
+
+    where the atom ``w_0`` sits at a difference of zero. By the inequality of Cauchy and Schwarz it
+    is non-negative, and zero only where all logits are equal; near there it is the variance of the
+    difference. It is formed in log space, never from ``p``, so that it is exactly zero at equality.
+
+    Args:
+        student_logits: Raw scores that are to follow.
+        teacher_logits: Raw scores to follow, of a model trained with ZLPR. The gradient flows into
+            both; detach what is meant as a constant.
+        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+
+    Shape:
+        student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Returns:
+        The divergence, 0 or above up to rounding; a label masked with ``-inf`` in both counts as
+        equal, one that only the teacher masks must become negative.
+
+    Raises:
+        ValueError: If the shapes differ or ``reduction`` is unknown.
+
+    References:
+        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955, soft
+        ZLPR and its KL-divergence.
+
+    Example:
+        >>> teacher = torch.tensor([[2.0, -1.0, -3.0]])
+        >>> zlpr_divergence(teacher, teacher), zlpr_divergence(-teacher, teacher)
+        (tensor(0.), tensor(4.4507))
+    """
+    student, teacher = _same_shape(student_logits, teacher_logits)
+    masked = (student == teacher) & student.isinf()
+    s, u = (values.masked_fill(masked, 0.0) for values in (student, teacher))
+    # log w + u - s and log w + s - u without the difference of two large numbers.
+    rest = torch.log1p((-2 * u.abs()).exp())
+    pull_up = (-s - 2 * (-u).relu() - rest).masked_fill(masked, -torch.inf)
+    push_down = (s - 2 * u.relu() - rest).masked_fill(masked, -torch.inf)
+    log_weight = (-u.abs() - rest).masked_fill(masked, -torch.inf)
+    divergence = log1p_sum_exp(pull_up) + log1p_sum_exp(push_down) - 2 * log1p_sum_exp(log_weight)
+    return reduce(divergence, reduction)
+
+
+def bernoulli_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    r"""Sum over labels of the KL-divergence between the Bernoulli distributions of both models.
+
+    For reference beside :func:`zlpr_divergence`: it takes the same probabilities
+    :math:`\sigma(2 s)` but treats each label alone, so that its size grows with ``L``.
+
+    .. math::
+        D = \sum_i p_i \log \frac{p_i}{q_i} + (1 - p_i) \log \frac{1 - p_i}{1 - q_i},
+        \qquad p = \sigma(2 u), \quad q = \sigma(2 s)
+
+    Args:
+        student_logits: As in :func:`zlpr_divergence`.
+        teacher_logits: As in :func:`zlpr_divergence`.
+        reduction: As in :func:`zlpr_divergence`.
+
+    Shape:
+        student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Returns:
+        The divergence, 0 or above up to rounding.
+
+    Raises:
+        ValueError: If the shapes differ or ``reduction`` is unknown.
+
+    References:
+        Kullback, Leibler: On Information and Sufficiency, 1951.
+
+    Example:
+        >>> bernoulli_divergence(torch.zeros(1, 3), torch.tensor([[1.0, 0.0, -1.0]]))
+        tensor(0.6556)
+    """
+    student, teacher = _same_shape(student_logits, teacher_logits)
+    present, absent = torch.sigmoid(2 * teacher), torch.sigmoid(-2 * teacher)
+    # A label masked with -inf has p = 0: select before computing p log(p / q).
+    s, u = (values.where(present > 0, 0.0) for values in (student, teacher))
+    cells = present * (F.softplus(-2 * s) - F.softplus(-2 * u))
+    cells = cells + absent * (F.softplus(2 * student) - F.softplus(2 * teacher))
+    return reduce(cells.sum(-1), reduction)
+
+
+def _same_shape(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(
+            "student_logits and teacher_logits must have the same shape (..., num_labels), "
+            f"got {tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}"
+        )
+    dtype = torch.promote_types(student_logits.dtype, torch.float32)
+    dtype = torch.promote_types(dtype, teacher_logits.dtype)
+    return student_logits.to(dtype), teacher_logits.to(dtype)

@@ -1,0 +1,113 @@
+"""Low-rank adapters: training a small part of an encoder, and making it whole again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.models.loading import resolve_model_path, without_load_report
+
+SAVE_FORMS = ("merged", "adapter")
+WEIGHTS = "adapter_model.safetensors"
+MISSING = "LoRA needs peft: pip install 'zlpr_hf[peft]'"
+
+
+def add_lora(
+    model: PreTrainedModel,
+    *,
+    name: str,
+    rank: int = 8,
+    alpha: int = 16,
+    dropout: float = 0.05,
+    target_modules: list[str] | None = None,
+) -> Any:
+    """Freeze an encoder and add low-rank adapters to it; the head is trained whole.
+
+    Args:
+        model: A sequence classifier.
+        name: What its encoder is called, which the adapter keeps to find it again.
+        rank: Of the adapters' matrices.
+        alpha: Their updates are scaled by ``alpha / rank``.
+        dropout: On the adapters' inputs.
+        target_modules: Names of linear layers that get one; all of the encoder if None.
+
+    Returns:
+        A ``PeftModel`` around the model.
+
+    Raises:
+        InputError: If peft is not installed, or a value does not fit the model.
+
+    References:
+        Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, 2021.
+    """
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError as error:
+        raise InputError(MISSING) from error
+    try:
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules="all-linear" if target_modules is None else target_modules,
+        )
+        wrapped = get_peft_model(model, config)
+    except ValueError as error:
+        raise InputError(f"LoRA: {str(error).splitlines()[0]}") from error
+    # Not the path that a package resolves to on this machine.
+    wrapped.peft_config["default"].base_model_name_or_path = name
+    return wrapped
+
+
+def merge_lora(model: Any) -> PreTrainedModel:
+    """Add the adapters to the weights they belong to: a plain model, which loads everywhere.
+
+    Args:
+        model: From :func:`add_lora`.
+
+    Returns:
+        The model of transformers.
+    """
+    merged: PreTrainedModel = model.merge_and_unload()
+    return merged
+
+
+def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
+    """Load an adapter on the encoder that it names, merged.
+
+    Args:
+        folder: Folder or Hub id with ``adapter_config.json``.
+        config: The configuration saved beside the adapter, with the labels.
+
+    Returns:
+        The model in float32.
+
+    Raises:
+        InputError: If peft is not installed, or the adapter is pickled.
+    """
+    try:
+        from peft import PeftConfig, PeftModel
+    except ImportError as error:
+        raise InputError(MISSING) from error
+    # Without this file peft would read a pickle.
+    if not cached_file(folder, WEIGHTS, _raise_exceptions_for_missing_entries=False):
+        raise InputError(
+            f"{folder}: no {WEIGHTS}; only safetensors are read, a pickle such as "
+            "adapter_model.bin runs code"
+        )
+    base = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    with without_load_report():  # the head is missing in the encoder, and in the adapter
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            resolve_model_path(base),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+        )
+    return merge_lora(PeftModel.from_pretrained(model, folder))

@@ -1,0 +1,152 @@
+"""ZLPRTrainingArguments: transformers' TrainingArguments and what multi-label training adds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+from zlpr_hf.losses.modules import LOSSES, check_loss_name
+from zlpr_hf.losses.smoothing import SMOOTHING_MODES, check_smoothing
+
+# What transformers takes and then fails on, in the middle of a run and with a trace.
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.0, 1e6),
+    "head_learning_rate": (0.0, 1e6),
+    "per_device_train_batch_size": (1, math.inf),
+    "per_device_eval_batch_size": (1, math.inf),
+    "gradient_accumulation_steps": (1, math.inf),
+    "num_train_epochs": (0.001, math.inf),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+    "rdrop_alpha": (0.0, 1e6),
+    "distillation_alpha": (0.0, 1.0),
+    "evaluated_labels": (1, math.inf),
+}
+
+
+@dataclass
+class ZLPRTrainingArguments(TrainingArguments):
+    """TrainingArguments with the few that multi-label fine-tuning needs besides.
+
+    Args:
+        loss: A name in :data:`zlpr_hf.LOSSES`.
+        head_learning_rate: Learning rate of everything outside the encoder. None means ten times
+            ``learning_rate``: a fresh head on a small encoder learns far too slowly at its rate.
+        label_smoothing_mode: Where ``label_smoothing_factor`` moves the targets of training; see
+            :func:`zlpr_hf.smooth_targets`.
+        rdrop_alpha: Weight of the divergence between two passes with different dropout (R-Drop);
+            0 for a single pass. With the loss ``zlpr``.
+        distillation_alpha: Share of the divergence from a teacher in the loss, where the batch
+            has ``teacher_logits``; the rest is the loss on the labels. With the loss ``zlpr``.
+        large_label_space: Whether ``labels`` are ids ``(B, K)`` filled up with ``-100``, head and
+            loss are computed in chunks of labels, and evaluation keeps the best
+            ``evaluated_labels`` of each row only. With the loss ``zlpr`` and hard labels. None
+            leaves it to :func:`zlpr_hf.finetune`, which does so above 4,096 labels; the trainer by
+            itself takes it for no.
+        evaluated_labels: How many labels of each row evaluation looks at in a large label space.
+        bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
+            in float32, so that reported decisions are those of the saved model.
+        train_sampling_strategy: As in transformers. ``group_by_length`` saves much of the time;
+            with a few hundred rows it may cost some quality (``docs/speed.md``).
+        logging_nan_inf_filter: Off here: a loss that is no number is to be seen.
+
+    Example:
+        >>> ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4).head_learning_rate
+        0.001
+    """
+
+    loss: str = field(
+        default="zlpr", metadata={"help": f"Loss to train with: {', '.join(sorted(LOSSES))}."}
+    )
+    head_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Learning rate of the classification head; default 10 x learning_rate."},
+    )
+    label_smoothing_mode: str = field(
+        default="mass_preserving",
+        metadata={"help": f"What label_smoothing_factor does: {', '.join(SMOOTHING_MODES)}."},
+    )
+    rdrop_alpha: float = field(
+        default=0.0, metadata={"help": "Weight of R-Drop's divergence between two passes; 0: off."}
+    )
+    distillation_alpha: float = field(
+        default=0.5, metadata={"help": "Share of the teacher's divergence in the loss, 0 to 1."}
+    )
+    large_label_space: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Head and loss in chunks, labels as ids, metrics of the best labels; default: "
+            "above 4,096 labels."
+        },
+    )
+    evaluated_labels: int = field(
+        default=100, metadata={"help": "Best labels of a row that large_label_space evaluates."}
+    )
+    bf16: bool | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
+    )
+    train_sampling_strategy: str = field(
+        default="random",
+        metadata={
+            "help": "random, sequential, group_by_length (batches of like length: little padding), "
+            "or batch_rebalance (evens them out across processes).",
+            "choices": ["random", "sequential", "group_by_length", "batch_rebalance"],
+        },
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave losses that are no numbers out of the log."}
+    )
+
+    def __post_init__(self) -> None:
+        # A share of the steps below 1: a search casts what it tries to the type of what is there.
+        self.warmup_steps = float(self.warmup_steps)
+        check_loss_name(self.loss)
+        check_smoothing(self.label_smoothing_factor, self.label_smoothing_mode)
+        if self.label_smoothing_factor and self.loss == "powerset":
+            raise ValueError(
+                "label_smoothing_factor: loss powerset takes a smoothed target for its nearest "
+                "label set, so smoothing would change nothing; expected 0"
+            )
+        if self.rdrop_alpha and self.loss != "zlpr":
+            raise ValueError(
+                f"rdrop_alpha: its divergence belongs to the loss zlpr; expected 0 for {self.loss}"
+            )
+        if self.large_label_space:
+            self._check_large_label_space()
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                limits = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+                raise ValueError(f"{name}: expected {limits}, got {value:g}")
+        # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        if self.bf16 is None:
+            self.bf16 = not self.fp16 and has_bfloat16(self.use_cpu)
+        if self.head_learning_rate is None:
+            self.head_learning_rate = 10 * self.learning_rate
+        super().__post_init__()  # type: ignore[no-untyped-call]
+
+    def _check_large_label_space(self) -> None:
+        if self.loss != "zlpr":
+            raise ValueError(f"large_label_space: expected the loss zlpr, got {self.loss}")
+        for name in ("label_smoothing_factor", "rdrop_alpha"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"large_label_space: its labels are hard and its logits never held, so {name} "
+                    f"must be 0, got {getattr(self, name):g}"
+                )
+
+
+def has_bfloat16(use_cpu: bool) -> bool:
+    """Whether the processor, or else the accelerator, computes bfloat16 natively.
+
+    Args:
+        use_cpu: Whether the processor is asked about.
+    """
+    if use_cpu:
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

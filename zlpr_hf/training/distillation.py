@@ -1,0 +1,139 @@
+"""The teacher: a larger classifier whose logits a smaller one learns to follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.labels import LabelSpace
+from zlpr_hf.models.loading import load_tokenizer, resolve_model_path, why_not_loaded
+
+TEACHER_FILE = "teacher_logits.npz"
+SCALES = {"zlpr": 1.0, "bce": 0.5}
+"""From a teacher's logits to those of ZLPR: ``sigmoid(s)`` of BCE is ``sigmoid(2 s / 2)``."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A classifier of the same labels, perhaps in another order.
+
+    Args:
+        name: As the user gave it.
+        model: In float32, in evaluation mode.
+        order: Its output for each label of the student.
+        scale: From its logits to those of ZLPR.
+    """
+
+    name: str
+    model: PreTrainedModel
+    order: tuple[int, ...]
+    scale: float
+
+    @classmethod
+    def load(cls, name: str, label_space: LabelSpace) -> Teacher:
+        """Load a teacher and check that it speaks of the same labels.
+
+        Args:
+            name: Hub id, folder or ``package:MODULE/FOLDER``.
+            label_space: The student's labels.
+
+        Returns:
+            The teacher.
+
+        Raises:
+            InputError: If it cannot be loaded, has other labels, or has logits that stand for no
+                probability: it must have been trained with ``zlpr`` or with a logistic loss.
+        """
+        path = resolve_model_path(name)
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, SafetensorError, ValueError) as error:
+            reason = why_not_loaded(error)
+            raise InputError(f"teacher_model_name_or_path {name!r}: {reason}") from error
+        names = LabelSpace.from_config(model.config).names
+        if sorted(names) != sorted(label_space.names):
+            raise InputError(
+                f"teacher_model_name_or_path {name!r}: its labels ({len(names)}: "
+                f"{', '.join(names[:8])}) are not those of the data ({label_space.num_labels}: "
+                f"{label_space.summary()})"
+            )
+        # What transformers trains as a multi-label model, it trains with a logistic loss.
+        loss = (getattr(model.config, "zlpr", None) or {}).get("loss", "bce")
+        kind = model.config.problem_type
+        if loss not in SCALES or kind != "multi_label_classification":
+            raise InputError(
+                f"teacher_model_name_or_path {name!r}: expected a multi-label model trained with "
+                f"{' or '.join(SCALES)}, got loss {loss}, problem_type {kind}"
+            )
+        order = tuple(names.index(label) for label in label_space.names)
+        return cls(name, model.eval(), order, SCALES[loss])
+
+    def compute_logits(
+        self, texts: Sequence[Sequence[str]], *, max_length: int, batch_size: int, folder: Path
+    ) -> NDArray[np.float32]:
+        """Logits of all texts, on the scale of ZLPR; from the cache where they are there.
+
+        Args:
+            texts: Texts of a row: one, or two for pairs.
+            max_length: Longest sequence in tokens.
+            batch_size: Texts at a time.
+            folder: Keeps the cache, so that a run that goes on does not ask the teacher again.
+
+        Shape:
+            Result: ``(N, L)``.
+
+        Returns:
+            Logits in float32, in the order of the student's labels.
+        """
+        path, key = folder / TEACHER_FILE, self._key(texts, max_length)
+        if path.is_file():
+            with np.load(path) as stored:
+                if str(stored["key"]) == key:
+                    return stored["logits"]  # type: ignore[no-any-return]
+        logits = self._run(texts, max_length, batch_size)
+        with whole_file(path) as part:
+            np.savez(part, logits=logits, key=np.array(key))
+        return logits
+
+    @torch.no_grad()
+    def _run(
+        self, texts: Sequence[Sequence[str]], max_length: int, batch_size: int
+    ) -> NDArray[np.float32]:
+        tokenizer = load_tokenizer(self.name)
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        model = self.model.to(device)  # type: ignore[arg-type]  # its decorator hides the type
+        longest_first = sorted(range(len(texts)), key=lambda index: -sum(map(len, texts[index])))
+        logits = np.empty((len(texts), len(self.order)), np.float32)
+        limit = min(max_length, tokenizer.model_max_length)
+        for start in tqdm(range(0, len(texts), batch_size), desc="ask the teacher", unit="batch"):
+            rows = longest_first[start : start + batch_size]
+            columns = [list(column) for column in zip(*(texts[row] for row in rows), strict=True)]
+            batch = tokenizer(
+                *columns, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            )
+            found = model(**batch.to(device)).logits[:, list(self.order)]
+            logits[rows] = self.scale * found.float().cpu().numpy()
+        return logits
+
+    def _key(self, texts: Sequence[Sequence[str]], max_length: int) -> str:
+        """What the logits depend on; of the weights a sum of each tensor."""
+        content = hashlib.sha256(
+            json.dumps([max_length, self.order, list(map(list, texts))]).encode()
+        )
+        for name, value in self.model.state_dict().items():
+            content.update(f"{name} {value.double().sum().item()!r}".encode())
+        return content.hexdigest()

@@ -1,1 +1,0 @@
-"""Searching hyper-parameters: what is varied, its journal, and the trials."""

@@ -1,0 +1,112 @@
+"""A comparison as pictures: differences with their intervals, and head, middle and tail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.workflows.comparison.gathering import Comparison, Row
+from zlpr_hf.workflows.comparison.statistics import GROUPS
+from zlpr_hf.workflows.comparison.table import RULE_NAMES, SHORT
+
+COLOURS = {"own": "#1f5fa8", "global": "#e08a1e", "per_label": "#6a9c5b"}
+SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
+PAIRED = ("f1_micro", "f1_macro", "subset_accuracy")
+
+
+def check_plots() -> None:
+    """Refuse to start where pictures cannot be drawn at the end.
+
+    Raises:
+        InputError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "pictures need matplotlib: pip install 'zlpr_hf[plots]', or add --no_plots"
+        ) from error
+
+
+def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Draw all pictures.
+
+    Args:
+        comparison: The numbers.
+        folder: Where to.
+
+    Returns:
+        The files.
+    """
+    import matplotlib as mpl
+
+    style: Any = {"svg.hashsalt": "zlpr_hf", "font.size": 9, "axes.spines.top": False,
+             "axes.spines.right": False}  # fmt: skip
+    with mpl.rc_context(style):
+        files = []
+        for dataset in comparison.datasets:
+            name = "".join(c if c.isalnum() else "_" for c in dataset.lower())
+            rows = comparison.of(dataset)
+            if any(row.difference for row in rows):
+                figure = _differences(comparison, dataset, rows)
+                files.append(_save(figure, folder / f"differences-{name}.svg"))
+            files.append(_save(_groups(dataset, rows), folder / f"groups-{name}.svg"))
+    return files
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with whole_file(path) as part:
+        figure.savefig(part, metadata={"Date": None})
+    return path
+
+
+def _differences(comparison: Comparison, dataset: str, rows: list[Row]) -> Any:
+    from matplotlib.figure import Figure
+
+    losses = list(dict.fromkeys(row.loss for row in rows))
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(losses)), layout="constrained")
+    for axis, metric in zip(figure.subplots(1, len(PAIRED), sharey=True), PAIRED, strict=True):
+        axis.axvline(0, color="#888888", linewidth=0.8)
+        for shift, rule in enumerate(RULE_NAMES):
+            for row in rows:
+                if row.rule != rule or row.difference is None:
+                    continue
+                interval = row.difference[metric]
+                height = losses.index(row.loss) + 0.24 * (shift - 1)
+                axis.plot([interval.low, interval.high], [height] * 2, color=COLOURS[rule])
+                axis.plot(interval.difference, height, "o", markersize=4, color=COLOURS[rule])
+            axis.plot([], [], "o-", markersize=4, color=COLOURS[rule], label=RULE_NAMES[rule])
+        axis.set_title(f"{SHORT[metric]}")
+        axis.set_yticks(range(len(losses)), losses)
+    figure.get_axes()[0].invert_yaxis()
+    figure.supxlabel(f"difference from {comparison.reference} at zero on {dataset}, 95 % interval")
+    handles, labels = figure.get_axes()[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _groups(dataset: str, rows: list[Row]) -> Any:
+    from matplotlib.figure import Figure
+
+    own = [row for row in rows if row.rule == "own"]
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(own))
+    for shift, (group, shade) in enumerate(zip(GROUPS, SHADES, strict=True)):
+        heights = [row.mean[f"f1_macro_{group}"] for row in own]
+        spread = [0.0 if row.std is None else row.std[f"f1_macro_{group}"] for row in own]
+        axis.bar(places + 0.27 * (shift - 1), heights, 0.25, yerr=spread, color=shade, label=group,
+                 error_kw={"linewidth": 0.8})  # fmt: skip
+    names = [row.loss for row in own]
+    if len(names) > 6:  # too many for one line
+        axis.set_xticks(places, names, rotation=20, ha="right")
+    else:
+        axis.set_xticks(places, names)
+    axis.set_ylabel("macro-F1")
+    axis.set_title(f"{dataset}: labels by frequency in training, own rule")
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure

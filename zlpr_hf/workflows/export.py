@@ -1,0 +1,190 @@
+"""Exporting: a trained model as a folder for ONNX Runtime, checked against torch on real texts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zlpr_hf.choices import Quantization
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.new_folder import new_folder
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
+from zlpr_hf.inference.windows import Texts
+from zlpr_hf.reports.provenance import find_versions
+
+EXPORT_FILE = "export.json"
+LARGEST_DIFFERENCE = 1e-3
+"""Of logits, in float32; what the order of sums leaves is a hundredth of it."""
+TIE = 1e-4
+"""A logit nearer to zero than this may change sides in float32."""
+LEAST_EQUAL = 0.995
+"""Share of decisions, one a text and label, that int8 must leave as they are."""
+MOST_CHANGED = 0.05
+"""Changed decisions as a share of the labels that torch predicts. Where a text has two labels of a
+thousand, a model that predicts nothing leaves 99.8 % of all decisions as they are."""
+NEEDED = "export needs onnx, onnxruntime and onnxscript: pip install 'zlpr_hf[onnx]'"
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model and how far it agrees with the one of torch.
+
+    Args:
+        source: The model, as the user named it.
+        quantization: ``none`` for float32, or ``int8``.
+        texts: Number of texts that both models read.
+        decisions: Number of decisions, one a text and label.
+        predicted_labels: How many of them are yes, by torch.
+        equal_decisions: How many of them are the same.
+        equal_label_sets: Number of texts with the same labels.
+        largest_difference: Of two logits.
+        mean_difference: Of two logits, without sign.
+        format: What runs the model.
+        versions: Python and the packages that wrote it.
+    """
+
+    source: str
+    quantization: Quantization
+    texts: int
+    decisions: int
+    predicted_labels: int
+    equal_decisions: int
+    equal_label_sets: int
+    largest_difference: float
+    mean_difference: float
+    format: str = "onnx"
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            **find_versions(),
+            **{name: version(name) for name in ("onnx", "onnxruntime", "onnxscript")},
+        }
+    )
+
+    def render(self) -> str:
+        """The agreement in one line for the terminal."""
+        return (
+            f"{self.texts:,} texts: {self.equal_decisions:,} of {self.decisions:,} decisions equal "
+            f"({self.equal_decisions / self.decisions:.2%}), {self.equal_label_sets:,} texts with "
+            f"the same label set ({self.equal_label_sets / self.texts:.1%}), largest logit "
+            f"difference {self.largest_difference:.2g}"
+        )
+
+
+def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
+    """Refuse to start what cannot end well.
+
+    Args:
+        folder: The folder to be written.
+        source: The folder of the model, if it is one.
+        overwrite: Whether an earlier export may be replaced.
+
+    Raises:
+        InputError: If a package is missing or the folder is taken.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(NEEDED) from error
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent}: no such folder (--output)")
+    if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise InputError(f"{folder} holds the model itself: choose another --output")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / EXPORT_FILE).is_file():
+        raise InputError(f"{folder} exists and is no earlier export: choose another --output")
+    if not overwrite:
+        raise InputError(f"{folder} exists: choose another --output, or --overwrite")
+
+
+def export_onnx(
+    classifier: Classifier,
+    texts: Texts,
+    folder: Path,
+    *,
+    source: str,
+    quantization: Quantization = "none",
+    batch_size: int = 32,
+) -> Export:
+    """Export a model, and keep the result only if it decides as the model does.
+
+    Args:
+        classifier: A model of torch.
+        texts: What both read for the comparison.
+        folder: Where to; what is there is replaced. See :func:`check_export`.
+        source: What to call the model.
+        quantization: As in :func:`zlpr_hf.inference.onnx_model.write_onnx`.
+        batch_size: Windows at a time.
+
+    Returns:
+        The agreement; the same is in ``folder/export.json``.
+
+    Raises:
+        InputError: If there are no texts, torch cannot export this kind of model, or the result
+            decides otherwise; nothing is left then.
+    """
+    if not texts:
+        raise InputError(f"{source}: without texts an export cannot be checked")
+    with new_folder(folder) as part:
+        expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
+        model: Any = classifier.model
+        write_onnx(model, _sample(classifier), part / ONNX_FILE, quantization=quantization)
+        model.config.save_pretrained(part)
+        classifier.tokenizer.save_pretrained(part)
+        exported = Classifier.load(str(part), backend="onnxruntime")
+        logits = exported.compute_logits(texts, batch_size=batch_size, progress=True)
+        predicted = classifier.decide(expected)
+        equal = predicted == exported.decide(logits)
+        difference = np.abs(logits - expected)
+        export = Export(
+            source=source,
+            quantization=quantization,
+            texts=len(texts),
+            decisions=equal.size,
+            predicted_labels=int(predicted.sum()),
+            equal_decisions=int(equal.sum()),
+            equal_label_sets=int(equal.all(1).sum()),
+            largest_difference=float(difference.max()),
+            mean_difference=float(difference.mean()),
+        )
+        _check_agreement(export, expected, logits)
+        content = json.dumps(asdict(export), indent=2, ensure_ascii=False)
+        (part / EXPORT_FILE).write_text(content + "\n", encoding="utf-8")
+    return export
+
+
+def _sample(classifier: Classifier) -> dict[str, Tensor]:
+    """Two texts of different lengths: sizes that cannot be taken for constants of the model."""
+    tokenizer = classifier.tokenizer
+    batch = tokenizer(["a text", "a text of some more words"], padding=True, return_tensors="pt")
+    return {name: batch[name] for name in tokenizer.model_input_names if name in batch}
+
+
+def _check_agreement(
+    export: Export, expected: NDArray[np.float32], logits: NDArray[np.float32]
+) -> None:
+    """Refuse a model that decides otherwise, and one whose logits are no numbers."""
+    if export.quantization == "int8":
+        changed = export.decisions - export.equal_decisions
+        most = min((1 - LEAST_EQUAL) * export.decisions, MOST_CHANGED * export.predicted_labels)
+        if changed > most or not np.isfinite(export.largest_difference):
+            raise InputError(
+                f"{export.source}: not exported, int8 changes more than {int(most)} decisions; "
+                f"{export.render()}"
+            )
+        return
+    moved = ((logits > 0) != (expected > 0)) & (np.abs(expected) > TIE)
+    if moved.any() or not export.largest_difference <= LARGEST_DIFFERENCE:
+        raise InputError(
+            f"{export.source}: not exported, ONNX Runtime and torch disagree; {export.render()}"
+        )

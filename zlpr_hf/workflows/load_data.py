@@ -1,0 +1,101 @@
+"""The data set that the arguments of a run describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
+from zlpr_hf.data.sources import load_source, read_file
+from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_file
+from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
+from zlpr_hf.errors import InputError
+from zlpr_hf.workflows.arguments import DataArguments
+
+
+def load_data(arguments: DataArguments) -> LabelledData:
+    """Read a data set as the arguments describe it.
+
+    Args:
+        arguments: The data set.
+
+    Returns:
+        Its splits, all of them.
+
+    Raises:
+        InputError: If an argument, a file or a row is not what was expected.
+    """
+    files = {
+        split: path
+        for split, path in (
+            ("train", arguments.train_file),
+            ("validation", arguments.validation_file),
+            ("test", arguments.test_file),
+        )
+        if path is not None
+    }
+    names_file = arguments.label_names_file
+    labels = LabelColumns(
+        column=arguments.label_column,
+        columns=tuple(arguments.label_columns or ()),
+        form=arguments.label_form,  # type: ignore[arg-type]
+        delimiter=arguments.label_delimiter,
+        names=None if names_file is None else read_label_names(Path(names_file)),
+    )
+    if arguments.streaming:
+        return _load_streamed_data(arguments, labels, files)
+    data = build_labelled_data(
+        load_source(
+            dataset_name=arguments.dataset_name,
+            dataset_config_name=arguments.dataset_config_name,
+            data_dir=arguments.data_dir,
+            files=files,
+        ),
+        labels,
+        text_column=arguments.text_column,
+        text_pair_column=arguments.text_pair_column,
+        group_column=arguments.group_column,
+        teacher_logits_column=arguments.teacher_logits_column,
+        validation_size=arguments.validation_size,
+        test_size=arguments.test_size,
+        split_seed=arguments.split_seed,
+        unseen_labels=arguments.unseen_labels,
+    )
+    if arguments.max_train_samples is not None:
+        if arguments.max_train_samples < 1:
+            raise InputError(
+                f"max_train_samples: expected 1 or more, got {arguments.max_train_samples}"
+            )
+        rows = data.splits["train"]
+        data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
+    return data
+
+
+def _load_streamed_data(
+    arguments: DataArguments, labels: LabelColumns, files: dict[str, str]
+) -> StreamedData:
+    """The same without holding the training rows."""
+    train_file, name = files.pop("train", None), arguments.dataset_name
+    if (train_file is None) == (name is None):
+        raise InputError("say where the data is: either dataset_name or train_file, not both")
+    if train_file is not None:
+        wanted = labels.columns or (labels.column,)
+        rows = stream_file(
+            Path(train_file), arguments.text_column, arguments.text_pair_column, wanted
+        )
+        held = {split: read_file(Path(path)) for split, path in files.items()}
+        origins = files
+    else:
+        assert name is not None
+        rows, held = stream_data_set(name, arguments.dataset_config_name)
+        origins = {split: f"{name}/{split}" for split in held}
+    return build_streamed_data(
+        rows,
+        held,
+        origins,
+        labels,
+        text_column=arguments.text_column,
+        text_pair_column=arguments.text_pair_column,
+        unseen_labels=arguments.unseen_labels,
+    )

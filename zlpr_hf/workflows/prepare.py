@@ -1,0 +1,270 @@
+"""What a run needs before it trains: data, token ids, loss, model, trainer."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
+
+from zlpr_hf.data.collator import MultiLabelCollator
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_profile
+from zlpr_hf.data.streaming.batches import StreamedRows
+from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.errors import InputError
+from zlpr_hf.labels import LabelSpace
+from zlpr_hf.losses.modules import MultiLabelLoss, PowersetLoss, build_loss
+from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
+from zlpr_hf.models.loading import has_added_layer, is_trained_for, load_model, load_tokenizer
+from zlpr_hf.models.lora import add_lora
+from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.training.callbacks import BriefProgress
+from zlpr_hf.training.checkpoints import check_same_task
+from zlpr_hf.training.trainer import ZLPRTrainer, name_of
+from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
+from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
+from zlpr_hf.workflows.load_data import load_data
+
+HEAD_INIT_TEXTS = 512
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and loss of a run, checked and encoded; the same for every model trained on them.
+
+    Args:
+        data: Rows and labels.
+        encoded: Split to token ids; of training rows that are streamed there are none.
+        tokenizer: Cuts texts where training does.
+        loss: What is minimised, fitted on the training rows where it needs that.
+        large: Whether head and loss are computed in chunks of labels.
+        profile: What the data looks like.
+    """
+
+    data: LabelledData
+    encoded: dict[str, Dataset]
+    tokenizer: PreTrainedTokenizerBase
+    loss: MultiLabelLoss
+    large: bool
+    profile: DataProfile
+
+
+def prepare(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: ZLPRTrainingArguments,
+    *,
+    data: LabelledData | None = None,
+) -> Prepared:
+    """Read and encode the data, and fit the loss.
+
+    Args:
+        model_args: The encoder and its head.
+        data_args: The data set.
+        training_args: Everything for the trainer; ``large_label_space`` is set where the data asks
+            for it.
+        data: The data set where it was read before; else it is read as ``data_args`` says.
+
+    Returns:
+        All of it; nothing has been written.
+
+    Raises:
+        InputError: If an argument, a file or a row is not what was expected.
+    """
+    data = load_data(data_args) if data is None else data
+    num_labels = data.label_space.num_labels
+    large = is_large_label_space(
+        model_args, data_args, training_args, num_labels=num_labels, hard=data.is_hard
+    )
+    if large:
+        training_args.large_label_space = True
+    check_best_metric(training_args, num_labels)
+    streamed = isinstance(data, StreamedData)
+    train_targets = None if large or streamed else data.targets("train")
+    loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
+    tokenizer = load_tokenizer(
+        model_args.model_name_or_path,
+        revision=model_args.model_revision,
+        trust_remote_code=model_args.trust_remote_code,
+    )
+    encoded = {
+        name: encode(
+            rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}"
+        )
+        for name, rows in data.splits.items()
+    }
+    if isinstance(data, StreamedData):
+        columns = dict(
+            zip(("text", "text_pair"), zip(*data.scan.sample, strict=True), strict=False)
+        )
+        sample = encode(
+            Dataset.from_dict(columns),
+            tokenizer,
+            max_length=model_args.max_length,
+            description="tokenise some of train",
+        )
+        profile = compute_streamed_profile(data, encoded, sample)
+    else:
+        profile = compute_profile(data, encoded)
+    # So that whoever loads the checkpoint cuts texts where training cut them.
+    tokenizer.model_max_length = model_args.max_length
+    return Prepared(data, encoded, tokenizer, loss, large, profile)
+
+
+def build_model(
+    prepared: Prepared, arguments: ModelArguments, *, checkpoint: Path | None = None
+) -> PreTrainedModel:
+    """The model as training starts with it; where a run goes on, its weights are loaded later.
+
+    Args:
+        prepared: From :func:`prepare`.
+        arguments: The encoder, how its head starts, and its adapters.
+        checkpoint: Where the run goes on, if it does.
+
+    Returns:
+        The model, with adapters around it where they were asked for.
+
+    Raises:
+        InputError: If the model cannot be loaded, or the checkpoint is of another task.
+    """
+    data, loss = prepared.data, prepared.loss
+    label_sets = loss.label_sets if isinstance(loss, PowersetLoss) else None
+    outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
+    described = read_label_descriptions(arguments.label_descriptions_file, data.label_space)
+    model = load_model(
+        arguments.model_name_or_path,
+        data.label_space,
+        loss=name_of(loss),
+        label_sets=label_sets,
+        pooling=arguments.pooling,  # type: ignore[arg-type]
+        dropout=arguments.dropout,
+        revision=arguments.model_revision,
+        trust_remote_code=arguments.trust_remote_code,
+    )
+    if checkpoint is not None:
+        check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
+    elif _starts_from_names(arguments, outputs, model):
+        if isinstance(data, StreamedData):
+            sample = [texts[0] for texts in data.scan.sample]
+        else:
+            rows = data.splits["train"]["text"]
+            sample = random.Random(0).sample(list(rows), min(HEAD_INIT_TEXTS, len(rows)))
+        init_head_from_label_names(
+            model,
+            prepared.tokenizer,
+            data.label_space,
+            sample,
+            descriptions=data.label_descriptions | described,
+            label_sets=label_sets,
+            max_length=arguments.max_length,
+        )
+    if arguments.use_peft:
+        model = _with_adapters(model, arguments)
+    return model
+
+
+def _with_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
+    if arguments.peft_save == "adapter" and has_added_layer(model):
+        raise InputError(
+            "peft_save adapter: its encoder would lack the layer that pooling mean adds to "
+            f"{model.config.model_type}; use peft_save merged, or pooling first"
+        )
+    adapted: PreTrainedModel = add_lora(
+        model,
+        name=arguments.model_name_or_path,
+        rank=arguments.lora_rank,
+        alpha=arguments.lora_alpha,
+        dropout=arguments.lora_dropout,
+        target_modules=arguments.lora_target_modules,
+    )
+    return adapted
+
+
+def _starts_from_names(
+    arguments: ModelArguments, outputs: LabelSpace, model: PreTrainedModel
+) -> bool:
+    if arguments.head_init == "auto":
+        # A head that was trained for these labels is better than their names.
+        pooling: str = model.config.zlpr["pooling"]
+        return pooling == "mean" and not is_trained_for(
+            arguments.model_name_or_path,
+            outputs,
+            revision=arguments.model_revision,
+            trust_remote_code=arguments.trust_remote_code,
+        )
+    return arguments.head_init == "label_names"
+
+
+def _train_rows(
+    prepared: Prepared, arguments: ZLPRTrainingArguments, streaming_buffer: int
+) -> Dataset | StreamedRows:
+    data = prepared.data
+    if not isinstance(data, StreamedData):
+        return prepared.encoded["train"]
+    step_rows = (
+        arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    )
+    grouped = arguments.train_sampling_strategy == "group_by_length"
+    return StreamedRows(
+        data.stream,
+        data.label_space.label2id,
+        count=data.scan.rows,
+        seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
+        buffer=streaming_buffer,
+        step_rows=step_rows if grouped else None,
+        rank=arguments.process_index,
+        world_size=arguments.world_size,
+    )
+
+
+def build_trainer(
+    prepared: Prepared,
+    model: PreTrainedModel | Callable[[], PreTrainedModel],
+    arguments: ZLPRTrainingArguments,
+    *,
+    streaming_buffer: int,
+) -> ZLPRTrainer:
+    """The trainer of a run.
+
+    Args:
+        prepared: From :func:`prepare`.
+        model: From :func:`build_model`, or what makes one for every trial of a search.
+        arguments: Everything for the trainer.
+        streaming_buffer: Training rows that are shuffled together where they are streamed.
+
+    Returns:
+        A trainer that pushes nothing: its own way of pushing takes all checkpoints and replaces the
+        card.
+
+    Raises:
+        InputError: If the output folder cannot be made, or an integration is not installed.
+    """
+    arguments = copy.copy(arguments)
+    arguments.push_to_hub = False
+    arguments.hub_token = None  # no integration or file of the trainer gets to see it
+    num_labels = prepared.data.label_space.num_labels
+    try:
+        trainer = ZLPRTrainer(
+            **{"model" if isinstance(model, nn.Module) else "model_init": model},
+            args=arguments,
+            train_dataset=_train_rows(prepared, arguments, streaming_buffer),
+            eval_dataset=prepared.encoded["validation"],
+            data_collator=MultiLabelCollator(prepared.tokenizer, num_labels, as_ids=prepared.large),
+            processing_class=prepared.tokenizer,
+            loss=prepared.loss,
+        )
+    except OSError as error:
+        where = arguments.output_dir
+        raise InputError(f"{where}: cannot be made, {error.strerror} (output_dir)") from error
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise InputError(" ".join(str(error).split())) from error
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(BriefProgress)
+    return trainer

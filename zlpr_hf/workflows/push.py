@@ -1,0 +1,254 @@
+"""Sending a trained model to the Hugging Face Hub, in one commit and without what is only ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoUrl
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+)
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.training.checkpoints import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+
+MESSAGE = "Model, its numbers and its card"
+TORCH_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+    "adapter_model.safetensors",
+)
+OTHER_FORMS = ("adapter_config.json", "model.onnx", "model.onnx.data", "export.json")
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "bpe.codes",
+    "tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+# Not report.html: it quotes texts of the test split, and those may be private.
+RECORDS = (*CARD_FILES, RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
+
+
+def check_access(repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Find out before a long training whether its model can be pushed; creates the repository.
+
+    Args:
+        repo_id: ``NAME`` or ``OWNER/NAME``.
+        private: Whether nobody else may see it.
+        token: For the Hub; if None ``HF_TOKEN`` or the stored login.
+
+    Returns:
+        The full name, with its owner.
+
+    Raises:
+        InputError: If the name or the token is not valid, or may not write there.
+    """
+    try:
+        return _open_repository(HfApi(token=token), repo_id, private).repo_id
+    except Exception as error:  # the client's, its HTTP library's: they share no parent
+        raise InputError(f"{repo_id}: {_reason(error)}") from error
+
+
+def push_folder(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    revision: str | None = None,
+    commit_message: str = MESSAGE,
+    command: Sequence[str] = ("zlpr", "push"),
+) -> RepoUrl:
+    """Push what others need of a trained model: all in one commit, or nothing.
+
+    Checkpoints, pickles and the trainer's state stay here. Folders of this machine are cut to their
+    last part, and the card loads the model by its name on the Hub.
+
+    Args:
+        folder: Folder of the model.
+        repo_id: ``NAME`` or ``OWNER/NAME``; made if it is not there.
+        private: Whether nobody else may see it.
+        token: For the Hub; if None ``HF_TOKEN`` or the stored login.
+        revision: Branch, made if it is not there.
+        commit_message: Of the commit.
+        command: How the user pushes, for the command that is shown where it failed.
+
+    Returns:
+        Address of the repository; its ``repo_id`` is the full name.
+
+    Raises:
+        InputError: If the folder holds no model, or the Hub did not take it; the message ends with
+            the command to push again.
+    """
+    folder = Path(folder)
+    files = find_files(folder)
+    again = [*command, str(folder), repo_id]
+    again += ["--private"] * private
+    again += ["--revision", revision] if revision else []
+    again += ["--message", commit_message] if commit_message != MESSAGE else []
+    try:
+        api = HfApi(token=token)
+        url = _open_repository(api, repo_id, private)
+        name = url.repo_id
+        if revision:
+            api.create_branch(name, branch=revision, exist_ok=True)
+        operations = [CommitOperationAdd(file.name, _content(file, name)) for file in files]
+        api.create_commit(
+            name,
+            [*operations, *_stale_files(api, name, revision, files)],
+            commit_message=commit_message,
+            revision=revision,
+        )
+    except Exception as error:  # the client's, its HTTP library's, those of hf_xet
+        raise InputError(
+            f"{repo_id}: {_reason(error)}; the model is safe in {folder}, to push it again: "
+            f"{shlex.join(again)}"
+        ) from error
+    return url
+
+
+def find_files(folder: Path) -> list[Path]:
+    """What is pushed of a folder.
+
+    Args:
+        folder: Folder of a model.
+
+    Returns:
+        The files that are there of those that somebody else needs.
+
+    Raises:
+        InputError: If there is no model, or a part of it is missing.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: expected a folder with a model, found no config.json")
+    names = ("config.json", *TORCH_WEIGHTS, *OTHER_FORMS, *TOKENIZER, *RECORDS)
+    found = sorted(path for path in folder.iterdir() if path.is_file() and _matches(path, names))
+    if not any(_matches(path, (*TORCH_WEIGHTS, "model.onnx")) for path in found):
+        raise InputError(f"{folder}: no weights in it (model.safetensors, or those of an adapter)")
+    if not any(_matches(path, TOKENIZER) for path in found):
+        raise InputError(f"{folder}: no tokenizer in it (tokenizer.json)")
+    for index in (path for path in found if path.name == "model.safetensors.index.json"):
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(parts - {path.name for path in found})
+        if missing:
+            raise InputError(f"{folder}: {missing[0]} is missing, which {index.name} names")
+    adapter = folder / "adapter_config.json"
+    if adapter in found:
+        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        if shorten_path(base) != base or Path(base).exists():
+            raise InputError(
+                f"{folder}: its adapter needs the encoder in {base}, which nobody else has; "
+                "train with peft_save merged, or from an encoder on the Hub"
+            )
+    return found
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in patterns)
+
+
+def _open_repository(api: HfApi, repo_id: str, private: bool) -> RepoUrl:
+    # None and not False: without a wish the settings of its owner decide.
+    url = api.create_repo(repo_id, private=private or None, exist_ok=True)
+    # One that was there is found by whoever may read it.
+    api.auth_check(url.repo_id, write=True)
+    if private and not api.model_info(url.repo_id).private:
+        raise InputError("it exists and everybody can see it; make it private on the Hub first")
+    return url
+
+
+def _stale_files(
+    api: HfApi, name: str, revision: str | None, files: Sequence[Path]
+) -> Iterator[CommitOperationDelete]:
+    """Weights of an earlier model in another form, which would go on being loaded."""
+    if any(_matches(path, TORCH_WEIGHTS) for path in files):
+        kept = {path.name for path in files}
+        for path in api.list_repo_files(name, revision=revision):
+            if path not in kept and _matches(Path(path), (*TORCH_WEIGHTS, *OTHER_FORMS)):
+                yield CommitOperationDelete(path)
+
+
+def _content(path: Path, name: str) -> Path | bytes:
+    """A file as the Hub gets it: itself, or its text with names that others can use."""
+    text: str | None = None
+    if path.name == "README.md":
+        card = path.read_text(encoding="utf-8")
+        text = re.sub(r'^name = ".*"$', f'name = "{name}"', card, flags=re.MULTILINE)
+        text = re.sub(r"^zlpr predict .+ --input", f"zlpr predict {name} --input", text, flags=re.M)
+    elif path.name in (CONFIG_FILE, RESULTS_FILE, "export.json"):
+        written = path.read_text(encoding="utf-8")
+        is_yaml = path.suffix == ".yaml"
+        values = yaml.safe_load(written) if is_yaml else json.loads(written)
+        short = {
+            key: shorten_path(value) if isinstance(value, str) else value
+            for key, value in values.items()
+            if not key.startswith(("push_to_hub", "hub_"))  # whoever trains it again is not us
+        }
+        if short != values and is_yaml:
+            text = yaml.safe_dump(short, sort_keys=True, allow_unicode=True)
+        elif short != values:
+            text = json.dumps(short, indent=2, ensure_ascii=False) + "\n"
+    return path if text is None else text.encode()
+
+
+def shorten_path(name: str) -> str:
+    """Cut a path of this machine to its last part, so that nobody reads how it is laid out.
+
+    Args:
+        name: A name or a path.
+
+    Returns:
+        The name as it is where it says nothing of this machine.
+
+    Example:
+        >>> shorten_path("/home/me/models/reviews"), shorten_path("out/reviews")
+        ('reviews', 'out/reviews')
+    """
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or name.startswith("~"):
+            return path.name
+    return name
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line and without the token."""
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    answers = [cause for cause in causes if isinstance(cause, HfHubHTTPError)]
+    lost = [cause for cause in causes if isinstance(cause, (HTTPError, ConnectionError))]
+    if answers:
+        text = _describe_answer(answers[-1])
+    elif lost:
+        text = f"no connection to the Hub ({lost[-1]})"
+    elif isinstance(error, InputError):
+        text = str(error)
+    elif isinstance(error, HFValidationError):
+        text = "expected NAME or OWNER/NAME, of letters, digits, '-', '_' and '.'"
+    else:
+        text = f"{type(causes[-1]).__name__}: {causes[-1]}"
+    return re.sub(r"Bearer \S+|hf_\w+", "(token)", " ".join(text.split()))
+
+
+def _describe_answer(error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    if status == 401:
+        return (
+            "no token that the Hub accepts (401); set HF_TOKEN to one that may write, or log in "
+            "with: hf auth login"
+        )
+    if status == 403:
+        return "the token may not write there (403); it needs the role write, and OWNER to be yours"
+    if status == 404:
+        return "no such repository on the Hub (404)"
+    if status >= 500:
+        return f"the Hub failed ({status}); this may pass"
+    return f"the Hub refused it ({status}): {error.server_message or error}"

@@ -1,0 +1,193 @@
+"""Reproduction: a finished run trained again, and whether its numbers came out again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.reports.provenance import CHANGES, Provenance, find_versions
+from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.training.checkpoints import CONFIG_FILE, RESULTS_FILE
+from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
+from zlpr_hf.workflows.finetune import finetune
+from zlpr_hf.workflows.load_data import load_data
+
+SURROUNDINGS = ("system", "processor", "device", "revision")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Two runs of one configuration.
+
+    Args:
+        before: Metric, with its split, to its value in the run that was repeated.
+        now: Likewise of the repetition.
+        same_weights: Whether the files of weights are equal, byte by byte.
+        tolerance: How far metrics may be apart; None where they and the weights must be equal.
+    """
+
+    before: dict[str, float]
+    now: dict[str, float]
+    same_weights: bool
+    tolerance: float | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run came out again, as exactly as was asked for."""
+        if self.tolerance is None:
+            return self.same_weights and not any(map(self._gap, self._names))
+        return all(self._gap(name) <= self.tolerance for name in self._names)
+
+    @property
+    def _names(self) -> list[str]:
+        return list(self.before | self.now)
+
+    def _gap(self, name: str) -> float:
+        """How far a metric is apart; infinitely where only one of the runs has it."""
+        if name not in self.before or name not in self.now:
+            return math.inf
+        before, now = self.before[name], self.now[name]
+        return 0.0 if before == now or (before != before and now != now) else abs(before - now)
+
+    def render(self) -> str:
+        """The metrics that differ, and the verdict in the last line."""
+        gaps = {name: self._gap(name) for name in self._names}
+        apart = [name for name, gap in gaps.items() if gap != 0]
+        width = max(map(len, ["weights", *gaps])) + 2
+        lines = [f"{'':<{width}}{'before':>24}{'now':>24}"] if apart else []
+        lines += [
+            f"{name:<{width}}{self.before.get(name, '-'):>24}{self.now.get(name, '-'):>24}"
+            for name in apart
+        ]
+        equal = len(gaps) - len(apart)
+        lines.append(f"{equal} of {len(gaps)} metrics of validation and test are equal")
+        lines.append(f"weights: {'equal' if self.same_weights else 'different'}")
+        if self.same_weights and not apart:
+            verdict = "equal bit for bit"
+        elif self.succeeded:
+            verdict = f"within tolerance: metrics are at most {max(gaps.values()):.3g} apart"
+        else:
+            verdict = "different"
+        return "\n".join([*lines, verdict])
+
+
+def reproduce(
+    folder: Path,
+    *,
+    output_dir: Path,
+    tolerance: float | None = None,
+    any_data: bool = False,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = print,
+) -> Reproduction | None:
+    """Train again from what a run left, and compare.
+
+    One that was cut off goes on. Torch is given as many threads as the run had, and an accelerator
+    is left alone where the run used none.
+
+    Args:
+        folder: Of a finished run.
+        output_dir: New folder of the repetition.
+        tolerance: How far metrics may be apart; None for equal metrics and weights.
+        any_data: Whether to go on when the data has changed since.
+        trust_remote_code: Whether to run code that comes with the model; no run writes down that
+            it did.
+        say: Receives what differs in the surroundings, and the notes of training.
+
+    Returns:
+        Both sets of numbers; None on other processes than the main one.
+
+    Raises:
+        InputError: If the run left too little, the data has changed, or ``output_dir`` is taken.
+    """
+    before = _read_results(folder)
+    recorded: dict[str, Any] = before["provenance"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recorded["threads"])
+    arguments = _read_arguments(folder / CONFIG_FILE, output_dir, recorded["device"])
+    arguments[0].trust_remote_code = trust_remote_code
+    if _is_begun(output_dir, arguments):
+        arguments[2].resume_from_checkpoint = "true"
+    elif output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise InputError(f"{output_dir} is there already: remove it or choose another --output_dir")
+    is_main = arguments[2].process_index == 0
+    data = load_data(arguments[1])
+    here = Provenance.find(arguments[2].device, data.fingerprints(), output_dir)
+    notes = list(_differences(before, here, arguments[2].world_size))
+    if threads != recorded["threads"]:
+        notes.append(f"threads: {recorded['threads']} as then, not {threads}")
+    changed = [name for name, digest in recorded["data"].items() if here.data.get(name) != digest]
+    if changed:
+        notes.append(f"the data has changed ({', '.join(changed)})")
+        if not any_data:
+            raise InputError(f"{folder}: {notes[-1]}; --any_data goes on all the same")
+    for note in notes if is_main else ():
+        say(f"note: {note}")
+    finetune(*arguments, data=data, say=say)
+    if not is_main:
+        return None
+    now = _read_results(output_dir)
+    same_weights = recorded["weights"] == now["provenance"]["weights"]
+    return Reproduction(_metrics(before), _metrics(now), same_weights, tolerance)
+
+
+def _read_arguments(config: Path, output_dir: Path, device: str) -> Arguments:
+    changes = [f"--output_dir={output_dir}", "--push_to_hub=false"]
+    if device == "cpu":
+        changes.append("--use_cpu=true")
+    return parse_arguments([str(config), *changes])
+
+
+def _is_begun(output_dir: Path, arguments: Arguments) -> bool:
+    """Whether this very repetition was cut off."""
+    config = output_dir / CONFIG_FILE
+    return (
+        config.is_file()
+        and not (output_dir / RESULTS_FILE).exists()
+        and config.read_text(encoding="utf-8") == render_config(arguments)
+    )
+
+
+def _differences(before: dict[str, Any], here: Provenance, processes: int) -> Iterator[str]:
+    """What may explain other numbers, a line each."""
+    then = before["versions"] | {name: before["provenance"][name] for name in SURROUNDINGS}
+    now = find_versions() | {name: getattr(here, name) for name in SURROUNDINGS}
+    then["processes"], now["processes"] = before["training"]["processes"], processes
+    for name in then | now:
+        if then.get(name) != now.get(name):
+            yield f"{name} was {then.get(name)}, is {now.get(name)}"
+        elif str(then.get(name)).endswith(CHANGES):
+            yield f"{name}: both have changes that are not committed, perhaps not the same"
+
+
+def _metrics(results: dict[str, Any]) -> dict[str, float]:
+    splits = {"validation": results["validation"], "test": results["test"][MODEL_ROW]}
+    return {
+        f"{split} {name}": value for split, metrics in splits.items()
+        for name, value in metrics.items()
+    }  # fmt: skip
+
+
+def _read_results(folder: Path) -> dict[str, Any]:
+    for name in (CONFIG_FILE, RESULTS_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: no finished run of zlpr train (it has no {name})")
+    path = folder / RESULTS_FILE
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    provenance = results.get("provenance") if isinstance(results, dict) else None
+    needed = {"data", "weights", "threads", *SURROUNDINGS}
+    if not isinstance(provenance, dict) or not needed <= set(provenance):
+        raise InputError(
+            f"{path}: expected a provenance, which runs have from this version on; train it again"
+        )
+    return results

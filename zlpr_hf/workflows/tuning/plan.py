@@ -1,0 +1,130 @@
+"""The plan of a search: what is varied, and what counts."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.metrics.multi_label import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING
+from zlpr_hf.workflows.argument_checks import check_best_metric, check_choices
+from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
+from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
+
+FIXED = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
+"""What a trial and the run of its configuration share; evaluating draws random numbers too."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search, checked as far as that goes without the data.
+
+    Args:
+        argv: Configuration and options of ``zlpr train`` for all trials.
+        arguments: The same, read.
+        space: What is varied.
+        metric: What counts, on the validation split, after the last epoch.
+        prune: Whether trials are cut short that do worse than half of those before.
+        output_dir: Folder of the search.
+    """
+
+    argv: tuple[str, ...]
+    arguments: Arguments
+    space: SearchSpace
+    metric: str
+    prune: bool
+    output_dir: Path
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """Whether the metric is to be made larger or smaller, in Optuna's words."""
+        return "minimize" if self.metric in LESS_IS_BETTER else "maximize"
+
+    def describe(self) -> str:
+        """Everything that trials depend on but the data, as lines."""
+        more = {"metric": self.metric, "prune": self.prune, "search_space": self.space.describe()}
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in more.items()]
+        return render_config(self.arguments) + "".join(lines)
+
+    def config_of(self, values: dict[str, Any]) -> str:
+        """The configuration with values of the space, for ``zlpr train``.
+
+        Args:
+            values: Name to value, such as the ``params`` of a trial.
+
+        Returns:
+            YAML.
+        """
+        changes = [f"--{name}={value}" for name, value in self.space.options(values).items()]
+        place = f"--output_dir={self.output_dir / 'best'}"
+        return render_config(parse_arguments([*self.argv, *changes, place]))
+
+
+def plan_tuning(
+    config: Path, options: list[str], *, metric: str, prune: bool, output_dir: Path | None
+) -> Plan:
+    """Read and check what a search is about.
+
+    Args:
+        config: A configuration of ``zlpr train``, perhaps with a section ``search_space``.
+        options: ``--name value`` for all trials; they win over the configuration.
+        metric: What counts, on the validation split.
+        prune: Whether trials may be cut short.
+        output_dir: Folder of the search; by default the configuration's, with ``-tuned``.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: If an option, a name or a value is not what was expected.
+    """
+    argv = (str(config), *options, *FIXED)
+    arguments = parse_arguments(list(argv))
+    check_choices(*arguments)
+    model_args, _, training_args = arguments
+    if training_args.world_size > 1:
+        raise InputError(f"a search runs in one process, got {training_args.world_size}")
+    if model_args.teacher_model_name_or_path:
+        raise InputError("teacher_model_name_or_path: trials have no teacher; search without it")
+    if arguments[1].streaming:
+        raise InputError("streaming: a search holds the training rows, which all trials share")
+    if metric in NEITHER_IS_BETTER:
+        raise InputError(f"metric: {metric} is good neither large nor small")
+    space = SearchSpace.of(read_search_space(config), training_args)
+    for name, values in space.corners():
+        changes = [f"--{option}={value}" for option, value in values.items()]
+        try:
+            parse_arguments([*argv, *changes])
+        except InputError as error:
+            raise InputError(f"search_space: {name}: {error}") from error
+    if output_dir is None:
+        output_dir = Path(f"{training_args.output_dir}-tuned")
+    return Plan(argv, arguments, space, metric, prune, output_dir)
+
+
+def check_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss) -> None:
+    """Refuse a metric that there is not, or that says nothing while the loss trains.
+
+    Args:
+        plan: The search; its arguments know whether the label space is large.
+        num_labels: ``L``, on which the names of some metrics depend.
+        loss: What trials train with.
+
+    Raises:
+        InputError: With what was expected.
+    """
+    arguments = copy.copy(plan.arguments[2])
+    arguments.metric_for_best_model = plan.metric
+    try:
+        check_best_metric(arguments, num_labels)
+    except InputError as error:
+        raise InputError(str(error).replace("metric_for_best_model", "metric")) from error
+    if not loss.decides_at_zero and not plan.metric.startswith((*RANKING, "loss")):
+        raise InputError(
+            f"metric: {plan.metric} needs decisions, and loss {arguments.loss} has no zero of its "
+            "own while it trains; expected a ranking metric, such as lrap"
+        )

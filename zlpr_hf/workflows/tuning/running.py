@@ -1,0 +1,147 @@
+"""Running a search: trial by trial, without losing one to a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from transformers import PreTrainedModel, PrinterCallback, set_seed
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.full_disk import find_full_disk
+from zlpr_hf.training.trainer import ZLPRTrainer
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
+from zlpr_hf.workflows.tuning.journal import (
+    STUDY,
+    find_ended,
+    find_failed,
+    open_journal,
+    open_study,
+    remember_cut,
+)
+from zlpr_hf.workflows.tuning.plan import Plan, check_metric
+from zlpr_hf.workflows.tuning.table import render_trial, render_trials
+
+BEST_FILE = "best.yaml"
+WARM_UP_TRIALS, WARM_UP_EPOCHS = 4, 1
+"""So many trials, and of each trial so many epochs, are never cut short."""
+NO_NUMBER = "the metric is not a number"
+
+
+def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list[FrozenTrial]:
+    """Run trials until there are as many as asked for, and write the best configuration.
+
+    Trials of earlier calls count, whole, cut short by the pruner or failed; one that was killed is
+    run again, with the values that it had. The test split is encoded with the others and looked at
+    no further. No model is kept.
+
+    Args:
+        plan: From :func:`zlpr_hf.workflows.tuning.plan.plan_tuning`.
+        trials: How many there are to be in the end.
+        say: Receives a line a trial, and a table in the end.
+
+    Returns:
+        All trials, in order.
+
+    Raises:
+        InputError: If data or metric are not what was expected, the folder holds another search, or
+            no trial came to its end.
+    """
+    settings = plan.describe()
+    prepared = prepare(*plan.arguments)
+    check_metric(plan, prepared.data.label_space.num_labels, prepared.loss)
+    soft = {"label_smoothing_factor", "rdrop_alpha"} & set(plan.space.dimensions)
+    if prepared.large and soft:
+        raise InputError(
+            f"search_space: {min(soft)} does nothing in a large label space, whose labels are hard"
+        )
+    fingerprints = {
+        name: digest for name, digest in prepared.data.fingerprints().items() if name != "test"
+    }
+    model_args, _, training_args = plan.arguments
+
+    def build() -> PreTrainedModel:
+        model = build_model(prepared, model_args)
+        set_seed(training_args.seed)  # so that dropout starts as in a run of its own
+        return model
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what failed is told in a line
+    with open_journal(plan.output_dir) as storage:
+        study = open_study(storage, plan, settings, fingerprints)
+        found = find_ended(study)
+        if found:
+            say(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
+        if len(found) < trials:
+            arguments = parse_arguments([*plan.argv, "--save_strategy=no"])[2]
+            arguments.output_dir = str(plan.output_dir)
+            arguments.large_label_space = prepared.large
+            buffer = plan.arguments[1].streaming_buffer
+            trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
+            trainer.pop_callback(PrinterCallback)  # a line a trial is enough
+        while len(found) < trials:
+            reason = _run_trial(study, storage, plan, trainer, number=len(found))
+            found = find_ended(study)
+            say(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
+        if not any(trial.state == TrialState.COMPLETE for trial in found):
+            raise InputError(f"none of {len(found)} trials came to its end, see above")
+        _write_best(study, plan, found)
+        say(f"\n{render_trials(plan, found, study)}")
+    return found
+
+
+def _run_trial(
+    study: optuna.Study,
+    storage: optuna.storages.JournalStorage,
+    plan: Plan,
+    trainer: ZLPRTrainer,
+    *,
+    number: int,
+) -> str:
+    """One trial through the trainer's own search; says why it failed, if it did."""
+    if number == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.enqueue_trial(plan.space.start)  # what is found is no worse than what was there
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if plan.prune:
+        pruner = optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS + 1)
+    failed = find_failed(study)
+    try:
+        trainer.hyperparameter_search(
+            backend="optuna",
+            n_trials=1,
+            direction=plan.direction,
+            hp_space=plan.space.suggest,
+            compute_objective=lambda metrics: metrics[f"eval_{plan.metric}"],
+            storage=storage,
+            study_name=STUDY,
+            load_if_exists=True,
+            # What is suggested depends on the trials so far and on nothing else.
+            sampler=optuna.samplers.TPESampler(seed=plan.arguments[2].seed + number),
+            pruner=pruner,
+        )
+    except KeyboardInterrupt:
+        remember_cut(study, find_failed(study) - failed)
+        raise
+    except KeyError as error:
+        return f"evaluation found no {error}"
+    except (FloatingPointError, OSError, RuntimeError, ValueError) as error:
+        if find_full_disk(error):  # the other trials need space too
+            with suppress(OSError):
+                remember_cut(study, find_failed(study) - failed)
+            raise
+        # Also raised, for a trial that went well, as long as none has come to its end.
+        return " ".join(str(error).split())[:200]
+    return NO_NUMBER
+
+
+def _write_best(study: optuna.Study, plan: Plan, trials: list[FrozenTrial]) -> None:
+    best = study.best_trial
+    place = next(i for i, trial in enumerate(trials, start=1) if trial.number == best.number)
+    comment = (
+        f"# The best of {len(trials)} trials, number {place}: {plan.metric} {best.value!r} on the "
+        "validation split\n# after the last epoch, with labels where the logit is above 0.\n"
+    )
+    write_whole(plan.output_dir / BEST_FILE, comment + plan.config_of(best.params))
