@@ -123,7 +123,7 @@ FAST = [
 def run(argv: list[str], folder: Path, *more: str) -> Report:
     """Fine-tune without printing."""
     arguments = parse_arguments([*argv, f"--output_dir={folder}", *more])
-    return finetune(*arguments, say=lambda text: None)
+    return finetune(*arguments, log=lambda text: None)
 
 
 @pytest.fixture(scope="session")

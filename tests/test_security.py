@@ -242,7 +242,7 @@ def test_links_and_devices_in_an_archive_are_refused(
 def test_an_archive_that_grows_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zlpr_hf.data.corpora.LARGEST_MEMBER", 1_000_000)
+    monkeypatch.setattr("zlpr_hf.data.corpora.MAX_MEMBER_BYTES", 1_000_000)
     path = archive(tmp_path / "x.tar.gz", member("zz.sgm", size=2_000_000))
     assert Path(path).stat().st_size < 10_000
     with pytest.raises(InputError, match="zz.sgm has 2,000,000 bytes, expected up to 1,000,000"):

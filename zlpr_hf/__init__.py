@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
         load_pipeline,
         register_pipeline,
     )
-    from zlpr_hf.labels import LabelSpace
+    from zlpr_hf.labels import LabelSets, LabelSpace
     from zlpr_hf.losses.baselines import (
         asymmetric_loss,
         bce_loss,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         ZLPRLoss,
         build_loss,
     )
-    from zlpr_hf.losses.powerset import LabelSets, powerset_label_scores, powerset_loss
+    from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
     from zlpr_hf.losses.registry import build_compute_loss_func
     from zlpr_hf.losses.smoothing import smooth_targets
     from zlpr_hf.losses.zlpr import (
@@ -53,15 +54,16 @@ if TYPE_CHECKING:
         compute_label_scores,
         compute_multi_label_metrics,
     )
+    from zlpr_hf.metrics.threshold_tuning import fit_thresholds
     from zlpr_hf.models.loading import load_model, load_tokenizer
     from zlpr_hf.reports.report import Report
-    from zlpr_hf.thresholds import Thresholds, fit_thresholds
+    from zlpr_hf.thresholds import Thresholds
     from zlpr_hf.training.arguments import ZLPRTrainingArguments
     from zlpr_hf.training.trainer import ZLPRTrainer
     from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
     from zlpr_hf.workflows.finetune import finetune
 
-__version__ = "0.1.0"
+__version__ = version(__name__)
 
 # Name to module, loaded on first use: importing torch takes seconds and transformers more.
 _HOME = {
@@ -74,7 +76,7 @@ _HOME = {
     "InputError": "errors",
     "LOSSES": "losses.modules",
     "LSEPLoss": "losses.modules",
-    "LabelSets": "losses.powerset",
+    "LabelSets": "labels",
     "LabelSpace": "labels",
     "ModelArguments": "workflows.arguments",
     "MultiLabelClassificationPipeline": "inference.pipeline",
@@ -96,7 +98,7 @@ _HOME = {
     "compute_label_scores": "metrics.multi_label",
     "compute_multi_label_metrics": "metrics.multi_label",
     "finetune": "workflows.finetune",
-    "fit_thresholds": "thresholds",
+    "fit_thresholds": "metrics.threshold_tuning",
     "focal_loss": "losses.baselines",
     "linear_top_k": "losses.large_label_space",
     "linear_zlpr_loss": "losses.large_label_space",

@@ -14,15 +14,15 @@ from datetime import timedelta
 
 from zlpr_hf.errors import InputError
 
-QUIET = {
+QUIET_VARIABLES = {
     "TQDM_DISABLE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
-PATIENCE = 5.0
+LAUNCHER_GRACE_SECONDS = 5.0
 """Seconds in which the launcher ends the others after one process has ended with an error."""
-LONGEST_WAIT = timedelta(days=30)
+MAX_WAIT = timedelta(days=30)
 """Whoever has done its share waits for the others, which may have hours to go."""
 
 
@@ -36,18 +36,18 @@ def is_main_process() -> bool:
     return _number("RANK", 0) == 0
 
 
-def hush_other_processes() -> None:
+def silence_other_processes() -> None:
     """Keep progress bars, warnings and log lines to the main process.
 
     To be called before the libraries that speak are imported: they look only then.
     """
     if not is_main_process():
-        os.environ.update(QUIET)
+        os.environ.update(QUIET_VARIABLES)
         logging.disable(logging.WARNING)
         warnings.simplefilter("ignore")
 
 
-def say_loading() -> None:
+def log_loading() -> None:
     """A sign of life for whoever waits at a terminal: importing the libraries takes seconds."""
     if is_main_process() and sys.stderr.isatty():
         print("loading torch and transformers ...", file=sys.stderr, flush=True)
@@ -63,7 +63,7 @@ def print_error(line: str) -> None:
         line: The whole line.
     """
     if _number("LOCAL_RANK", 0) > 0:
-        time.sleep(PATIENCE)
+        time.sleep(LAUNCHER_GRACE_SECONDS)
     print(line, file=sys.stderr, flush=True)
 
 
@@ -100,7 +100,7 @@ class Processes:
         if torch.accelerator.is_available():
             device = _number("LOCAL_RANK", 0) % torch.accelerator.device_count()
             torch.accelerator.set_device_index(device)
-        distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+        distributed.init_process_group("gloo", timeout=MAX_WAIT)
         return cls(distributed.get_rank(), count)
 
     @property

@@ -1,4 +1,4 @@
-"""LabelSpace: the names of the labels and their order, known in this one place."""
+"""The labels: their names and order, label sets, and which targets are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zlpr_hf.errors import InputError
+from zlpr_hf.zlpr_config import ZLPRConfig
+
+IGNORE_INDEX = -100
+"""Target of a label that was not judged, as is NaN; it counts as neither present nor absent."""
+
+
+def known_mask(targets: Any) -> Any:
+    """Return where targets are known: neither NaN nor -100.
+
+    Args:
+        targets: A NumPy array or a torch tensor of any shape and type.
+
+    Returns:
+        Booleans of the same kind and shape.
+
+    Example:
+        >>> known_mask(np.array([0.0, 1.0, np.nan, -100.0])).tolist()
+        [True, True, False, False]
+    """
+    return (targets == targets) & (targets != IGNORE_INDEX)
 
 
 @dataclass(frozen=True)
@@ -134,3 +157,125 @@ class LabelSpace:
         """The first names, for messages."""
         more = self.num_labels - limit
         return ", ".join(self.names[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+MAX_LABEL_SETS = 2_000
+"""An output each; beyond this the head outgrows a small encoder and most sets have one example."""
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """The different label sets of some rows, most frequent first.
+
+    Args:
+        sets: Ids of the labels in each set, ascending; the empty set is ``()``.
+        num_labels: ``L``.
+
+    Example:
+        >>> sets = LabelSets.fit(np.array([[1, 0], [1, 1], [1, 1]]))
+        >>> sets.sets, sets.count_unseen(np.array([[0, 1], [1, 0]]))
+        (((0, 1), (0,)), 1)
+    """
+
+    sets: tuple[tuple[int, ...], ...]
+    num_labels: int
+
+    @classmethod
+    def fit(cls, targets: NDArray[Any]) -> LabelSets:
+        """Collect the label sets of training rows.
+
+        Args:
+            targets: Training targets; a label is in the set from 0.5 on. Rows with an unknown label
+                (NaN or -100) add no set.
+
+        Shape:
+            targets: ``(N, L)``.
+
+        Returns:
+            The sets.
+
+        Raises:
+            InputError: If there are more than thousands of them, or just one.
+        """
+        targets = np.asarray(targets)
+        found = Counter(_sets_of(targets[known_mask(targets).all(1)]))
+        cls.check_count(len(found))
+        order = sorted(found, key=lambda members: (-found[members], members))
+        return cls(tuple(order), targets.shape[1])
+
+    @staticmethod
+    def check_count(count: int) -> None:
+        """Refuse a number of label sets that no softmax over them can be meant for.
+
+        Args:
+            count: Number of different sets in the training rows.
+
+        Raises:
+            InputError: If there are more than thousands of them, or just one.
+        """
+        if not 2 <= count <= MAX_LABEL_SETS:
+            raise InputError(
+                f"loss powerset has one output a label set: expected 2 to {MAX_LABEL_SETS:,} "
+                f"different sets in the training rows, got {count:,}; use another loss"
+            )
+
+    @classmethod
+    def from_config(cls, config: Any) -> LabelSets:
+        """Read the sets of a checkpoint that was trained with the powerset loss.
+
+        Args:
+            config: A ``PretrainedConfig``.
+
+        Returns:
+            Its sets.
+        """
+        stored = ZLPRConfig.read(config)
+        return cls(tuple(map(tuple, stored.label_sets)), len(stored.labels))
+
+    def to_config(self, label_space: LabelSpace) -> dict[str, Any]:
+        """A plain mapping for the ``zlpr`` entry of ``config.json``."""
+        return {"labels": list(label_space.names), "label_sets": [list(each) for each in self.sets]}
+
+    def output_space(self, label_space: LabelSpace) -> LabelSpace:
+        """Names of the model's outputs, such as ``coffee + cocoa``.
+
+        A stock pipeline then answers with the best label set. It cannot answer with the scores of
+        labels, since those are differences of maxima over outputs, which no head computes.
+
+        Args:
+            label_space: The labels.
+
+        Returns:
+            One name a set.
+        """
+        names = [" + ".join(label_space.names[index] for index in each) for each in self.sets]
+        return LabelSpace(tuple(name or "(no label)" for name in names))
+
+    def count_unseen(self, targets: NDArray[Any]) -> int:
+        """Number of rows that agree with none of these sets, so that none can be right.
+
+        Args:
+            targets: Targets ``(N, L)``; an unknown label agrees with any set.
+        """
+        targets = np.asarray(targets)
+        known, members = known_mask(targets), self.members()
+        fits = set(self.sets)
+        unseen = 0
+        for members_of_row, row_known in zip(_sets_of(targets), known, strict=True):
+            if row_known.all():
+                unseen += members_of_row not in fits
+                continue
+            row = np.isin(np.arange(self.num_labels), members_of_row)
+            unseen += not (members == row)[:, row_known].all(1).any()
+        return unseen
+
+    def members(self) -> NDArray[np.bool_]:
+        """Which labels are in which set, as booleans ``(K, L)``."""
+        table = np.zeros((len(self.sets), self.num_labels), dtype=bool)
+        for row, members in zip(table, self.sets, strict=True):
+            row[list(members)] = True
+        return table
+
+
+def _sets_of(targets: NDArray[Any]) -> list[tuple[int, ...]]:
+    return [tuple(np.flatnonzero(row).tolist()) for row in np.asarray(targets) >= 0.5]

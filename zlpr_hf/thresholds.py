@@ -1,20 +1,34 @@
-"""The postprocessor: a label is predicted when its logit exceeds zero, or its offset."""
+"""The decision: a label is predicted when its logit exceeds zero, and what its score is."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
-from zlpr_hf.metrics.multi_label import compute_decision_metrics
+from zlpr_hf.errors import InputError
+from zlpr_hf.zlpr_config import ZLPRConfig
 
-Floats = NDArray[np.floating[Any]]
-CANDIDATES = 200
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_LOGIT_THRESHOLD = 1e4
+"""Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
+
+
+def decide(logits: Any) -> NDArray[np.bool_]:
+    """Return which labels are predicted: those with a logit above zero.
+
+    Args:
+        logits: Raw scores of any shape, offsets already subtracted.
+
+    Example:
+        >>> decide(np.array([0.3, 0.0, -2.0])).tolist()
+        [True, False, False]
+    """
+    return np.asarray(logits) > 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Thresholds:
         margins = np.asarray(logits, dtype=np.float64)
         if self.offsets:
             margins = margins - np.asarray(self.offsets)
-        predictions = margins > 0
+        predictions = decide(margins)
         if self.min_labels == 0 and self.max_labels is None:
             return predictions
         rank = np.argsort(np.argsort(-margins, axis=1, kind="stable"), axis=1)
@@ -87,12 +101,9 @@ class Thresholds:
         Returns:
             Its thresholds; zero on logits if it has none.
         """
-        stored = (getattr(config, "zlpr", None) or {}).get("thresholds")
-        if not stored:
-            return cls()
-        return cls(**(stored | {"offsets": tuple(stored["offsets"])}))
+        stored = dict(ZLPRConfig.read(config).thresholds)
+        return cls(**stored | {"offsets": tuple(stored["offsets"])}) if stored else cls()
 
-    @torch.no_grad()
     def fold_into(self, head: nn.Linear, config: Any) -> Thresholds:
         """Subtract the offsets from the bias of a head, so that zero is the boundary again.
 
@@ -107,142 +118,49 @@ class Thresholds:
             What stays: no offsets, the same limits.
         """
         if self.offsets:
-            head.bias.sub_(
-                torch.tensor(self.offsets, dtype=head.bias.dtype, device=head.bias.device)
-            )
+            head.bias.data.sub_(head.bias.data.new_tensor(self.offsets))
         rest = Thresholds((), self.min_labels, self.max_labels)
-        config.zlpr = (getattr(config, "zlpr", None) or {}) | {"thresholds": rest.to_config()}
+        ZLPRConfig.update(config, thresholds=rest.to_config())
         return rest
 
 
-def fit_thresholds(
-    logits: Any,
-    targets: Any,
-    *,
-    metric: str = "f1_macro",
-    scope: Scope = "global",
-    min_positives: int = 5,
-) -> Thresholds:
-    """Tune offsets on validation logits. Never use the rows that the result is reported on.
-
-    ``global`` is one offset for all labels, exact for micro-F1, the best of some hundred otherwise.
-    ``per_label`` is exact: macro-F1 is the mean of the
-    labels' own F1 and is maximised label by label; micro-F1 is a ratio of sums over labels, which
-    Dinkelbach's iteration maximises, each step again label by label. Ties go to the offset
-    nearest zero.
+def logit_threshold(threshold: float) -> float:
+    """The logit whose score is a threshold; 0 for 0.5.
 
     Args:
-        logits: Raw scores of validation rows.
-        targets: Their targets in [0, 1]; NaN or -100 where not known.
-        metric: One of ``f1_micro``, ``f1_macro``, and for ``global`` also ``f1_samples``,
-            ``jaccard_samples``, ``subset_accuracy``.
-        scope: ``global`` or ``per_label``.
-        min_positives: For ``per_label``: a label with fewer positives keeps its zero, since
-            there are too few to tune on.
-
-    Shape:
-        logits, targets: ``(N, L)``.
+        threshold: A score, ``sigmoid(2 logit)``.
 
     Returns:
-        Thresholds with one offset a label.
+        The logit, between plus and minus :data:`MAX_LOGIT_THRESHOLD`.
 
     Raises:
-        ValueError: If the metric or scope is unknown, or the metric cannot be tuned per label.
-
-    References:
-        Dinkelbach: On Nonlinear Fractional Programming, 1967.
-        Lipton, Elkan, Naryanaswamy: Optimal Thresholding of Classifiers to Maximize F1, 2014.
+        InputError: If the threshold is no number from 0 to 1.
 
     Example:
-        >>> validation = [[0.5], [1.5], [2.0]], [[0], [1], [1]]
-        >>> fit_thresholds(*validation, scope="per_label", min_positives=1).offsets
-        (1.0,)
+        >>> logit_threshold(0.5)
+        0.0
     """
-    if scope not in ("global", "per_label"):
-        raise ValueError(f"scope must be global or per_label, got {scope!r}")
-    allowed = DECISION_METRICS if scope == "global" else LABEL_METRICS
-    if metric not in allowed:
-        raise ValueError(
-            f"metric for scope {scope} must be one of {', '.join(allowed)}, got {metric!r}"
-        )
-    scores = np.asarray(logits, dtype=np.float64)
-    truth = np.asarray(targets, dtype=np.float32)
-    if scope == "global":
-        if metric == "f1_micro":  # a label of its own, of all cells: exact
-            curve = _Curve.of(scores.ravel(), truth.ravel())
-            best = curve.best(curve.f1())
-        else:
-            best = _best_offset(scores, truth, metric)
-        return Thresholds((best,) * scores.shape[1])
-    curves = [_Curve.of(scores[:, label], truth[:, label]) for label in range(scores.shape[1])]
-    tuned = [curve if curve.positives >= min_positives else curve.at_zero() for curve in curves]
-    if metric == "f1_macro":
-        return Thresholds(tuple(curve.best(curve.f1()) for curve in tuned))
-    ratio = 0.0
-    while True:
-        chosen = [curve.best_index(2 * curve.hits - ratio * curve.said) for curve in tuned]
-        hits = sum(curve.hits[index] for curve, index in zip(tuned, chosen, strict=True))
-        said = sum(curve.said[index] for curve, index in zip(tuned, chosen, strict=True))
-        better = 2 * hits / max(said + sum(curve.positives for curve in tuned), 1)
-        if better <= ratio + 1e-12:
-            return Thresholds(
-                tuple(
-                    float(curve.offsets[index]) for curve, index in zip(tuned, chosen, strict=True)
-                )
-            )
-        ratio = float(better)
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
+    with np.errstate(divide="ignore"):
+        cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
+    return float(np.clip(cut / 2, -MAX_LOGIT_THRESHOLD, MAX_LOGIT_THRESHOLD))
 
 
-def _best_offset(scores: Floats, truth: Floats, metric: str) -> float:
-    finite = scores[np.isfinite(scores)]
-    candidates = (
-        np.unique(np.quantile(finite, np.linspace(0, 1, CANDIDATES)))
-        if finite.size
-        else np.zeros(1)
-    )
-    # Between the quantiles, where decisions are dense, and around zero, where logits are not.
-    candidates = np.concatenate(
-        [[0.0], (candidates[1:] + candidates[:-1]) / 2, np.linspace(-3, 3, 61)]
-    )
-    candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]
-    values = [compute_decision_metrics(scores > offset, truth)[metric] for offset in candidates]
-    return float(candidates[int(np.argmax(values))])
+def compute_scores(logits: Any) -> NDArray[np.float64]:
+    """``sigmoid(2 logit)``, the score of a label; 0.5 where the logit is zero.
 
+    Args:
+        logits: Of any shape.
 
-@dataclass(frozen=True)
-class _Curve:
-    """For one label: the possible offsets, and how many hits and predictions each gives."""
+    Returns:
+        Scores of the same shape, in float64.
 
-    offsets: Floats
-    hits: Floats
-    said: Floats
-    positives: int
-
-    @classmethod
-    def of(cls, scores: Floats, truth: Floats) -> _Curve:
-        known = ~(np.isnan(truth) | (truth == -100))
-        scores, present = scores[known], truth[known] >= 0.5
-        values = np.unique(scores)
-        edges = (values[1:] + values[:-1]) / 2
-        low, high = (values[0] - 1, values[-1] + 1) if len(values) else (0.0, 0.0)
-        offsets = np.concatenate([[low], edges, [high, 0.0]])
-        offsets = offsets[np.argsort(np.abs(offsets), kind="stable")]
-        ordered, positive = np.sort(scores), np.sort(scores[present])
-        said = len(ordered) - np.searchsorted(ordered, offsets, side="right")
-        hits = len(positive) - np.searchsorted(positive, offsets, side="right")
-        return cls(offsets, hits.astype(float), said.astype(float), int(present.sum()))
-
-    def at_zero(self) -> _Curve:
-        index = int(np.flatnonzero(self.offsets == 0)[0])
-        only = slice(index, index + 1)
-        return _Curve(self.offsets[only], self.hits[only], self.said[only], self.positives)
-
-    def f1(self) -> Floats:
-        return 2 * self.hits / np.maximum(self.said + self.positives, 1)
-
-    def best_index(self, values: Floats) -> int:
-        """First best value; offsets are sorted by distance from zero, so ties stay near it."""
-        return int(np.argmax(values >= values.max() - 1e-12))
-
-    def best(self, values: Floats) -> float:
-        return float(self.offsets[self.best_index(values)])
+    Example:
+        >>> compute_scores([0.0, -1e4]).tolist()
+        [0.5, 0.0]
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(-2 * values))
+    return scores

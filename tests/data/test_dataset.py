@@ -156,7 +156,7 @@ def test_own_splits_never_leave_a_label_untrained() -> None:
 def test_with_very_many_labels_the_frequent_ones_keep_their_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(splits, "MOST_STRATIFIED", 2)
+    monkeypatch.setattr(splits, "MAX_STRATIFIED_LABELS", 2)
     rng = np.random.default_rng(0)
     frequent = rng.integers(0, 2, 400)
     sets = [[f"f{f}", f"rare{r}"] for f, r in zip(frequent, rng.integers(0, 90, 400), strict=True)]

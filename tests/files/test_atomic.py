@@ -10,9 +10,8 @@ import pytest
 
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
-from zlpr_hf.files.atomic import part_of, whole_file, write_whole
-from zlpr_hf.files.new_folder import new_folder
-from zlpr_hf.full_disk import find_full_disk
+from zlpr_hf.errors import find_full_disk
+from zlpr_hf.files.atomic import new_folder, part_of, whole_file, write_whole
 
 
 def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import COLOURS, OTHERS
 from zlpr_hf import InputError, LabelSets, Thresholds, load_model
-from zlpr_hf.inference.classifier import NEAR, Classifier
+from zlpr_hf.inference.classifier import RECOMPUTE_MARGIN, Classifier
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.scores import compute_scores
+from zlpr_hf.thresholds import compute_scores
 
 TEXTS = [("red sky",), ("the sea",), ("a small green dog runs and a blue fish sleeps",), ("big",)]
 
@@ -220,9 +220,9 @@ def test_bfloat16_decides_as_float32(finished: tuple[Path, Any]) -> None:
         np.testing.assert_array_equal(mean[0] > boundary, mean[1] > boundary)
         rough = classifier.compute_logits(texts, precision="bfloat16", boundary=boundary)
         np.testing.assert_array_equal(rough > boundary, exact > boundary)
-        far = (np.abs(exact - boundary) > 2 * NEAR).all(1)
-        assert 0 < np.abs(rough - exact)[far].max() < NEAR  # it was computed otherwise
-        near = (np.abs(exact - boundary) < NEAR / 2).any(1)
+        far = (np.abs(exact - boundary) > 2 * RECOMPUTE_MARGIN).all(1)
+        assert 0 < np.abs(rough - exact)[far].max() < RECOMPUTE_MARGIN  # it was computed otherwise
+        near = (np.abs(exact - boundary) < RECOMPUTE_MARGIN / 2).any(1)
         assert near.any()
         np.testing.assert_allclose(rough[near], exact[near], atol=1e-5)
     with pytest.raises(InputError, match="precision: expected float32 or bfloat16, got 'int4'"):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses import baselines
 from zlpr_hf.losses import zlpr as functional
 from zlpr_hf.losses.modules import LOSSES, PowersetLoss, WeightedBCELoss, build_loss
-from zlpr_hf.losses.powerset import LabelSets, powerset_loss
+from zlpr_hf.losses.powerset import powerset_loss
 
 WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
 
@@ -30,13 +31,13 @@ def all_sets(num_labels: int) -> LabelSets:
 
 def set_logits(logits: Tensor) -> Tensor:
     """A score for every set there is: the sum of its labels' scores."""
-    members = all_sets(logits.shape[-1]).members()
+    members = torch.from_numpy(all_sets(logits.shape[-1]).members())
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # as exact as the loss
     return torch.where(members, wide.unsqueeze(-2), 0.0).sum(-1)
 
 
 def powerset(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
-    members = all_sets(targets.shape[-1]).members()
+    members = torch.from_numpy(all_sets(targets.shape[-1]).members())
     return powerset_loss(set_logits(logits), targets, members, **options)
 
 

@@ -11,7 +11,7 @@ SETS = LabelSets(((0,), (0, 2), (), (1, 2)), 3)
 
 
 def test_label_scores_are_above_zero_in_the_best_set() -> None:
-    logits, members = logits_of((50, 4)), SETS.members()
+    logits, members = logits_of((50, 4)), torch.from_numpy(SETS.members())
     scores = powerset_label_scores(logits, members)
     assert torch.equal(scores > 0, members[logits.argmax(1)])
     for row, z in zip(scores, logits, strict=True):
@@ -31,7 +31,7 @@ def test_a_label_of_all_sets_and_one_of_none() -> None:
 def test_an_unseen_set_takes_its_nearest() -> None:
     logits = logits_of((1, 4))
     share = logits.softmax(1)[0]
-    loss = powerset_loss(logits, torch.tensor([[1, 1, 1]]), SETS.members())
+    loss = powerset_loss(logits, torch.tensor([[1, 1, 1]]), torch.from_numpy(SETS.members()))
     torch.testing.assert_close(loss, -(share[1] + share[3]).log())
     assert SETS.count_unseen(np.array([[1, 1, 1], [1, 0, 0]])) == 1
 
@@ -45,9 +45,11 @@ def test_unknown_labels_make_no_sets_and_agree_with_any() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(dtype: torch.dtype) -> None:
     logits, targets = logits_of((3, 4)).to(dtype), torch.eye(3)
-    value = powerset_loss(logits, targets, SETS.members())
+    value = powerset_loss(logits, targets, torch.from_numpy(SETS.members()))
     assert value.dtype == torch.float32
-    torch.testing.assert_close(value, powerset_loss(logits.float(), targets, SETS.members()))
+    torch.testing.assert_close(
+        value, powerset_loss(logits.float(), targets, torch.from_numpy(SETS.members()))
+    )
 
 
 def test_fit_orders_by_frequency_and_refuses_thousands() -> None:
@@ -60,4 +62,4 @@ def test_fit_orders_by_frequency_and_refuses_thousands() -> None:
 
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"same shape.*\(2, 3\), \(2, 3\) and \(4, 3\)"):
-        powerset_loss(torch.zeros(2, 3), torch.zeros(2, 3), SETS.members())
+        powerset_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.from_numpy(SETS.members()))

@@ -43,8 +43,8 @@ def made(kind: str, rows: int = 60, labels: int = 7) -> tuple[Any, Any, Any]:
 def test_a_resample_has_the_metrics_of_its_rows(kind: str) -> None:
     logits, targets, decisions = made(kind)
     known = ~(np.isnan(targets) | (targets == -100))
-    counts = DecisionCounts.of(decisions & known, known & (targets >= 0.5), known)
-    means = RowMeans.of(logits, targets, known)
+    counts = DecisionCounts.from_decisions(decisions & known, known & (targets >= 0.5), known)
+    means = RowMeans.from_scores(logits, targets, known)
     weights = next(draw_weights(len(targets), 3, seed=4))
     found = counts.metrics(weights) | means.metrics(weights)
     for draw, row_counts in enumerate(weights.astype(int)):

@@ -21,7 +21,7 @@ from zlpr_hf.reports.figures import (
     draw_reliability,
     find_gaps,
 )
-from zlpr_hf.reports.html import LONGEST_TEXT, MOST_LABELS, render_html_report, save_html_report
+from zlpr_hf.reports.html import MAX_LABELS, MAX_TEXT_LENGTH, render_html_report, save_html_report
 from zlpr_hf.reports.report import MODEL_ROW
 
 HOSTILE = [
@@ -187,7 +187,7 @@ def test_long_texts_open_and_end() -> None:
     words = " ".join(f"word{index}" for index in range(20_000))
     page = render(-logits, targets, NAMES, [(words,), ("x" * 500,), ("short",)])
     assert "word30 " in page
-    assert words[:LONGEST_TEXT].split()[-2] in page
+    assert words[:MAX_TEXT_LENGTH].split()[-2] in page
     assert "word19999" not in page
     assert f"the rest, of {len(words):,} characters" in page
     heads = re.findall(r'<div class="text" dir="auto">([^<]*)<', page)
@@ -231,7 +231,7 @@ def test_many_labels_are_cut_with_a_word() -> None:
     names = [f"label number {index}" for index in range(1000)]
     page = render(logits, targets, names, [("word " * 20_000,)] * 200)
     assert len(page.encode()) < 1_000_000
-    assert len(re.findall('<tr><th scope="row"><bdi>label number', page)) == MOST_LABELS
+    assert len(re.findall('<tr><th scope="row"><bdi>label number', page)) == MAX_LABELS
     assert "900 rarer labels are left out" in page
 
 

@@ -15,7 +15,7 @@ from zlpr_hf.cli.main import main
 from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics
 from zlpr_hf.reports.html import render_html_report
-from zlpr_hf.reports.sanity_checks import find_in_run, find_in_split
+from zlpr_hf.reports.sanity_checks import check_run, check_split
 
 
 def found_in(logits: Any, targets: Any) -> list[str]:
@@ -23,7 +23,7 @@ def found_in(logits: Any, targets: Any) -> list[str]:
     counts = dict(zip(NAMES, (known & (targets >= 0.5)).sum(0).tolist(), strict=True))
     metrics = compute_multi_label_metrics(logits, targets)
     rows, cells = len(targets), int(known.sum())
-    return find_in_split("test", metrics, counts, rows=rows, cells=cells)
+    return check_split("test", metrics, counts, rows=rows, cells=cells)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -71,13 +71,13 @@ def test_missing_labels_bound_the_macro_average() -> None:
 def test_best_labels_at_their_limit() -> None:
     best = TopK(np.ones((3, 2), np.float32), np.tile([1, 2], (3, 1)), 5)
     metrics = compute_top_k_metrics(best, np.array([[0], [1], [3]]))
-    (line,) = find_in_split("test", metrics, dict.fromkeys("abcde", 1), rows=3, cells=15)
+    (line,) = check_split("test", metrics, dict.fromkeys("abcde", 1), rows=3, cells=15)
     assert "all the best labels that are looked at are predicted" in line
 
 
 def test_labels_that_training_lacks() -> None:
     split = SplitProfile(10, 1.0, 0.5, 0, 0, 0.0, 0, {"a": 10, "b": 0})
-    (line,) = find_in_run(DataProfile({"train": split}, {}, {}), {})
+    (line,) = check_run(DataProfile({"train": split}, {}, {}), {})
     assert line.startswith("train: no row has 1 of 2 labels (b): nothing can be learned")
 
 
@@ -101,7 +101,7 @@ def test_a_run_and_its_evaluation_say_the_same(
     """Learning rates of nearly 0 leave a model that predicts as it started: nothing."""
     quick = [
         "--num_train_epochs=1", "--learning_rate=1e-9", "--head_learning_rate=1e-9",
-        "--pooling=first", "--head_init=random", "--yardsticks=false",
+        "--pooling=first", "--head_init=random", "--baselines=false",
     ]  # fmt: skip
     folder = tmp_path / "run"
     report = run(command, folder, *quick)

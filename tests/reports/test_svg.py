@@ -9,9 +9,9 @@ import pytest
 from zlpr_hf.reports.svg import (
     DARK,
     DARK_LINES,
-    DEEPEST,
     LIGHT,
     LIGHT_LINES,
+    MAX_SHADE,
     Line,
     render_bars,
     render_heat_map,
@@ -111,7 +111,7 @@ def test_squares_are_as_deep_as_their_shares() -> None:
     shares, notes = [[1.0, 0.25], [0.5, 0.0]], [["a", "b"], ["c", "d"]]
     root = parse(render_heat_map("T", ["one", "two"], shares, notes))
     cells = of_class(root, "heat")
-    depths = [float(node.attrib["fill-opacity"]) / DEEPEST for node in cells]
+    depths = [float(node.attrib["fill-opacity"]) / MAX_SHADE for node in cells]
     assert depths == pytest.approx([1, 0.25, 0.5, 0], abs=0.02)
     places = [(float(node.attrib["y"]), float(node.attrib["x"])) for node in cells]
     assert places == sorted(places)  # row by row
@@ -170,7 +170,8 @@ def contrast(one: str, other: str) -> float:
 def test_colours_stand_out(colours: dict[str, str], lines: tuple[str, ...]) -> None:
     paper = colours["paper"]
     shades = [
-        (1 - DEEPEST) * int(paper[i : i + 2], 16) + DEEPEST * int(colours["heat"][i : i + 2], 16)
+        (1 - MAX_SHADE) * int(paper[i : i + 2], 16)
+        + MAX_SHADE * int(colours["heat"][i : i + 2], 16)
         for i in (1, 3, 5)
     ]
     deep = "#" + "".join(f"{round(shade):02x}" for shade in shades)

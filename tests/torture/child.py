@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(["tests.torture.warm"])
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
 LONGEST = 240.0
 """Seconds after which a child hangs."""
-MOST_SAID = 1 << 20
+MAX_MESSAGES = 1 << 20
 """Bytes of standard error that are kept for whoever reads it afterwards."""
 
 
@@ -66,7 +66,7 @@ def run_child(
     """
     # A pipe, for a file would have to end at the limit too.
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, MOST_SAID)
+    fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, MAX_MESSAGES)
     started = time.monotonic()
     child = CONTEXT.Process(target=_run, args=(argv, place, sender, at_change, full_at, room))
     child.start()

@@ -38,7 +38,7 @@ from zlpr_hf.workflows.comparison.plan import read_plan
 CASES = 100_000
 SECONDS = 20
 """A file of some kilobytes takes milliseconds; what takes so long will not end."""
-MOST_NOTES = 20
+MAX_NOTES = 20
 SPACE = LabelSpace(("a", "b, c", "<b>x</b>", "👍", "yes", "../../etc/passwd"))
 CONFIG = """\
 loss: zlpr
@@ -273,7 +273,7 @@ def fuzz(folder: Path, seed: int, scale: float) -> Tally:
         if kind:
             counts[kind] += max(1, lost)
             notes.append(note)
-    return Tally(**counts, notes=tuple(notes[:MOST_NOTES]))
+    return Tally(**counts, notes=tuple(notes[:MAX_NOTES]))
 
 
 def try_case(folder: Path, case: str) -> tuple[str, str, int]:

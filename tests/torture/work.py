@@ -20,7 +20,7 @@ SETTINGS = {
     "pooling": "mean", "max_length": 16, "save_strategy": "steps", "save_steps": 2,
     "save_total_limit": 2, "bf16": False,
 }  # fmt: skip
-ALONE = {"save_logits": True, "yardsticks": False, "test_size": 0.25}
+ALONE = {"save_logits": True, "baselines": False, "test_size": 0.25}
 """What a comparison sets itself."""
 ROWS = 32
 

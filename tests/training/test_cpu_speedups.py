@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments
-from zlpr_hf.training.cpu_speedups import SHORT, fast_training
-from zlpr_hf.training.dropout import SMALL, fast_dropout
+from zlpr_hf.training.cpu_speedups import MAX_EAGER_TOKENS, fast_training
+from zlpr_hf.training.dropout import MIN_ELEMENTS, fast_dropout
 
 LARGE_BLOCK = 2**27
 """Bytes: more than glibc ever keeps by itself."""
@@ -27,9 +27,9 @@ LARGE_BLOCK = 2**27
 
 def _drops_fast() -> bool:
     torch.manual_seed(0)
-    found = functional.dropout(torch.ones(SMALL), 0.1)
+    found = functional.dropout(torch.ones(MIN_ELEMENTS), 0.1)
     torch.manual_seed(0)
-    return torch.equal(found, fast_dropout(torch.ones(SMALL), 0.1))
+    return torch.equal(found, fast_dropout(torch.ones(MIN_ELEMENTS), 0.1))
 
 
 def _faults_of_large_blocks() -> int:
@@ -53,7 +53,7 @@ def test_attention_and_dropout_change_for_a_while(
     tiny_model: BertForSequenceClassification,
 ) -> None:
     before = tiny_model.config._attn_implementation
-    with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
+    with fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS):
         assert tiny_model.config._attn_implementation == "eager"
         assert _drops_fast()
     assert tiny_model.config._attn_implementation == before == "sdpa"
@@ -63,7 +63,7 @@ def test_attention_and_dropout_change_for_a_while(
 def test_all_is_as_it_was_after_an_error(tiny_model: BertForSequenceClassification) -> None:
     with (
         pytest.raises(KeyError),
-        fast_training(tiny_model, on_cpu=True, max_length=SHORT),
+        fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS),
     ):
         raise KeyError
     assert tiny_model.config._attn_implementation == "sdpa"
@@ -74,7 +74,7 @@ def test_on_another_device_the_last_layer_alone_changes(
     tiny_model: BertForSequenceClassification,
 ) -> None:
     inputs = {"input_ids": torch.ones(2, 5, dtype=torch.long)}
-    with fast_training(tiny_model, on_cpu=False, max_length=SHORT):
+    with fast_training(tiny_model, on_cpu=False, max_length=MAX_EAGER_TOKENS):
         assert tiny_model.config._attn_implementation == "sdpa"
         assert not _drops_fast()
         assert tiny_model.base_model(**inputs)[0].shape[1] == 1
@@ -84,11 +84,11 @@ def test_on_another_device_the_last_layer_alone_changes(
 def test_long_texts_and_other_kinds_of_attention_keep_theirs(
     tiny_model: BertForSequenceClassification,
 ) -> None:
-    with fast_training(tiny_model, on_cpu=True, max_length=SHORT + 1):
+    with fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS + 1):
         assert tiny_model.config._attn_implementation == "sdpa"
         assert _drops_fast()
     tiny_model.set_attn_implementation("eager")
-    with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
+    with fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS):
         assert tiny_model.config._attn_implementation == "eager"
     assert tiny_model.config._attn_implementation == "eager"
 
@@ -123,7 +123,8 @@ class _Look(TrainerCallback):
 
 
 @pytest.mark.parametrize(
-    ("limit", "attention"), [(SHORT, "eager"), (SHORT + 1, "sdpa"), (None, "sdpa")]
+    ("limit", "attention"),
+    [(MAX_EAGER_TOKENS, "eager"), (MAX_EAGER_TOKENS + 1, "sdpa"), (None, "sdpa")],
 )
 def test_the_trainer_is_fast_by_itself(
     limit: int | None,
@@ -153,7 +154,7 @@ def test_a_run_goes_on_with_the_masks_it_would_have_had(
         drawn.append(p)
         return fast_dropout(values, p)
 
-    monkeypatch.setattr("zlpr_hf.training.dropout.SMALL", 1)
+    monkeypatch.setattr("zlpr_hf.training.dropout.MIN_ELEMENTS", 1)
     monkeypatch.setattr("zlpr_hf.training.dropout.fast_dropout", count)
     again = copy.deepcopy(tiny_model)
     _trainer(tiny_model, tmp_path).train()
@@ -168,7 +169,7 @@ def test_memory_that_was_freed_is_kept_for_a_while(
     tiny_model: BertForSequenceClassification,
 ) -> None:
     outside = _faults_of_large_blocks()
-    with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
+    with fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS):
         inside = _faults_of_large_blocks()
     assert inside < outside / 2
     assert _faults_of_large_blocks() > outside / 2
@@ -180,5 +181,5 @@ def test_thresholds_of_the_environment_stay(
 ) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     outside = _faults_of_large_blocks()
-    with fast_training(tiny_model, on_cpu=True, max_length=SHORT):
+    with fast_training(tiny_model, on_cpu=True, max_length=MAX_EAGER_TOKENS):
         assert _faults_of_large_blocks() > outside / 2

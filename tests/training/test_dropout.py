@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from zlpr_hf.training.dropout import LEVELS, SMALL, all_dropout_fast, fast_dropout
+from zlpr_hf.training.dropout import MIN_ELEMENTS, PROBABILITY_STEPS, all_dropout_fast, fast_dropout
 
-LARGE = (64, 2 * SMALL // 64)
+LARGE = (64, 2 * MIN_ELEMENTS // 64)
 
 
 def _seeded(values: Tensor, p: float, seed: int = 0) -> Tensor:
@@ -23,7 +23,7 @@ def _seeded(values: Tensor, p: float, seed: int = 0) -> Tensor:
 def test_drops_its_share(p: float) -> None:
     count = 2**20
     dropped = int((_seeded(torch.ones(count), p) == 0).sum())
-    assert abs(dropped - p * count) < 6 * math.sqrt(p * (1 - p) * count) + count / LEVELS
+    assert abs(dropped - p * count) < 6 * math.sqrt(p * (1 - p) * count) + count / PROBABILITY_STEPS
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
@@ -36,7 +36,7 @@ def test_neighbours_and_the_four_of_a_draw_are_independent(p: float) -> None:
 
 def test_each_place_of_a_draw_drops_alike() -> None:
     kept = (_seeded(torch.ones(2**18, 4), 0.1) != 0).double()
-    error = 6 * math.sqrt(0.1 * 0.9 / 2**18) + 1 / LEVELS
+    error = 6 * math.sqrt(0.1 * 0.9 / 2**18) + 1 / PROBABILITY_STEPS
     assert torch.allclose(kept.mean(0), torch.full((4,), 0.9).double(), atol=error, rtol=0)
 
 
@@ -135,7 +135,7 @@ def test_replaces_dropout_of_modules_and_functions() -> None:
 def test_leaves_the_rest_to_torch() -> None:
     values = torch.randn(LARGE)
     assert _meanwhile(nn.Dropout(0.1).eval(), values) is values
-    small = torch.ones(SMALL - 1)
+    small = torch.ones(MIN_ELEMENTS - 1)
     torch.manual_seed(0)
     stock = functional.dropout(small, 0.1)
     assert torch.equal(_meanwhile(nn.Dropout(0.1), small), stock)
@@ -169,7 +169,7 @@ def test_ends_with_what_was_there_before() -> None:
 def test_layers_computed_again_in_the_backward_pass_find_their_masks(reentrant: bool) -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.3), nn.Linear(64, 64))
-    values = torch.randn(2 * SMALL // 64, 64, requires_grad=True)
+    values = torch.randn(2 * MIN_ELEMENTS // 64, 64, requires_grad=True)
 
     def gradients(call: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
         torch.manual_seed(1)

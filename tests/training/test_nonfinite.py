@@ -15,7 +15,7 @@ from torch import nn
 from tests.training.test_trainer import ROWS, arguments, model, rows
 from zlpr_hf import ZLPRLoss, ZLPRTrainer
 from zlpr_hf.cli.main import main
-from zlpr_hf.training.nonfinite import Breakdown, merge_breakdowns
+from zlpr_hf.training.nonfinite import NonFiniteStep, merge_nonfinite_steps
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_data
 
@@ -183,11 +183,11 @@ def test_float16_overflows_are_left_to_its_scaler(tmp_path: Path) -> None:
 
 def test_what_several_processes_found_is_one() -> None:
     found = [
-        Breakdown(3, "loss", (1, 9)),
-        Breakdown(3, "gradient", (2,)),
-        Breakdown(3, "loss", (4,)),
+        NonFiniteStep(3, "loss", (1, 9)),
+        NonFiniteStep(3, "gradient", (2,)),
+        NonFiniteStep(3, "loss", (4,)),
     ]
-    assert merge_breakdowns(found) == Breakdown(3, "loss", (1, 4, 9))
+    assert merge_nonfinite_steps(found) == NonFiniteStep(3, "loss", (1, 4, 9))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.workflows.arguments import ARGUMENTS, ELSEWHERE, parse_arguments, save_config
+from zlpr_hf.workflows.arguments import ARGUMENTS, OPTION_ALIASES, parse_arguments, save_config
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -119,8 +119,8 @@ def test_options_as_other_tools_call_them(word: str, hint: str) -> None:
 
 def test_other_names_are_of_options_that_there_are() -> None:
     names = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
-    assert set(ELSEWHERE.values()) <= names
-    assert not set(ELSEWHERE) & names
+    assert set(OPTION_ALIASES.values()) <= names
+    assert not set(OPTION_ALIASES) & names
 
 
 def test_a_name_of_any_length_is_no_option() -> None:

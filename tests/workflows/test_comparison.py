@@ -77,7 +77,7 @@ def test_numbers_are_those_of_the_runs(finished: tuple[Path, Comparison]) -> Non
         assert (row.difference is None) == (row.loss == "zlpr")
     assert comparison.cost["Colours"]["powerset"]["outputs"] == 8
     assert comparison.cost["Colours"]["zlpr"]["seconds_per_step"] > 0
-    assert set(comparison.yardsticks["Colours"]) == {
+    assert set(comparison.baselines["Colours"]) == {
         "most frequent label set", "TF-IDF + linear SVM",
     }  # fmt: skip
     assert not list(folder.rglob("model.safetensors"))

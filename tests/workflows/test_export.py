@@ -171,7 +171,7 @@ def test_pairs_offsets_and_a_second_file(
     first, second = TEXTS[:4], TEXTS[2:]
     rows = [{"a": a, "b": b} for a, b in zip(first, second, strict=True)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(writing, "LARGEST_FILE", 1_000)
+    monkeypatch.setattr(writing, "MAX_FILE_BYTES", 1_000)
     folder = tmp_path / "out"
     argv = ["--check_file", str(tmp_path / "rows.jsonl"), "--text_column=a", "--text_pair_column=b"]
     assert main(["export", str(tmp_path / "pairs"), f"--output={folder}", *argv]) == 0

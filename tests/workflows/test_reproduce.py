@@ -15,7 +15,8 @@ from datasets import Dataset
 from tests.conftest import run
 from zlpr_hf import ZLPRTrainer
 from zlpr_hf.cli.main import main
-from zlpr_hf.reports.provenance import HASHED_ROWS, find_revision, fingerprint
+from zlpr_hf.data.fingerprint import HASHED_ROWS, fingerprint
+from zlpr_hf.reports.provenance import find_revision
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.reproduce import Reproduction
 

@@ -31,7 +31,7 @@ def command(encoder_dir: Path, rows_file: Path) -> list[str]:
         f"--model_name_or_path={encoder_dir}", f"--train_file={rows_file}", "--pooling=mean",
         "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
         "--head_learning_rate=1e-2", "--max_length=16", "--save_strategy=no", "--test_size=0.25",
-        "--bf16=false", "--yardsticks=false",
+        "--bf16=false", "--baselines=false",
     ]  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def run(command: list[str], tmp_path: Path) -> Run:
     def finished(name: str, *options: str) -> tuple[Path, Report]:
         folder = tmp_path / name
         parsed = parse_arguments([*command, f"--output_dir={folder}", *options])
-        return folder, finetune(*parsed, say=lambda text: None)
+        return folder, finetune(*parsed, log=lambda text: None)
 
     return finished
 
@@ -71,7 +71,9 @@ def test_powerset_reloads_as_scores_of_labels_with_zero_as_boundary(run: Run) ->
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = model(**batch).logits
-    scores = powerset_label_scores(logits, LabelSets.from_config(model.config).members())
+    scores = powerset_label_scores(
+        logits, torch.from_numpy(LabelSets.from_config(model.config).members())
+    )
     names = model.config.zlpr["labels"]
     decided = [{names[i] for i in row.nonzero().flatten().tolist()} for row in scores > 0]
     exact = sum(a == b for a, b in zip(decided, truth, strict=True)) / len(truth)

@@ -19,8 +19,8 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.conftest import run
+from zlpr_hf.data.fingerprint import fingerprint
 from zlpr_hf.errors import InputError
-from zlpr_hf.reports.provenance import fingerprint
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.tuning.journal import STUDY, find_ended, open_journal, open_study
@@ -61,7 +61,7 @@ def searched(
     """Configuration, folder, trials and lines of an undisturbed search. Not to be changed."""
     folder = tmp_path_factory.mktemp("search")
     config, said = config_file(command, folder), []
-    trials = tune(plan_of(config, folder / "out"), 4, say=said.append)
+    trials = tune(plan_of(config, folder / "out"), 4, log=said.append)
     return config, folder / "out", trials, said
 
 
@@ -122,10 +122,10 @@ def test_killed_it_goes_on_and_nothing_is_lost(searched: Any, tmp_path: Path) ->
     lock.unlink(missing_ok=True)
     lock.symlink_to(journal)
     said: list[str] = []
-    assert numbers(tune(plan, 4, say=said.append)) == numbers(undisturbed)
+    assert numbers(tune(plan, 4, log=said.append)) == numbers(undisturbed)
     assert said[0].startswith("going on: 1 of 4 trials are in ")
     assert said[1].startswith("trial 2/4: ")
-    assert numbers(tune(plan, 4, say=said.append)) == numbers(undisturbed)
+    assert numbers(tune(plan, 4, log=said.append)) == numbers(undisturbed)
 
 
 def _running(journal: Path) -> list[int]:
@@ -159,7 +159,7 @@ def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> No
                 )
             )  # fmt: skip
     said: list[str] = []
-    *_, last = tune(plan, 5, say=said.append)
+    *_, last = tune(plan, 5, log=said.append)
     assert last.state == TrialState.PRUNED
     assert list(last.intermediate_values) == [1, 2], "never after the first epoch"
     assert said[1].startswith("trial 5/5: cut short after epoch 2: lrap ")
@@ -173,7 +173,7 @@ def test_a_trial_that_fails_is_told_and_counts(
     monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=RuntimeError("out of\nmemory")))
     said: list[str] = []
     with pytest.raises(InputError, match="none of 2 trials came to its end"):
-        tune(plan, 2, say=said.append)
+        tune(plan, 2, log=said.append)
     assert [line.split(" · ")[0] for line in said] == [
         "trial 1/2: failed: out of memory",
         "trial 2/2: failed: out of memory",
@@ -181,16 +181,16 @@ def test_a_trial_that_fails_is_told_and_counts(
     diverged = Mock(side_effect=FloatingPointError("training stopped at step 1"))
     monkeypatch.setattr(f"{TRAINER}.compute_loss", diverged)
     with pytest.raises(InputError, match="none of 3 trials came to its end"):
-        tune(plan, 3, say=said.append)
+        tune(plan, 3, log=said.append)
     assert said[-1].startswith("trial 3/3: failed: training stopped at step 1")
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(f"{TRAINER}.compute_loss", full)
     with pytest.raises(OSError, match="No space left"):
-        tune(plan, 4, say=said.append)
+        tune(plan, 4, log=said.append)
     monkeypatch.undo()
     monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        tune(plan, 4, say=said.append)
+        tune(plan, 4, log=said.append)
     with open_journal(tmp_path / "out") as storage:
         study = optuna.load_study(study_name=STUDY, storage=storage)
         assert len(find_ended(study)) == 3, "what was interrupted or met a full disk does not count"
@@ -216,12 +216,12 @@ def test_the_test_split_is_not_looked_at(
         load_from_cache_file=False,
     )
     monkeypatch.setattr("zlpr_hf.workflows.prepare.load_data", lambda arguments: data)
-    assert numbers(tune(plan, 1, say=lambda text: None)) == numbers(trials[:1])
+    assert numbers(tune(plan, 1, log=lambda text: None)) == numbers(trials[:1])
 
 
 def refusal(config: Path, folder: Path, *options: str, **changes: Any) -> str:
     with pytest.raises(InputError) as refused:
-        tune(plan_of(config, folder, *options, **changes), 1, say=lambda text: None)
+        tune(plan_of(config, folder, *options, **changes), 1, log=lambda text: None)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -296,7 +296,7 @@ def test_default_space_is_around_the_configuration(tmp_path: Path) -> None:
     arguments = ZLPRTrainingArguments(
         output_dir=str(tmp_path), learning_rate=1e-4, per_device_train_batch_size=1, bf16=False
     )
-    space = SearchSpace.of(None, arguments)
+    space = SearchSpace.from_mapping(None, arguments)
     for seed in range(20):
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         found = space.suggest(study.ask())
@@ -307,8 +307,10 @@ def test_default_space_is_around_the_configuration(tmp_path: Path) -> None:
         assert 0 <= found["weight_decay"] <= 0.1
     assert space.options(space.start)["head_learning_rate"] == pytest.approx(1e-3)
     steps = ZLPRTrainingArguments(output_dir=str(tmp_path), warmup_steps=50, bf16=False)
-    assert "warmup_steps" not in SearchSpace.of(None, steps).dimensions
-    epochs = SearchSpace.of({"num_train_epochs": {"low": 2, "high": 6, "step": 2}}, arguments)
+    assert "warmup_steps" not in SearchSpace.from_mapping(None, steps).dimensions
+    epochs = SearchSpace.from_mapping(
+        {"num_train_epochs": {"low": 2, "high": 6, "step": 2}}, arguments
+    )
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     tried = [epochs.suggest(study.ask()) for _ in range(30)]
     assert {found["num_train_epochs"] for found in tried} == {2.0, 4.0, 6.0}
@@ -320,6 +322,6 @@ def test_a_large_label_space_trains_the_head_of_the_trial(searched: Any, tmp_pat
     plan = plan_of(
         searched[0], tmp_path, "--large_label_space=true", "--num_train_epochs=1", metric="f1_micro"
     )
-    (trial,) = tune(plan, 1, say=lambda text: None)
+    (trial,) = tune(plan, 1, log=lambda text: None)
     report = run([str(tmp_path / "best.yaml")], tmp_path / "run")
     assert trial.value == report.validation["f1_micro"] > 0

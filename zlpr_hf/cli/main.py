@@ -10,17 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from zlpr_hf import __version__
-from zlpr_hf.cli.parser import to_go_on
+from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.distributed import (
     count_processes,
-    hush_other_processes,
     is_main_process,
+    log_loading,
     print_error,
-    say_loading,
+    silence_other_processes,
 )
-from zlpr_hf.errors import InputError
-from zlpr_hf.full_disk import find_full_disk
-from zlpr_hf.out_of_memory import find_out_of_memory
+from zlpr_hf.errors import InputError, find_full_disk, find_out_of_memory
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -35,14 +33,14 @@ COMMANDS = {
     "push": "send a trained model to the Hugging Face Hub",
     "demo": "a page to try a model",
 }
-LOADED_FIRST = ("train", "compare")
+IMPORT_FIRST = ("train", "compare")
 """Their options are those of transformers; the others look at theirs before they load it."""
-REMEDY = (
+OUT_OF_MEMORY_REMEDY = (
     "take a smaller batch (train: --per_device_train_batch_size, with "
     "--gradient_accumulation_steps to make up for it; else --batch_size), a smaller --max_length, "
     "or a smaller model"
 )
-SHARED = ("train", "compare", "predict", "reproduce")
+DISTRIBUTED_COMMANDS = ("train", "compare", "predict", "reproduce")
 """What several processes do together; elsewhere each would do the whole work."""
 
 
@@ -67,20 +65,20 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         return 0
     command, *rest = arguments
     called = (*program, command) if program == ("zlpr",) else program
-    again = shlex.join([*called, *to_go_on(command, rest)])
-    hush_other_processes()
+    again = shlex.join([*called, *resume_command(command, rest)])
+    silence_other_processes()
     try:
         if command not in COMMANDS:
             near = difflib.get_close_matches(command, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "see zlpr --help"
             raise InputError(f"expected one of {', '.join(COMMANDS)}, got {command!r} ({hint})")
-        if count_processes() > 1 and command not in SHARED:
+        if count_processes() > 1 and command not in DISTRIBUTED_COMMANDS:
             raise InputError(
                 f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); call "
                 "it without torchrun or accelerate launch"
             )
-        if command in LOADED_FIRST:
-            say_loading()
+        if command in IMPORT_FIRST:
+            log_loading()
         # Loaded here: the libraries behind a command take seconds.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
         status: int = module.run(rest, called)
@@ -103,7 +101,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
             return 1
         short = find_out_of_memory(error)
         if short is not None:
-            print_error(f"error: zlpr {command}: out of memory ({short}); {REMEDY}")
+            print_error(f"error: zlpr {command}: out of memory ({short}); {OUT_OF_MEMORY_REMEDY}")
             return 1
         if not isinstance(error, InputError):
             raise

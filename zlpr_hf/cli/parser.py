@@ -34,7 +34,7 @@ def without_token(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def to_go_on(command: str, words: Sequence[str]) -> list[str]:
+def resume_command(command: str, words: Sequence[str]) -> list[str]:
     """The arguments with which a command goes on after it was cut off.
 
     Args:
@@ -45,7 +45,7 @@ def to_go_on(command: str, words: Sequence[str]) -> list[str]:
         Those to call it with again: what is there must be gone on from, and not be replaced.
 
     Example:
-        >>> to_go_on("train", ["config.yaml"])
+        >>> resume_command("train", ["config.yaml"])
         ['config.yaml', '--resume_from_checkpoint', 'true']
     """
     words = without_token(words)

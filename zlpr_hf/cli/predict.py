@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.cli.parser import CommandParser, add_loading_options
 from zlpr_hf.data.row_reader import RowReader, format_of
-from zlpr_hf.distributed import Processes, say_loading
+from zlpr_hf.distributed import Processes, log_loading
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import RowWriter
@@ -99,7 +99,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     started = time.monotonic()
     output, counts = _label(options, task, processes)
     if processes.is_main:
-        _say(counts, output, time.monotonic() - started)
+        _log(counts, output, time.monotonic() - started)
     return 1 if 0 < counts.rows == counts.bad else 0
 
 
@@ -137,7 +137,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
     if options.output != "-":
         _check_output(options)
     # What loads torch and transformers comes after what can be wrong without them.
-    say_loading()
+    log_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.label_file import Labelling
 
@@ -225,7 +225,7 @@ def _plan(options: Any, classifier: Classifier, how: Labelling) -> dict[str, Any
     return plan
 
 
-def _say(counts: Counts, output: PartedFile, seconds: float) -> None:
+def _log(counts: Counts, output: PartedFile, seconds: float) -> None:
     rate = (counts.rows - counts.earlier) / max(seconds, 1e-9)
     earlier = f" ({counts.earlier:,} by an earlier run)" if counts.earlier else ""
     print(f"{counts.rows:,} rows{earlier}, {rate:,.0f} a second: {output.path}")

@@ -24,8 +24,8 @@ from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.finetune import finetune
 from zlpr_hf.workflows.push import push_folder
 
-MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
-FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
+SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
+RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
@@ -47,7 +47,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     except KeyboardInterrupt:
         if is_main_process() and _last_checkpoint(training_args) is None:
             print(
-                f"\nno checkpoint yet: the next run starts from the beginning ({MORE_OFTEN})",
+                f"\nno checkpoint yet: the next run starts from the beginning ({SAVE_MORE_OFTEN})",
                 file=sys.stderr,
             )
         raise
@@ -58,7 +58,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     if is_main_process():
         folder = report.output_dir
         print(f"\n{report.render()}\n")
-        written = [name for name in FILES if (Path(folder) / name).is_file()]
+        written = [name for name in RUN_FILES if (Path(folder) / name).is_file()]
         print(f"written to {folder}: the model, {', '.join(written)}")
         for title, line in _next_commands(folder, powerset=training_args.loss == "powerset"):
             print(f"{title}:\n  {line}")

@@ -88,7 +88,7 @@ def _packaged_cwe() -> Path:
 
 
 ARCHIVE = "reuters21578.tar.gz"
-LARGEST_MEMBER = 100_000_000
+MAX_MEMBER_BYTES = 100_000_000
 """Bytes of a file in the archive; the largest of the original has 1.4 million."""
 STORY = re.compile(r"<REUTERS\b([^>]*)>(.*?)</REUTERS>", re.DOTALL)
 CONTROL = re.compile(r"&#\d+;|[\x00-\x08\x0b-\x1f\x7f]")
@@ -172,10 +172,10 @@ def _reuters_documents(data_dir: str | None) -> Iterator[str]:
             for member in sorted(members, key=lambda member: member.name):
                 if not member.isreg():  # a link or a device
                     raise InputError(f"{archive}: {member.name} is no ordinary file")
-                if member.size > LARGEST_MEMBER:
+                if member.size > MAX_MEMBER_BYTES:
                     raise InputError(
                         f"{archive}: {member.name} has {member.size:,} bytes, expected up to "
-                        f"{LARGEST_MEMBER:,}"
+                        f"{MAX_MEMBER_BYTES:,}"
                     )
                 stream = tar.extractfile(member)
                 assert stream is not None

@@ -14,13 +14,13 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from numpy.typing import NDArray
 
 from zlpr_hf.data.columns import check_column
+from zlpr_hf.data.fingerprint import fingerprint
 from zlpr_hf.data.label_columns import LabelColumns, RowLabels
 from zlpr_hf.data.sources import Source, read_column
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.reports.provenance import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-WRITTEN_LIST = re.compile(r"\[\s*((?P<quote>['\"]).*(?P=quote)\s*)?\]", re.DOTALL)
+LIST_AS_TEXT = re.compile(r"\[\s*((?P<quote>['\"]).*(?P=quote)\s*)?\]", re.DOTALL)
 """What becomes of a list of names in a CSV file; split, its brackets and quotes would be labels."""
 
 RowLabels = dict[str, float]
@@ -269,7 +269,7 @@ def _split(cell: object, delimiter: str) -> list[str]:
         return []
     if not isinstance(cell, str):
         raise _CellError(f"expected a string, got {cell!r:.80}")
-    if WRITTEN_LIST.fullmatch(cell.strip()):
+    if LIST_AS_TEXT.fullmatch(cell.strip()):
         raise _CellError(
             f"a list written as text, {cell!r:.80}; write the names with the delimiter alone "
             "between them, or the rows as JSON Lines (pandas: to_json with orient='records', "

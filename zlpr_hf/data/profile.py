@@ -15,7 +15,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.files.atomic import write_whole
 
-RAREST = 5
+RAREST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class DataProfile:
                 f"{split.empty_rows:>10,}{split.truncated:>11.1%}"
             )
         counts = self.splits["train"].label_counts
-        rarest = sorted(counts, key=lambda name: counts[name])[:RAREST]
+        rarest = sorted(counts, key=lambda name: counts[name])[:RAREST_SHOWN]
         lines.append(
             f"{len(counts)} labels; rarest in train: "
             + ", ".join(f"{name} ({counts[name]})" for name in rarest)
@@ -80,7 +80,7 @@ class DataProfile:
             if missing:
                 lines.append(
                     f"labels without a row in {name}: {len(missing)} "
-                    f"({', '.join(missing[:RAREST])})"
+                    f"({', '.join(missing[:RAREST_SHOWN])})"
                 )
         unknown = {name: split.unknown_cells for name, split in self.splits.items()}
         if any(unknown.values()):

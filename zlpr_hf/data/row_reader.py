@@ -29,7 +29,7 @@ FORMATS = {
     ".txt": "lines",
 }
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-LONGEST_CELL = 2**25
+MAX_CELL_LENGTH = 2**25
 """32 MiB: a quote that is never closed must not swallow the rest of a large file."""
 
 
@@ -230,7 +230,7 @@ class RowReader:
         return None
 
     def _delimited_rows(self) -> Iterator[dict[str, str] | _RowError]:
-        csv.field_size_limit(LONGEST_CELL)
+        csv.field_size_limit(MAX_CELL_LENGTH)
         consumed: list[str] = []
         with self._lines() as stream:
 

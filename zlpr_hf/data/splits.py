@@ -11,7 +11,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from zlpr_hf.errors import InputError
 
-MOST_STRATIFIED = 1000
+MAX_STRATIFIED_LABELS = 1000
 """Labels whose share is kept; the time that it takes grows with rows times labels."""
 
 
@@ -25,8 +25,9 @@ def split_rows(
     """Split rows in two so that each label keeps its share, and no group is on both sides.
 
     Args:
-        label_sets: The labels of each row. Of more than :data:`MOST_STRATIFIED` different ones the
-            most frequent keep their share; the others are rare and stay in training at least.
+        label_sets: The labels of each row. Of more than :data:`MAX_STRATIFIED_LABELS` different
+            ones the most frequent keep their share; the others are rare and stay in training at
+            least.
         size: Share of the rows on the second side, in (0, 1). With groups, the share of groups.
         seed: Same seed, same split.
         groups: Group of each row (author, document, patient); rows of a group stay together.
@@ -69,7 +70,7 @@ def split_rows(
             f"cannot split a share of {size:g} off {count} {kind}; one side is empty; "
             "give the split as a file, or more rows"
         )
-    frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MOST_STRATIFIED])
+    frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MAX_STRATIFIED_LABELS])
     # An extra column for "no label at all" keeps the share of such rows as well.
     strata = np.column_stack([units[:, frequent].toarray(), units.getnnz(axis=1) == 0])
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)

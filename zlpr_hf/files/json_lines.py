@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-MOST_NESTED = 100
+MAX_NESTING = 100
 """Levels of lists and objects. What nests deeper could be read and not be written again."""
-TOO_DEEP = f"not JSON: lists and objects nested more than {MOST_NESTED} levels deep"
+TOO_DEEP = f"not JSON: lists and objects nested more than {MAX_NESTING} levels deep"
 
 
 def parse_json_line(line: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def parse_json_line(line: str) -> dict[str, Any]:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    if line.count("[") + line.count("{") > MOST_NESTED and _depth(row) > MOST_NESTED:
+    if line.count("[") + line.count("{") > MAX_NESTING and _depth(row) > MAX_NESTING:
         raise ValueError(TOO_DEEP)
     if not isinstance(row, dict):
         raise ValueError(f"expected one JSON object a line, got {line.strip()[:40]}")

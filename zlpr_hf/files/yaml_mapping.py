@@ -10,7 +10,7 @@ import yaml
 
 from zlpr_hf.errors import InputError
 
-MOST_NODES = 100_000
+MAX_NODES = 100_000
 """Values of a file with its aliases followed: ten short lines of them can stand for billions."""
 NULL = "tag:yaml.org,2002:null"
 
@@ -90,8 +90,8 @@ def _check(node: yaml.Node, path: Path) -> None:
                 children = [value for _, value in node.value]
             sizes[id(node)] = 1 + sum(map(size, children))
             above.remove(id(node))
-            if sizes[id(node)] > MOST_NODES:
-                raise InputError(f"{line}: aliases that stand for more than {MOST_NODES:,} values")
+            if sizes[id(node)] > MAX_NODES:
+                raise InputError(f"{line}: aliases that stand for more than {MAX_NODES:,} values")
         return sizes[id(node)]
 
     size(node)

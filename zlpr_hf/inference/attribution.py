@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 
-MOST_WORDS = 100
-MOST_READ = 100_000
+MAX_WORDS = 100
+MAX_TOKENS_READ = 100_000
 """Words read in all: of a text of 5,000 words only 20 are left out, so that it takes seconds."""
 
 # Chinese and Japanese are written without spaces: a sign stands for a word there.
@@ -41,7 +41,7 @@ class WordEffects:
 
 
 def measure_words(
-    classifier: Classifier, text: str, label: str | None = None, *, most: int = MOST_WORDS
+    classifier: Classifier, text: str, label: str | None = None, *, most: int = MAX_WORDS
 ) -> WordEffects:
     """Leave out each word once and see how far the logit of a label moves.
 
@@ -67,7 +67,7 @@ def measure_words(
     names = classifier.label_space.names
     if label is not None and label not in names:
         raise InputError(f"label: expected one of the model's {len(names)} labels, got {label!r}")
-    tried = spans[: max(1, min(most, MOST_READ // len(spans)))]
+    tried = spans[: max(1, min(most, MAX_TOKENS_READ // len(spans)))]
     without = [_leave_out(text, spans, index) for index in range(len(tried))]
     logits = classifier.compute_logits([(each,) for each in (text, *without)])
     column = int(logits[0].argmax()) if label is None else names.index(label)

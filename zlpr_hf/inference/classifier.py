@@ -19,21 +19,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.new_folder import new_folder
+from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.window_logits import compute_window_logits
 from zlpr_hf.inference.windows import Texts, gather_windows, split_into_windows
-from zlpr_hf.labels import LabelSpace
-from zlpr_hf.losses.powerset import LabelSets
+from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.loading import classification_head, load_tokenizer, resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
-from zlpr_hf.scores import boundary_of, compute_scores
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold
+from zlpr_hf.zlpr_config import ZLPRConfig
 
-NEAR = 0.25
+RECOMPUTE_MARGIN = 0.25
 """Logits in bfloat16 this near to the boundary are computed again in float32."""
-CELLS = 4_000_000
+MAX_BATCH_CELLS = 4_000_000
 """Logits at a time where only the best labels are kept."""
 
 
@@ -94,12 +93,12 @@ class Classifier:
         whole = (Path(path) / "model.safetensors").is_file()
         tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
         if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
-            return cls.of(OnnxModel.load(path), tokenizer)
+            return cls.from_model(OnnxModel.load(path), tokenizer)
         model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
-        return cls.of(model, tokenizer)
+        return cls.from_model(model, tokenizer)
 
     @classmethod
-    def of(
+    def from_model(
         cls, model: PreTrainedModel | OnnxModel, tokenizer: PreTrainedTokenizerBase
     ) -> Classifier:
         """Wrap a model that is loaded already; offsets that its configuration stores are folded in.
@@ -117,12 +116,10 @@ class Classifier:
         if isinstance(model, PreTrainedModel):
             nn.Module.eval(model)
         config: Any = model.config
-        stored = getattr(config, "zlpr", None) or {}
-        if "label_sets" in stored:
+        stored = ZLPRConfig.read(config)
+        if stored.label_sets:
             label_sets = LabelSets.from_config(config)
-            return cls(
-                model, tokenizer, LabelSpace(tuple(stored["labels"])), Thresholds(), label_sets
-            )
+            return cls(model, tokenizer, LabelSpace(tuple(stored.labels)), Thresholds(), label_sets)
         if config.problem_type != "multi_label_classification":
             raise InputError(
                 f"{config.name_or_path or 'the model'}: expected a multi-label classifier, "
@@ -158,8 +155,8 @@ class Classifier:
                 anywhere) or their ``mean``. ``cut`` reads the first window only.
             precision: ``bfloat16`` is two to three times as fast where the hardware has it. Since
                 the rule is a fixed boundary, decisions stay those of ``float32``: texts with a
-                logit nearer to it than :data:`NEAR`, several times the error, are computed again.
-                Other logits differ by some hundredths.
+                logit within :data:`RECOMPUTE_MARGIN` of it, several times the error, are computed
+                again. Other logits differ by a few hundredths.
             boundary: The logit that ``bfloat16`` takes care of.
             progress: Whether to show a bar.
 
@@ -199,7 +196,7 @@ class Classifier:
         logits = gather_windows(found, rows, len(texts), long_texts)
         if not low:
             return logits
-        again = np.flatnonzero((np.abs(logits - boundary) < NEAR).any(1)[rows])
+        again = np.flatnonzero((np.abs(logits - boundary) < RECOMPUTE_MARGIN).any(1)[rows])
         found[again] = run([windows[index] for index in again])
         return gather_windows(found, rows, len(texts), long_texts)
 
@@ -225,7 +222,7 @@ class Classifier:
             Logits and ids of the ``k`` best labels of each text.
         """
         labels = self.label_space.num_labels
-        size = max(batch_size, CELLS // labels)
+        size = max(batch_size, MAX_BATCH_CELLS // labels)
         parts = []
         for start in tqdm(range(0, len(texts), size), desc="classify", disable=not progress):
             logits = self.compute_logits(
@@ -292,7 +289,7 @@ class Classifier:
         labels = self.label_space.num_labels
         if min_labels is not None and not (isinstance(min_labels, int) and min_labels <= labels):
             raise InputError(f"min_labels: expected 0 to {labels}, got {min_labels!r}")
-        offset = boundary_of(threshold)
+        offset = logit_threshold(threshold)
         most = self.thresholds.max_labels if top_k is None else top_k
         least = self.thresholds.min_labels if min_labels is None else min_labels
         offsets = (offset,) * self.label_space.num_labels if offset else ()
@@ -343,9 +340,7 @@ class Classifier:
         if into_bias:
             offsets.fold_into(classification_head(model), model.config)
         else:
-            model.config.zlpr = (getattr(model.config, "zlpr", None) or {}) | {
-                "thresholds": offsets.to_config()
-            }
+            ZLPRConfig.update(model.config, thresholds=offsets.to_config())
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)

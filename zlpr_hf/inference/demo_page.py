@@ -18,12 +18,13 @@ from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
 from zlpr_hf.models.loading import resolve_model_path
-from zlpr_hf.scores import compute_scores
+from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 if TYPE_CHECKING:
     import gradio
 
-MOST_SHOWN = 1000
+MAX_LABELS_SHOWN = 1000
 FULL_SHADE = 0.5
 """A word is shaded by its share of the largest effect, or of this where all effects are small."""
 
@@ -139,7 +140,7 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
         {
             "label": classifier.label_space.names[index],
             "predicted": bool(predictions[index]),
-            "positive": bool(logits[0, index] > 0),
+            "positive": bool(decide(logits[0, index])),
             "length": 50 * abs(float(logits[0, index])) / limit,
             "logit": _signed(logits[0, index]),
             "score": _rounded(float(compute_scores(logits[0, index]))),
@@ -152,12 +153,12 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
     return _render(
         "answer",
         predicted=[row for row in rows if row["predicted"]],
-        others=others[:MOST_SHOWN],
-        left_out=len(others[MOST_SHOWN:]),
+        others=others[:MAX_LABELS_SHOWN],
+        left_out=len(others[MAX_LABELS_SHOWN:]),
         limit=limit,
         windows=len(windows),
         window=classifier.tokenizer.model_max_length,
-        is_zlpr=(getattr(config, "zlpr", None) or {}).get("loss") == "zlpr",
+        is_zlpr=ZLPRConfig.read(config).loss == "zlpr",
     )
 
 

@@ -17,7 +17,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import LABELS, SCORES, RowWriter
-from zlpr_hf.scores import boundary_of
+from zlpr_hf.thresholds import logit_threshold
 
 PART_ROWS = 1024
 PART_CELLS = 4_000_000
@@ -187,7 +187,7 @@ def _labelled(
         batch_size=how.batch_size,
         long_texts=how.long_texts,
         precision=how.precision,
-        boundary=boundary_of(how.threshold),
+        boundary=logit_threshold(how.threshold),
     )
     predictions = classifier.decide(
         logits, threshold=how.threshold, top_k=how.top_k, min_labels=how.min_labels

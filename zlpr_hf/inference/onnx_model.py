@@ -25,7 +25,7 @@ from zlpr_hf.models.first_token import first_token_only
 ONNX_FILE = "model.onnx"
 BLOCK = 32
 """Weights that share a scale in int8. Larger blocks save little and cost decisions."""
-LARGEST_FILE = 2_000_000_000
+MAX_FILE_BYTES = 2_000_000_000
 """An ONNX file ends at 2 GiB; with more weights than this they go into a file beside it."""
 
 
@@ -146,7 +146,9 @@ def write_onnx(
         kind = model.config.model_type
         raise InputError(f"torch cannot export models of type {kind}: {reason}") from error
     size = sum(len(each.raw_data) for each in proto.graph.initializer)
-    onnx.save(proto, path, save_as_external_data=size > LARGEST_FILE, location=f"{path.name}.data")
+    onnx.save(
+        proto, path, save_as_external_data=size > MAX_FILE_BYTES, location=f"{path.name}.data"
+    )
 
 
 def _in_blocks(proto: Any) -> Any:

@@ -16,7 +16,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 
 PLAN_FILE, LOCK_FILE = "plan.json", "lock"
-OURS = re.compile(r"(part-)?(plan\.json|\d{6,}\.(bad|part))|whole|bad|lock")
+PART_FILES = re.compile(r"(part-)?(plan\.json|\d{6,}\.(bad|part))|whole|bad|lock")
 
 
 class PartedFile:
@@ -140,4 +140,4 @@ class PartedFile:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder holds nothing but what a run, perhaps a killed one, has written."""
-    return folder.is_dir() and all(OURS.fullmatch(each.name) for each in folder.iterdir())
+    return folder.is_dir() and all(PART_FILES.fullmatch(each.name) for each in folder.iterdir())

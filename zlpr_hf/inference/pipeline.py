@@ -14,7 +14,7 @@ from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.loading import limit_to_positions
-from zlpr_hf.scores import boundary_of
+from zlpr_hf.thresholds import logit_threshold
 
 TASK = "multi-label-classification"
 STREAM_ROWS = 1024
@@ -62,7 +62,7 @@ class MultiLabelClassificationPipeline(Pipeline):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         limit_to_positions(self.tokenizer, self.model.config)  # type: ignore[arg-type]
-        self.classifier = Classifier.of(self.model, self.tokenizer)  # type: ignore[arg-type]
+        self.classifier = Classifier.from_model(self.model, self.tokenizer)  # type: ignore[arg-type]
         # Once for nothing, so that defaults that are out of range are found here.
         self._answers([], self._forward_params, self._postprocess_params)
 
@@ -101,7 +101,7 @@ class MultiLabelClassificationPipeline(Pipeline):
         given = self._batch_size if batch_size is None else batch_size
         reading["batch_size"] = 32 if given is None else given
         deciding = {**self._postprocess_params, **deciding}
-        reading["boundary"] = boundary_of(deciding.get("threshold", 0.5))
+        reading["boundary"] = logit_threshold(deciding.get("threshold", 0.5))
         if isinstance(inputs, (str, Mapping)):
             return self._answers([inputs], reading, deciding)[0]
         if isinstance(inputs, list):

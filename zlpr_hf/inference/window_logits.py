@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.inference.onnx_model import OnnxModel
-from zlpr_hf.losses.powerset import LabelSets, powerset_label_scores
+from zlpr_hf.labels import LabelSets
+from zlpr_hf.losses.powerset import powerset_label_scores
 from zlpr_hf.models.first_token import first_token_only
 
 
@@ -58,6 +59,8 @@ def compute_window_logits(
                 outputs: Any = model(**batch.to(device))
             logits = outputs.logits.float()
             if label_sets is not None:
-                logits = powerset_label_scores(logits, label_sets.members().to(logits.device))
+                logits = powerset_label_scores(
+                    logits, torch.from_numpy(label_sets.members()).to(logits.device)
+                )
             found[chosen] = logits.cpu().numpy()
     return found

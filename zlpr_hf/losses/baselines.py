@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zlpr_hf.labels import IGNORE_INDEX
 from zlpr_hf.losses.numerics import (
-    IGNORE_INDEX,
     Reduction,
     log1p_sum_exp,
     log_sum_exp,

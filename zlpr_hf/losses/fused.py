@@ -18,15 +18,15 @@ from zlpr_hf.losses.numerics import (
     prepare,
 )
 
-SAFE = 60.0
+MAX_DIRECT_EXP = 60.0
 """Up to here ``exp`` of a logit, and sums of millions of them, are finite and normal in float32."""
 
-NEAR = 12.0
+MAX_EXP2 = 12.0
 """Up to here ``exp2`` of a rounded product agrees with ``exp`` to 1e-6, and is far quicker."""
 
 LOG2_E = 1.4426950408889634
 
-BLOCK = 2**19
+BLOCK_CELLS = 2**19
 """Cells worked on at a time: what is formed on the way stays in the cache, and small."""
 
 
@@ -127,7 +127,7 @@ class _FusedZLPR(torch.autograd.Function):
 
 def _value_and_gradient(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
-    size = max(1, BLOCK // max(logits.shape[1], 1))
+    size = max(1, BLOCK_CELLS // max(logits.shape[1], 1))
     if size >= len(logits) or not logits.is_cpu:
         return _block(logits, targets, gradient, scale), gradient
     losses = logits.new_empty(len(logits))
@@ -144,9 +144,9 @@ def _block(logits: Tensor, targets: Tensor, gradient: Tensor, scale: float) -> T
     """Losses of some rows; their gradient, times ``scale``, goes into ``gradient``."""
     targets = targets.to(logits.dtype)
     largest_size = _largest_size(logits, targets) if logits.is_cpu else None
-    if largest_size is not None and largest_size < SAFE:
+    if largest_size is not None and largest_size < MAX_DIRECT_EXP:
         # Two buffers for all that is formed: fresh memory costs more than the arithmetic.
-        grown = (logits * LOG2_E).exp2_() if largest_size < NEAR else logits.exp()
+        grown = (logits * LOG2_E).exp2_() if largest_size < MAX_EXP2 else logits.exp()
         torch.sub(1.0, targets, out=gradient).mul_(grown)
         pull_up = torch.div(targets, grown, out=grown)
         negative, positive = gradient.sum(-1), pull_up.sum(-1)

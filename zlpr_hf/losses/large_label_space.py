@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zlpr_hf.labels import IGNORE_INDEX
 from zlpr_hf.losses.numerics import (
-    IGNORE_INDEX,
     Reduction,
     check_reduction,
     log_of_one_and,

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zlpr_hf.labels import LabelSets, known_mask
 from zlpr_hf.losses.baselines import asymmetric_loss, bce_loss, bp_mll_loss, focal_loss, lsep_loss
 from zlpr_hf.losses.numerics import Reduction
-from zlpr_hf.losses.powerset import LabelSets, powerset_label_scores, powerset_loss
+from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
 from zlpr_hf.losses.zlpr import zlpr_loss
 
 
@@ -95,7 +96,7 @@ class WeightedBCELoss(MultiLabelLoss):
     @classmethod
     def fit(cls, targets: NDArray[Any], *, reduction: Reduction = "mean") -> WeightedBCELoss:
         """Negatives over positives among the known training targets; 1 for a label without any."""
-        known = ~((targets != targets) | (targets == -100))
+        known = known_mask(targets)
         positives = ((targets >= 0.5) & known).sum(0)
         weights = (known.sum(0) - positives).clip(1) / positives.clip(1)
         weights[positives == 0] = 1.0
@@ -206,7 +207,7 @@ class PowersetLoss(MultiLabelLoss):
     def __init__(self, label_sets: LabelSets, *, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
         self.label_sets = label_sets
-        self.register_buffer("members", label_sets.members())
+        self.register_buffer("members", torch.from_numpy(label_sets.members()))
 
     @classmethod
     def fit(cls, targets: NDArray[Any], *, reduction: Reduction = "mean") -> PowersetLoss:

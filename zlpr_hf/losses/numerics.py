@@ -5,10 +5,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Reduction = Literal["none", "mean", "sum"]
+from zlpr_hf.labels import known_mask
 
-IGNORE_INDEX = -100
-"""Target value of a label that nobody has judged; it counts neither as positive nor as negative."""
+Reduction = Literal["none", "mean", "sum"]
 
 
 def check_shapes(logits: Tensor, targets: Tensor) -> None:
@@ -24,7 +23,7 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     check_shapes(logits, targets)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     targets = targets.detach().to(dtype)
-    known = ~(targets.isnan() | (targets == IGNORE_INDEX))
+    known: Tensor = known_mask(targets)
     targets = torch.where(known, targets, targets.new_zeros(()))
     if not is_traced(targets) and ((targets < 0) | (targets > 1)).any():
         wrong = targets[(targets < 0) | (targets > 1)][0].item()

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from zlpr_hf.losses.numerics import IGNORE_INDEX
+from zlpr_hf.labels import known_mask
 
 SmoothingMode = Literal["uniform", "mass_preserving", "positives"]
 SMOOTHING_MODES: tuple[str, ...] = get_args(SmoothingMode)
@@ -59,7 +59,7 @@ def smooth_targets(
     check_smoothing(factor, mode)
     if not targets.is_floating_point():
         targets = targets.to(torch.float32)
-    known = ~(targets.isnan() | (targets == IGNORE_INDEX))
+    known = known_mask(targets)
     if mode == "uniform":
         level: Tensor | float = 0.5
     elif mode == "mass_preserving":

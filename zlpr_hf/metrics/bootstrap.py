@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.multi_label import LIMITS, ratio
+from zlpr_hf.thresholds import decide
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -67,11 +69,12 @@ def compute_intervals(
         Interval(low=1.0, high=1.0)
     """
     scores, truth = np.asarray(logits), np.asarray(targets, dtype=np.float32)
-    known = ~(np.isnan(truth) | (truth == -100))
+    known = known_mask(truth)
     present = known & (truth >= 0.5)
-    decided = (scores > 0 if predictions is None else np.asarray(predictions, dtype=bool)) & known
-    decisions = DecisionCounts.of(decided, present, known)
-    others = RowMeans.of(scores, truth, known)
+    decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
+    decided = decided & known
+    decisions = DecisionCounts.from_decisions(decided, present, known)
+    others = RowMeans.from_scores(scores, truth, known)
     drawn: dict[str, list[Floats]] = {}
     for weights in draw_weights(len(truth), resamples, seed):
         for name, values in (decisions.metrics(weights) | others.metrics(weights)).items():
@@ -112,19 +115,19 @@ class DecisionCounts:
     """What each row adds to the metrics of decisions: a resampled one is a product of matrices.
 
     Args:
-        hits: Cells that are predicted and present.
-        said: Cells that are predicted.
+        true_positives: Cells that are predicted and present.
+        predicted: Cells that are predicted.
         true: Cells that are present.
         rows: What a metric is a mean of, by its name; ``wrong`` and ``known`` cells of the row.
     """
 
-    hits: Floats
-    said: Floats
+    true_positives: Floats
+    predicted: Floats
     true: Floats
     rows: dict[str, Floats]
 
     @classmethod
-    def of(cls, decided: Bools, present: Bools, known: Bools) -> DecisionCounts:
+    def from_decisions(cls, decided: Bools, present: Bools, known: Bools) -> DecisionCounts:
         """Count.
 
         Args:
@@ -136,15 +139,15 @@ class DecisionCounts:
             decided, present, known: ``(N, L)``.
         """
         cells = decided & present
-        hits, said, true = cells.sum(1), decided.sum(1), present.sum(1)
+        true_positives, predicted, true = cells.sum(1), decided.sum(1), present.sum(1)
         rows = {
-            "f1_samples": ratio(2 * hits, said + true),
-            "precision_samples": ratio(hits, said),
-            "recall_samples": ratio(hits, true),
-            "jaccard_samples": ratio(hits, said + true - hits),
+            "f1_samples": ratio(2 * true_positives, predicted + true),
+            "precision_samples": ratio(true_positives, predicted),
+            "recall_samples": ratio(true_positives, true),
+            "jaccard_samples": ratio(true_positives, predicted + true - true_positives),
             "subset_accuracy": (decided == present).all(1).astype(float),
-            "predicted_cardinality": said.astype(float),
-            "empty_predictions": (said == 0).astype(float),
+            "predicted_cardinality": predicted.astype(float),
+            "empty_predictions": (predicted == 0).astype(float),
             "wrong": (decided != present).sum(1).astype(float),
             "known": known.sum(1).astype(float),
         }
@@ -166,12 +169,15 @@ class DecisionCounts:
             :func:`zlpr_hf.compute_decision_metrics`.
         """
         found: dict[str, Floats] = {}
-        labels = [weights @ part for part in (self.hits, self.said, self.true)]
+        labels = [weights @ part for part in (self.true_positives, self.predicted, self.true)]
         everything = [part.sum(1, dtype=np.float64)[:, None] for part in labels]
-        for average, (hit, said, true) in (("micro", everything), ("macro", labels)):
-            found[f"f1_{average}"] = ratio(2 * hit, said + true).mean(1)
-            found[f"precision_{average}"] = ratio(hit, said).mean(1)
-            found[f"recall_{average}"] = ratio(hit, true).mean(1)
+        for average, (true_positives, predicted, true) in (
+            ("micro", everything),
+            ("macro", labels),
+        ):
+            found[f"f1_{average}"] = ratio(2 * true_positives, predicted + true).mean(1)
+            found[f"precision_{average}"] = ratio(true_positives, predicted).mean(1)
+            found[f"recall_{average}"] = ratio(true_positives, true).mean(1)
         sums = dict(zip(self.rows, (weights @ np.stack([*self.rows.values()], 1)).T, strict=True))
         found["hamming_loss"] = ratio(sums.pop("wrong"), sums.pop("known"))
         return found | {name: values / weights.sum(1) for name, values in sums.items()}
@@ -191,7 +197,7 @@ class RowMeans:
     counts: dict[str, Floats]
 
     @classmethod
-    def of(cls, scores: Floats, truth: Floats, known: Bools) -> RowMeans:
+    def from_scores(cls, scores: Floats, truth: Floats, known: Bools) -> RowMeans:
         """Rank the labels of each row, and take the Brier score of its cells.
 
         Args:
@@ -248,9 +254,9 @@ def _rankings(scores: Floats, present: Bools, depth: int) -> dict[str, Floats]:
     first = np.maximum.accumulate(np.where(new, places, 0), axis=1)
     ends = np.where(np.roll(new, -1, axis=1), places, labels - 1)
     last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    hits = np.pad(np.cumsum(true, axis=1), ((0, 0), (1, 0)))
-    above = np.take_along_axis(hits, last + 1, 1)  # true ones, as good or better
-    gains = (above - np.take_along_axis(hits, first, 1)) / (last + 1 - first)
+    true_positives = np.pad(np.cumsum(true, axis=1), ((0, 0), (1, 0)))
+    above = np.take_along_axis(true_positives, last + 1, 1)  # true ones, as good or better
+    gains = (above - np.take_along_axis(true_positives, first, 1)) / (last + 1 - first)
     discounts = np.where(places < depth, 1 / np.log2(places + 2), 0)
     positives = true.sum(1)
     pairs = positives * (labels - positives)

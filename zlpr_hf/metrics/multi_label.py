@@ -18,6 +18,9 @@ from sklearn.metrics import (
     ndcg_score,
 )
 
+from zlpr_hf.labels import known_mask
+from zlpr_hf.thresholds import decide
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
@@ -69,7 +72,7 @@ def compute_multi_label_metrics(
         1.0
     """
     scores, truth, known = _arrays(logits, targets)
-    decided = scores > 0 if predictions is None else predictions
+    decided = decide(scores) if predictions is None else predictions
     return (
         compute_decision_metrics(decided, truth)
         | _ranking_metrics(scores, known & (truth >= 0.5), known, k)
@@ -109,7 +112,7 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
             "predictions and targets must both be (N, num_labels), "
             f"got {scores.shape} and {truth.shape}"
         )
-    known = ~(np.isnan(truth) | (truth == -100))
+    known = known_mask(truth)
     return scores, truth, known
 
 
@@ -135,10 +138,10 @@ def _decision_metrics(decided: Bools, present: Bools, known: Bools) -> dict[str,
     hits = decided & present
     metrics: dict[str, float] = {}
     for average, axis in (("micro", None), ("macro", 0), ("samples", 1)):
-        hit, said, true = hits.sum(axis), decided.sum(axis), present.sum(axis)
-        metrics[f"f1_{average}"] = float(np.mean(ratio(2 * hit, said + true)))
-        metrics[f"precision_{average}"] = float(np.mean(ratio(hit, said)))
-        metrics[f"recall_{average}"] = float(np.mean(ratio(hit, true)))
+        true_positives, predicted, true = hits.sum(axis), decided.sum(axis), present.sum(axis)
+        metrics[f"f1_{average}"] = float(np.mean(ratio(2 * true_positives, predicted + true)))
+        metrics[f"precision_{average}"] = float(np.mean(ratio(true_positives, predicted)))
+        metrics[f"recall_{average}"] = float(np.mean(ratio(true_positives, true)))
     union = (decided | present).sum(1)
     # Nothing said where nothing is true is right, as for scikit-learn's subset accuracy; the
     # Jaccard index of two empty sets is 0 by its convention.
@@ -235,9 +238,10 @@ def compute_label_scores(
         1.0
     """
     scores, truth, known = _arrays(logits, targets)
-    decided = (scores > 0 if predictions is None else np.asarray(predictions, dtype=bool)) & known
+    decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
+    decided = decided & known
     present = known & (truth >= 0.5)
-    hit, said, true = ((decided & present).sum(0), decided.sum(0), present.sum(0))
+    true_positives, predicted, true = ((decided & present).sum(0), decided.sum(0), present.sum(0))
     table = []
     for label, name in enumerate(names):
         rows = known[:, label]
@@ -249,12 +253,12 @@ def compute_label_scores(
         table.append(
             LabelScore(
                 name,
-                float(ratio(hit[label], said[label])),
-                float(ratio(hit[label], true[label])),
-                float(ratio(2 * hit[label], said[label] + true[label])),
+                float(ratio(true_positives[label], predicted[label])),
+                float(ratio(true_positives[label], true[label])),
+                float(ratio(2 * true_positives[label], predicted[label] + true[label])),
                 None if ap is None else float(ap),
                 int(true[label]),
-                int(said[label]),
+                int(predicted[label]),
             )
         )
     return table

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.metrics.multi_label import LabelScore, ratio
+from zlpr_hf.thresholds import decide
 
 LARGE = 4096
 """Above so many labels a label space is large."""
@@ -70,9 +71,9 @@ def compute_top_k_metrics(top_k: TopK, positives: Ids) -> dict[str, float]:
         >>> compute_top_k_metrics(best, np.array([[7, -100]]))["subset_accuracy"]
         1.0
     """
-    found = _Found.of(top_k, positives)
-    metrics = found.decisions(top_k.logits > 0)
-    metrics["predictions_at_limit"] = float((top_k.logits > 0).all(1).mean())
+    found = _Found.from_top_k(top_k, positives)
+    metrics = found.decisions(decide(top_k.logits))
+    metrics["predictions_at_limit"] = float(decide(top_k.logits).all(1).mean())
     ranked = found.true_of_row > 0
     if ranked.any():
         hits, true = found.hits[ranked], found.true_of_row[ranked]
@@ -100,10 +101,16 @@ def compute_top_k_label_scores(
     Returns:
         One entry a label.
     """
-    found = _Found.of(top_k, positives)
-    hit, said = found.of_labels(top_k.logits > 0)
+    found = _Found.from_top_k(top_k, positives)
+    true_positives, predicted = found.of_labels(decide(top_k.logits))
     true = found.true_of_label
-    columns = ratio(hit, said), ratio(hit, true), ratio(2 * hit, said + true), true, said
+    columns = (
+        ratio(true_positives, predicted),
+        ratio(true_positives, true),
+        ratio(2 * true_positives, predicted + true),
+        true,
+        predicted,
+    )
     return [
         LabelScore(name, float(p), float(r), float(f1), None, int(support), int(predicted))
         for name, p, r, f1, support, predicted in zip(names, *columns, strict=True)
@@ -122,7 +129,7 @@ def fit_top_k_offset(top_k: TopK, positives: Ids, *, metric: str) -> float:
         The best of the offsets that :data:`OFFSETS` quantiles of the logits give, and of zero;
         the one nearest zero where several are best.
     """
-    found = _Found.of(top_k, positives)
+    found = _Found.from_top_k(top_k, positives)
     values = np.unique(np.quantile(top_k.logits, np.linspace(0, 1, OFFSETS)))
     candidates = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])
     candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]
@@ -140,7 +147,7 @@ class _Found:
     true_of_label: Ids
 
     @classmethod
-    def of(cls, top_k: TopK, positives: Ids) -> _Found:
+    def from_top_k(cls, top_k: TopK, positives: Ids) -> _Found:
         rows, labels = len(top_k.ids), top_k.num_labels
         if len(positives) != rows:
             raise ValueError(f"positives: expected {rows} rows as in top_k, got {len(positives)}")
@@ -153,33 +160,37 @@ class _Found:
             np.bincount(true % labels, minlength=labels),
         )
 
-    def of_labels(self, said: Bools) -> tuple[Ids, Ids]:
+    def of_labels(self, decided: Bools) -> tuple[Ids, Ids]:
         """Hits and predictions of each label."""
         labels = len(self.true_of_label)
         return (
-            np.bincount(self.ids[said & self.hits], minlength=labels),
-            np.bincount(self.ids[said], minlength=labels),
+            np.bincount(self.ids[decided & self.hits], minlength=labels),
+            np.bincount(self.ids[decided], minlength=labels),
         )
 
-    def decisions(self, said: Bools) -> dict[str, float]:
-        """Decision metrics where ``said`` tells which of the best labels are predicted."""
-        of_rows = (said & self.hits).sum(1), said.sum(1), self.true_of_row
-        of_labels = (*self.of_labels(said), self.true_of_label)
+    def decisions(self, decided: Bools) -> dict[str, float]:
+        """Decision metrics where ``decided`` marks the predicted ones among the best labels."""
+        of_rows = (decided & self.hits).sum(1), decided.sum(1), self.true_of_row
+        of_labels = (*self.of_labels(decided), self.true_of_label)
         sums = tuple(np.asarray(counts.sum()) for counts in of_rows)
         metrics: dict[str, float] = {}
-        for average, (hit, predicted, true) in (
+        for average, (true_positives, predicted, true) in (
             ("micro", sums),
             ("macro", of_labels),
             ("samples", of_rows),
         ):
-            metrics[f"f1_{average}"] = float(ratio(2 * hit, predicted + true).mean())
-            metrics[f"precision_{average}"] = float(ratio(hit, predicted).mean())
-            metrics[f"recall_{average}"] = float(ratio(hit, true).mean())
-        hit, predicted, true = of_rows
-        wrong = predicted + true - 2 * hit
-        metrics["jaccard_samples"] = float(ratio(hit, predicted + true - hit).mean())
+            metrics[f"f1_{average}"] = float(ratio(2 * true_positives, predicted + true).mean())
+            metrics[f"precision_{average}"] = float(ratio(true_positives, predicted).mean())
+            metrics[f"recall_{average}"] = float(ratio(true_positives, true).mean())
+        true_positives, predicted, true = of_rows
+        wrong = predicted + true - 2 * true_positives
+        metrics["jaccard_samples"] = float(
+            ratio(true_positives, predicted + true - true_positives).mean()
+        )
         metrics["subset_accuracy"] = float((wrong == 0).mean())
-        metrics["hamming_loss"] = float(wrong.sum() / (len(hit) * len(self.true_of_label)))
+        metrics["hamming_loss"] = float(
+            wrong.sum() / (len(true_positives) * len(self.true_of_label))
+        )
         metrics["predicted_cardinality"] = float(predicted.mean())
         metrics["empty_predictions"] = float((predicted == 0).mean())
         return metrics

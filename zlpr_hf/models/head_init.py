@@ -11,8 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import YamlFile
-from zlpr_hf.labels import LabelSpace
-from zlpr_hf.losses.powerset import LabelSets
+from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.loading import classification_head
 
 SPREAD = 1.0
@@ -71,7 +70,7 @@ def init_head_from_label_names(
     weight = SPREAD * directions / spread[:, None]
     bias = START - weight @ centre
     if label_sets is not None:
-        members = label_sets.members().to(weight)
+        members = torch.from_numpy(label_sets.members()).to(weight)
         weight, bias = members @ weight, members @ bias
     head.weight.copy_(weight)
     head.bias.copy_(bias)

@@ -24,10 +24,10 @@ from transformers.utils import logging as transformers_logging
 
 from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
-from zlpr_hf.labels import LabelSpace
-from zlpr_hf.losses.powerset import LabelSets
+from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.paths import check_hub
 from zlpr_hf.models.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 PACKAGE_PREFIX = "package:"
 PICKLE = "pytorch_model.bin"
@@ -193,12 +193,11 @@ def load_model(
         config.problem_type = (
             "multi_label_classification" if label_sets is None else "single_label_classification"
         )
-        already_pooled = getattr(config, "zlpr", {}).get("pooling") == "mean"
+        already_pooled = ZLPRConfig.read(config).pooling == "mean"
         if pooling == "auto" or already_pooled:  # a layer that was added is not taken away
             pooling = find_pooling(path, config, revision=revision)
-        config.zlpr = {"loss": loss, "pooling": pooling}
-        if label_sets is not None:
-            config.zlpr |= label_sets.to_config(label_space)
+        sets = {} if label_sets is None else label_sets.to_config(label_space)
+        ZLPRConfig(loss=loss, pooling=pooling, **sets).write(config)
         if dropout is not None:
             _set_dropout(config, dropout)
         if hasattr(config, "classifier_pooling"):
@@ -241,8 +240,7 @@ def has_added_layer(model: PreTrainedModel) -> bool:
         model: From :func:`load_model`.
     """
     config: Any = model.config
-    pooling = (getattr(config, "zlpr", None) or {}).get("pooling")
-    return pooling == "mean" and not hasattr(config, "classifier_pooling")
+    return ZLPRConfig.read(config).pooling == "mean" and not hasattr(config, "classifier_pooling")
 
 
 def is_trained_for(

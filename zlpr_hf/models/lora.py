@@ -13,7 +13,7 @@ from zlpr_hf.models.loading import resolve_model_path, without_load_report
 
 SAVE_FORMS = ("merged", "adapter")
 WEIGHTS = "adapter_model.safetensors"
-MISSING = "LoRA needs peft: pip install 'zlpr_hf[peft]'"
+MISSING_PEFT = "LoRA needs peft: pip install 'zlpr_hf[peft]'"
 
 
 def add_lora(
@@ -47,7 +47,7 @@ def add_lora(
     try:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:
-        raise InputError(MISSING) from error
+        raise InputError(MISSING_PEFT) from error
     try:
         config = LoraConfig(
             task_type=TaskType.SEQ_CLS,
@@ -93,7 +93,7 @@ def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
     try:
         from peft import PeftConfig, PeftModel
     except ImportError as error:
-        raise InputError(MISSING) from error
+        raise InputError(MISSING_PEFT) from error
     # Without this file peft would read a pickle.
     if not cached_file(folder, WEIGHTS, _raise_exceptions_for_missing_entries=False):
         raise InputError(

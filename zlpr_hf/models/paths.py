@@ -11,7 +11,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from zlpr_hf.errors import InputError
 
-PATIENCE = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds to wait for an answer of any kind."""
 
 
@@ -31,7 +31,7 @@ def check_hub(name: str, revision: str | None = None) -> None:
     except HFValidationError:  # no name of the Hub; whoever loads it says so
         return
     try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT)
     except (HTTPError, OSError) as error:
         reason = f"no connection to the Hub ({error})"
         if isinstance(error, OfflineModeIsEnabled):

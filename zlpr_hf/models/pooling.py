@@ -12,6 +12,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from transformers import PretrainedConfig, PreTrainedModel
 
+from zlpr_hf.zlpr_config import ZLPRConfig
+
 POOLED_BY_LAYER = ("bert", "roberta", "xlm-roberta", "camembert")
 """Model types whose encoder layers have the shape that the layer below relies on, and whose heads
 read the first token."""
@@ -44,12 +46,12 @@ def find_pooling(
     Raises:
         ValueError: If that file is no JSON object.
     """
-    written = (getattr(config, "zlpr", None) or {}).get("pooling")
+    written = ZLPRConfig.read(config).pooling
     known = written or getattr(config, "classifier_pooling", None)
     if known is None and config.model_type in POOLED_BY_LAYER:
         path = _beside(name, SENTENCE_POOLING, revision)
-        said = {} if path is None else _read(path)
-        known = "mean" if said.get("pooling_mode_mean_tokens") else said.get("pooling_mode")
+        stored = {} if path is None else _read(path)
+        known = "mean" if stored.get("pooling_mode_mean_tokens") else stored.get("pooling_mode")
     return "mean" if known == "mean" else "first"
 
 
@@ -65,12 +67,12 @@ def _beside(name: str, file: str, revision: str | None) -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{SENTENCE_POOLING} is not JSON: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{SENTENCE_POOLING}: expected an object, got {said!r:.80}")
-    return said
+    if not isinstance(stored, dict):
+        raise ValueError(f"{SENTENCE_POOLING}: expected an object, got {stored!r:.80}")
+    return stored
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from zlpr_hf.metrics.multi_label import CALIBRATION_BINS
 from zlpr_hf.reports.report import Report
 from zlpr_hf.reports.svg import Line, render_heat_map, render_lines
-from zlpr_hf.scores import compute_scores
+from zlpr_hf.thresholds import compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -22,9 +22,9 @@ OFFSETS = np.arange(-30, 31) / 10
 RECALLS = np.arange(1, 101) / 100
 DOT, SMALLEST, LARGEST = 4.5, 2.0, 7.0
 """Radius of a dot; of one that is the larger the more it stands for, and what is added at most."""
-MOST_SQUARES = 20
-MOST_GAPS = 5
-MOVED = {
+MAX_HEATMAP_LABELS = 20
+MAX_GAPS = 5
+OFFSET_METRICS = {
     "f1_micro": "F1 micro",
     "f1_macro": "F1 macro",
     "precision_micro": "precision micro",
@@ -141,7 +141,7 @@ def draw_moved_threshold(scores: Floats, present: Bools, known: Bools) -> str:
     curves = compute_moved_metrics(scores, present, known)
     lines = [
         Line(name, list(zip(OFFSETS.tolist(), curves[key].tolist(), strict=True)))
-        for key, name in MOVED.items()
+        for key, name in OFFSET_METRICS.items()
     ]
     return render_lines(
         "What another threshold would change",
@@ -244,7 +244,7 @@ def find_gaps(
     true, said = (_count_pairs(cells[:, chosen]) for cells in (present, predicted))
     firsts, seconds = np.triu_indices(len(chosen), 1)
     gaps = np.abs(true - said)[firsts, seconds]
-    widest = [pair for pair in np.argsort(-gaps, kind="stable")[:MOST_GAPS] if gaps[pair]]
+    widest = [pair for pair in np.argsort(-gaps, kind="stable")[:MAX_GAPS] if gaps[pair]]
     return [
         (names[chosen[i]], names[chosen[j]], int(true[i, j]), int(said[i, j]))
         for i, j in zip(firsts[widest], seconds[widest], strict=True)
@@ -253,7 +253,7 @@ def find_gaps(
 
 def _most_frequent(present: Bools) -> list[int]:
     sizes = present.sum(0)
-    order = np.argsort(-sizes, kind="stable")[:MOST_SQUARES]
+    order = np.argsort(-sizes, kind="stable")[:MAX_HEATMAP_LABELS]
     return [label for label in order.tolist() if sizes[label]]
 
 

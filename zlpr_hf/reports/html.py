@@ -13,6 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.labels import known_mask
 from zlpr_hf.losses.zlpr import zlpr_loss
 from zlpr_hf.metrics.bootstrap import compute_intervals
 from zlpr_hf.metrics.multi_label import LIMITS
@@ -25,20 +26,20 @@ from zlpr_hf.reports.figures import (
 )
 from zlpr_hf.reports.report import COLUMNS, MODEL_ROW, Report
 from zlpr_hf.reports.svg import render_bars
-from zlpr_hf.scores import compute_scores
+from zlpr_hf.thresholds import compute_scores, decide
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
-MOST_BARS = 30
-MOST_LABELS = 100
-MOST_MISTAKES = 10
-MOST_MARKS = 15
+MAX_BARS = 30
+MAX_LABELS = 100
+MAX_MISTAKES = 10
+MAX_MARKS = 15
 RARE = 20
-HEAD = 400
-LONGEST_TEXT = 4000
+MAX_TEASER_LENGTH = 400
+MAX_TEXT_LENGTH = 4000
 """Characters of a text that are shown at once, and that are in the page at all."""
-LONGEST_WORD = 40
+MAX_WORD_LENGTH = 40
 
 
 def save_html_report(
@@ -88,9 +89,9 @@ def render_html_report(
     """
     scores = np.clip(np.asarray(logits, dtype=np.float32), *LIMITS)
     truth = np.asarray(targets, dtype=np.float32)
-    known: Bools = ~np.logical_or(np.isnan(truth), truth == -100)
+    known: Bools = known_mask(truth)
     present = known & (truth >= 0.5)
-    predicted = known & (scores > 0)
+    predicted = known & decide(scores)
     frequent = sorted(report.label_scores, key=lambda each: -each.support)
     environment = Environment(
         loader=PackageLoader("zlpr_hf", "reports"),
@@ -99,7 +100,7 @@ def render_html_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    bars = [(each.label, each.f1) for each in frequent[:MOST_BARS]]
+    bars = [(each.label, each.f1) for each in frequent[:MAX_BARS]]
     profile = report.profile
     counts = profile.splits["train"].label_counts
     page: str = environment.get_template("report.html.jinja").render(
@@ -110,7 +111,7 @@ def render_html_report(
         intervals=compute_intervals(scores, truth),
         # Below the table of splits: what is rare, missing, not known or in more than one split.
         data_notes=profile.render().splitlines()[1 + len(profile.splits) :],
-        labels=frequent[:MOST_LABELS],
+        labels=frequent[:MAX_LABELS],
         # The charts escape what is in them.
         bars=Markup(render_bars("F1 of the labels", bars)),
         bar_count=len(bars),
@@ -124,8 +125,8 @@ def render_html_report(
         untested=[each.label for each in frequent if not each.support],
         rare=[label for label, count in counts.items() if count < RARE],
         rare_below=RARE,
-        longest=LONGEST_TEXT,
-        most_marks=MOST_MARKS,
+        longest=MAX_TEXT_LENGTH,
+        most_marks=MAX_MARKS,
         empty_truth=float((~present.any(1)).mean()),
     )
     return page
@@ -142,7 +143,7 @@ def _find_mistakes(
     """Rows with a wrong decision, those first that the loss finds worst."""
     losses = zlpr_loss(torch.tensor(scores), torch.tensor(truth), reduction="none").numpy()
     wrong = np.flatnonzero((present != predicted).any(1))
-    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MOST_MISTAKES]
+    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MAX_MISTAKES]
     found = []
     for row in worst.tolist():
         sets = {
@@ -169,6 +170,9 @@ def _find_mistakes(
 def _shorten(text: str) -> dict[str, Any]:
     """What is seen at once, cut between words where there are any, and the rest."""
     cut = len(text)
-    if cut > HEAD:
-        cut = text.rfind(" ", HEAD - LONGEST_WORD, HEAD) + 1 or HEAD
-    return {"head": text[:cut], "rest": text[cut:LONGEST_TEXT], "length": len(text)}
+    if cut > MAX_TEASER_LENGTH:
+        cut = (
+            text.rfind(" ", MAX_TEASER_LENGTH - MAX_WORD_LENGTH, MAX_TEASER_LENGTH) + 1
+            or MAX_TEASER_LENGTH
+        )
+    return {"head": text[:cut], "rest": text[cut:MAX_TEXT_LENGTH], "length": len(text)}

@@ -17,19 +17,19 @@ from jinja2 import Environment, PackageLoader
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.report import COLUMNS, Report
 from zlpr_hf.reports.svg import render_bars
-from zlpr_hf.workflows.push import shorten_path
 
 CARD_FILE = "README.md"
 CHART_FILE = "labels.svg"
 ADAPTER_FILE = "adapter_config.json"
 EMISSIONS_FILE = "emissions.csv"
-MOST_LABELS = 100
+MAX_LABELS = 100
 RARE = 20
 """A label with fewer training texts is called rare."""
-LONGEST_EXAMPLE = 500
+MAX_EXAMPLE_LENGTH = 500
 DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 METRICS = {
     "f1_micro": ("f1", "F1 micro"),
@@ -174,7 +174,7 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
         )
         for key, (kind, name) in METRICS.items()
     ]
-    examples = [" ".join(text.split())[:LONGEST_EXAMPLE] for text in facts.examples]
+    examples = [" ".join(text.split())[:MAX_EXAMPLE_LENGTH] for text in facts.examples]
     extra: dict[str, Any] = {"widget": [{"text": text} for text in examples]} if examples else {}
     if facts.emissions is not None:
         extra["co2_eq_emissions"] = {
@@ -198,9 +198,9 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
 
 def _most_frequent(report: Report) -> list[LabelScore]:
     """All labels in the order of their ids, or the most frequent ones if there are too many."""
-    if len(report.label_scores) <= MOST_LABELS:
+    if len(report.label_scores) <= MAX_LABELS:
         return report.label_scores
-    return sorted(report.label_scores, key=lambda score: -score.support)[:MOST_LABELS]
+    return sorted(report.label_scores, key=lambda score: -score.support)[:MAX_LABELS]
 
 
 def read_emissions(folder: Path) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -12,11 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from datasets import Dataset
-
-from zlpr_hf import __version__
 
 PACKAGES = (
+    "zlpr_hf",
     "torch",
     "transformers",
     "datasets",
@@ -25,16 +22,13 @@ PACKAGES = (
     "scikit-learn",
 )
 SOURCE = Path(__file__).parents[1]
-CHANGES = "+changes"
-HASHED_ROWS = 1000
-"""Rows that are hashed at once; part of the definition of a fingerprint."""
+UNCOMMITTED_SUFFIX = "+changes"
 
 
 def find_versions() -> dict[str, str]:
     """Python and the packages that decide the numbers, with their versions."""
     return {
         "python": platform.python_version(),
-        "zlpr_hf": __version__,
         **{name: version(name) for name in PACKAGES},
     }
 
@@ -50,7 +44,7 @@ class Provenance:
         threads: Threads of torch; sums depend on their number.
         revision: Git revision of the package's source, with ``+changes`` where there were
             uncommitted ones; None outside of a checkout.
-        data: Split to the fingerprint of its rows; see :func:`fingerprint`.
+        data: Split to the fingerprint of its rows; see ``zlpr_hf.data.fingerprint``.
         weights: File of weights to its SHA-256.
     """
 
@@ -81,32 +75,6 @@ class Provenance:
             data=dict(data),
             weights=hash_weights(folder),
         )
-
-
-def fingerprint(splits: Mapping[str, Dataset]) -> dict[str, str]:
-    """SHA-256 of what is in the rows, in their order.
-
-    Unlike the fingerprints of ``datasets`` it depends neither on how the rows came about nor on the
-    release of a library.
-
-    Args:
-        splits: Split to rows with columns of texts and numbers.
-
-    Returns:
-        Split to a hexadecimal number.
-
-    Example:
-        >>> rows = {"train": Dataset.from_dict({"text": ["a"], "label_ids": [[0]]})}
-        >>> fingerprint(rows)["train"][:8]
-        'cf97a128'
-    """
-    found = {}
-    for name, rows in splits.items():
-        digest = hashlib.sha256()
-        for batch in rows.with_format(None).iter(batch_size=HASHED_ROWS):
-            digest.update(json.dumps(batch, sort_keys=True).encode())
-        found[name] = digest.hexdigest()
-    return found
 
 
 def hash_weights(folder: Path) -> dict[str, str]:
@@ -140,7 +108,7 @@ def find_revision(source: Path) -> str | None:
     commit = None if tracked is None else _git(source, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return commit + (CHANGES if _git(source, "status", "--porcelain", "--", ".") else "")
+    return commit + (UNCOMMITTED_SUFFIX if _git(source, "status", "--porcelain", "--", ".") else "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

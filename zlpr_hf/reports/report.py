@@ -32,7 +32,7 @@ class Report:
 
     Args:
         output_dir: Folder of the saved model.
-        test: Predictor to its test metrics: the two yardsticks and the saved model.
+        test: Predictor to its test metrics: the two baselines and the saved model.
         validation: Metrics of the saved model on the validation split.
         label_scores: The saved model's test scores, label by label.
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
@@ -48,7 +48,7 @@ class Report:
         ...     ModelArguments(model_name_or_path="google-bert/bert-base-uncased", max_length=64),
         ...     DataArguments(train_file="reviews.csv", label_delimiter=";"),
         ...     ZLPRTrainingArguments(output_dir="out/numbers", max_steps=1),
-        ...     say=lambda text: None,
+        ...     log=lambda text: None,
         ... )
         >>> 0 <= report.metrics["f1_micro"] <= 1
         True
@@ -88,7 +88,7 @@ class Report:
             labels: Longest table of labels; of more, the most frequent ones are shown.
 
         Returns:
-            Test metrics beside the yardsticks, the labels, and how long it took.
+            Test metrics beside the baselines, the labels, and how long it took.
         """
         width = max(map(len, self.test)) + 2
         lines = ["test".ljust(width) + "".join(f"{name:>17}" for name in _short(COLUMNS))]

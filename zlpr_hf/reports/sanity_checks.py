@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from zlpr_hf.data.profile import DataProfile
 
-NAMED = 5
+MAX_NAMES = 5
 
 
-def find_in_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What is suspect about a run.
 
     Args:
@@ -30,11 +30,11 @@ def find_in_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]
     for name, values in metrics.items():
         split = profile.splits[name]
         cells = split.rows * len(split.label_counts) - split.unknown_cells
-        found += find_in_split(name, values, split.label_counts, rows=split.rows, cells=cells)
+        found += check_split(name, values, split.label_counts, rows=split.rows, cells=cells)
     return found
 
 
-def find_in_split(
+def check_split(
     name: str,
     metrics: Mapping[str, float],
     counts: Mapping[str, int],
@@ -85,5 +85,5 @@ def find_in_split(
 
 
 def _some(labels: list[str], total: int) -> str:
-    more = ", ..." if len(labels) > NAMED else ""
-    return f"{len(labels)} of {total} labels ({', '.join(labels[:NAMED])}{more})"
+    more = ", ..." if len(labels) > MAX_NAMES else ""
+    return f"{len(labels)} of {total} labels ({', '.join(labels[:MAX_NAMES])}{more})"

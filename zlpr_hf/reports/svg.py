@@ -23,7 +23,7 @@ DARK = {
 }  # fmt: skip
 DARK_LINES = ("#5cb3f0", "#ff9457", "#3ed6a7", "#dd9be0", "#e3cf57")
 DASHES = ("none", "7 3", "2 3", "9 3 2 3", "5 5")
-DEEPEST = 0.7
+MAX_SHADE = 0.7
 """Opacity of a full cell of a heat map: its number is readable on all of them."""
 
 # What XML 1.0 does not allow, not even as an entity.
@@ -180,7 +180,7 @@ def render_heat_map(
                 f'<g><title>{_escape(note)}</title><rect class="grid" x="{x + 1}" y="{y + 1}" '
                 f'width="{cell - 2}" height="{cell - 2}" rx="3" fill-opacity="0.35"/>'
                 f'<rect class="heat" x="{x + 1}" y="{y + 1}" width="{cell - 2}" '
-                f'height="{cell - 2}" rx="3" fill-opacity="{DEEPEST * share:.2f}"/>'
+                f'height="{cell - 2}" rx="3" fill-opacity="{MAX_SHADE * share:.2f}"/>'
                 + _text(x + cell / 2, y + cell / 2 + 4, f"{100 * share:.0f}", "ink middle small")
                 + "</g>"
             )

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
-SHOWN = {
+LOGGED_METRICS = {
     "loss": "loss",
     "eval_loss": "validation loss",
     "eval_f1_micro": "F1 micro",
@@ -27,7 +27,9 @@ class BriefProgress(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         cells = [
-            f"{title} {logs[name]:.4f}" for name, title in SHOWN.items() if logs and name in logs
+            f"{title} {logs[name]:.4f}"
+            for name, title in LOGGED_METRICS.items()
+            if logs and name in logs
         ]
         if cells and self.training_bar is not None:
             self.training_bar.write(f"epoch {state.epoch or 0:.2f}: " + ", ".join(cells))

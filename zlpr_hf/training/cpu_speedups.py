@@ -12,13 +12,13 @@ from typing import Any
 from zlpr_hf.models.first_token import first_token_only
 from zlpr_hf.training.dropout import all_dropout_fast
 
-SHORT = 128
+MAX_EAGER_TOKENS = 128
 """Tokens up to which a processor is faster without fused attention."""
 
 # Parameters of glibc's mallopt, and the largest values that glibc chooses by itself.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-USUAL_TRIM, USUAL_MMAP = 2**26, 2**25
-OF_THE_USER = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
+DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_THRESHOLD = 2**26, 2**25
+MALLOC_VARIABLES = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
 """Variables that set them."""
 
 
@@ -37,7 +37,7 @@ def fast_training(model: Any, *, on_cpu: bool, max_length: int | None) -> Iterat
     """
     with ExitStack() as stack:
         stack.enter_context(first_token_only(model))
-        if on_cpu and max_length is not None and max_length <= SHORT:
+        if on_cpu and max_length is not None and max_length <= MAX_EAGER_TOKENS:
             stack.enter_context(_plain_attention(model))
         if on_cpu:
             stack.enter_context(_kept_memory())
@@ -70,16 +70,16 @@ def _kept_memory() -> Iterator[None]:
     them in the environment keeps them.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    chosen = OF_THE_USER & os.environ.keys()
+    chosen = MALLOC_VARIABLES & os.environ.keys()
     if chosen or libc is None or not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
         yield
         return
     if not libc.mallopt(M_MMAP_THRESHOLD, 2**30):  # older ones refuse more than their own largest
-        libc.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
+        libc.mallopt(M_MMAP_THRESHOLD, DEFAULT_MMAP_THRESHOLD)
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
-        libc.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
-        libc.mallopt(M_TRIM_THRESHOLD, USUAL_TRIM)
+        libc.mallopt(M_MMAP_THRESHOLD, DEFAULT_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
         libc.malloc_trim(0)

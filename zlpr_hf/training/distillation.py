@@ -19,6 +19,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.models.loading import load_tokenizer, resolve_model_path, why_not_loaded
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 TEACHER_FILE = "teacher_logits.npz"
 SCALES = {"zlpr": 1.0, "bce": 0.5}
@@ -72,7 +73,7 @@ class Teacher:
                 f"{label_space.summary()})"
             )
         # What transformers trains as a multi-label model, it trains with a logistic loss.
-        loss = (getattr(model.config, "zlpr", None) or {}).get("loss", "bce")
+        loss = ZLPRConfig.read(model.config).loss or "bce"
         kind = model.config.problem_type
         if loss not in SCALES or kind != "multi_label_classification":
             raise InputError(

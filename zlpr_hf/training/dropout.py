@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from zlpr_hf.losses.numerics import is_traced
 
-LEVELS = 2**16
+PROBABILITY_STEPS = 2**16
 """Steps of the probability: sixteen random bits decide on an element."""
 
-SMALL = 2**14
+MIN_ELEMENTS = 2**14
 """Elements below which torch's own dropout is as fast."""
 
 _stock_dropout = functional.dropout
@@ -59,8 +59,8 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         raise ValueError(
             f"values must be floating and on the processor, got {values.dtype} on {values.device}"
         )
-    threshold = round(p * LEVELS)
-    if threshold in (0, LEVELS):
+    threshold = round(p * PROBABILITY_STEPS)
+    if threshold in (0, PROBABILITY_STEPS):
         return values.clone() if threshold == 0 else values * 0
     result: Tensor = _apply(values, threshold)
     return result
@@ -71,7 +71,7 @@ def _draw_mask(shape: torch.Size, threshold: int) -> Tensor:
     count = shape.numel()
     seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
     bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]
-    return torch.from_numpy(bits).view(shape) >= threshold - LEVELS // 2
+    return torch.from_numpy(bits).view(shape) >= threshold - PROBABILITY_STEPS // 2
 
 
 class _FastDropout(torch.autograd.Function):
@@ -79,7 +79,7 @@ class _FastDropout(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, threshold: int) -> Tensor:
         kept = _draw_mask(values.shape, threshold)
         ctx.save_for_backward(kept)
-        ctx.scale = LEVELS / (LEVELS - threshold)
+        ctx.scale = PROBABILITY_STEPS / (PROBABILITY_STEPS - threshold)
         return torch.where(kept, values, 0.0).mul_(ctx.scale)
 
     @staticmethod
@@ -119,6 +119,6 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
         and not is_traced(input)
         and input.is_cpu
         and input.is_floating_point()
-        and input.numel() >= SMALL
+        and input.numel() >= MIN_ELEMENTS
     )
     return fast_dropout(input, p) if ours else _stock_dropout(input, p, training, inplace)

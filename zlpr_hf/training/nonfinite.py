@@ -1,4 +1,4 @@
-"""Breakdown: the training step whose loss or gradients are no numbers, and what to do about it."""
+"""NonFiniteStep: a training step with NaN or infinite loss or gradients, its cause and remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-MOST_ROWS = 20
+MAX_ROWS_SHOWN = 20
 REMEDIES = {
     "weights": "the model was broken before this step: load another one, or start again with a "
     "lower learning_rate",
@@ -26,7 +26,7 @@ REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class NonFiniteStep:
     """Where the numbers of a step stopped being finite.
 
     Args:
@@ -42,9 +42,9 @@ class Breakdown:
 
     def render(self) -> str:
         """One line: the step, what was not finite, the rows, the remedy."""
-        shown = ", ".join(map(str, self.rows[:MOST_ROWS]))
+        shown = ", ".join(map(str, self.rows[:MAX_ROWS_SHOWN]))
         shown = shown or "unknown, for they are streamed or drawn anew"
-        more = len(self.rows) - MOST_ROWS
+        more = len(self.rows) - MAX_ROWS_SHOWN
         rest = f" and {more} more" if more > 0 else ""
         return (
             f"training stopped at step {self.step}: its {self.what} held NaN or infinity "
@@ -52,14 +52,14 @@ class Breakdown:
         )
 
 
-def find_breakdown(
+def diagnose_nonfinite_step(
     batches: Sequence[Mapping[str, Any]],
     rows: Sequence[Sequence[int]] | None,
     run: Callable[[dict[str, Any]], tuple[Tensor, Tensor]],
     *,
     step: int,
     weights: Iterator[Tensor],
-) -> Breakdown:
+) -> NonFiniteStep:
     """Look for the cause row by row, after a step whose gradients were not finite.
 
     Args:
@@ -74,7 +74,7 @@ def find_breakdown(
     """
     numbers = [number for batch in rows or () for number in batch]
     if not all(torch.isfinite(weight).all() for weight in weights):
-        return Breakdown(step, "weights", tuple(numbers))
+        return NonFiniteStep(step, "weights", tuple(numbers))
     found: dict[str, list[int]] = {}
     position = 0
     for batch in batches:
@@ -85,10 +85,10 @@ def find_breakdown(
             position += 1
     what = next((what for what in REMEDIES if what in found), "gradient")
     at_fault = found.get(what, range(position))
-    return Breakdown(step, what, tuple(numbers[index] for index in at_fault) if numbers else ())
+    return NonFiniteStep(step, what, tuple(numbers[index] for index in at_fault) if numbers else ())
 
 
-def merge_breakdowns(found: Sequence[Breakdown]) -> Breakdown:
+def merge_nonfinite_steps(found: Sequence[NonFiniteStep]) -> NonFiniteStep:
     """What several processes found in the same step.
 
     Args:
@@ -99,7 +99,7 @@ def merge_breakdowns(found: Sequence[Breakdown]) -> Breakdown:
     """
     first = min(found, key=lambda each: [*REMEDIES].index(each.what))
     rows = {row for each in found if each.what == first.what for row in each.rows}
-    return Breakdown(first.step, first.what, tuple(sorted(rows)))
+    return NonFiniteStep(first.step, first.what, tuple(sorted(rows)))
 
 
 def _row(batch: Mapping[str, Any], index: int) -> dict[str, Any]:

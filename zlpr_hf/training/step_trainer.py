@@ -14,10 +14,15 @@ from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.training.checkpoint_trainer import CheckpointTrainer
 from zlpr_hf.training.cpu_speedups import fast_training
 from zlpr_hf.training.dataloaders import build_streamed_loader, share_batches
-from zlpr_hf.training.nonfinite import Breakdown, find_breakdown, find_rows, merge_breakdowns
+from zlpr_hf.training.nonfinite import (
+    NonFiniteStep,
+    diagnose_nonfinite_step,
+    find_rows,
+    merge_nonfinite_steps,
+)
 from zlpr_hf.training.sampler import EpochLengthGroupedSampler, SharedBatchSampler
 
-SPARE = "spare"
+PADDING_BATCH = "spare"
 """Marks a batch that a process computes only because the others have one."""
 
 
@@ -60,7 +65,7 @@ class StepTrainer(CheckpointTrainer):
         """Number of examples in the batches of one optimizer step, over all processes."""
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        rows = sum(len(batch["labels"]) for batch in batch_samples if SPARE not in batch)
+        rows = sum(len(batch["labels"]) for batch in batch_samples if PADDING_BATCH not in batch)
         count = torch.tensor(rows, device=device)
         return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
 
@@ -90,7 +95,7 @@ class StepTrainer(CheckpointTrainer):
         shared = self._shared_batches
         last = self.accelerator.gradient_state.end_of_dataloader
         if last and shared is not None and shared.ends_without_a_row:
-            batch[SPARE] = True
+            batch[PADDING_BATCH] = True
         return batch
 
     def _finalize_training(self, *args: Any) -> Any:
@@ -107,9 +112,11 @@ class StepTrainer(CheckpointTrainer):
         scaler = self.accelerator.scaler
         if scaler is not None and scaler.get_scale() >= 1:
             return norm  # float16 overflowed: the step is skipped, and the next scaled less
-        raise FloatingPointError(merge_breakdowns(gather_object([self._find_breakdown()])).render())
+        raise FloatingPointError(
+            merge_nonfinite_steps(gather_object([self._diagnose_nonfinite_step()])).render()
+        )
 
-    def _find_breakdown(self) -> Breakdown:
+    def _diagnose_nonfinite_step(self) -> NonFiniteStep:
         loader: Any = self.callback_handler.train_dataloader
         rows = find_rows(loader, self._batches, epoch=self.state.epoch or 0.0)
         dataset: Any = self.train_dataset
@@ -123,7 +130,7 @@ class StepTrainer(CheckpointTrainer):
                 loss, outputs = self.compute_loss(model, batch, return_outputs=True)
             return loss, outputs.logits
 
-        return find_breakdown(
+        return diagnose_nonfinite_step(
             [self._prepare_inputs(batch) for batch in self._batches],
             rows,
             run,

@@ -19,7 +19,8 @@ from zlpr_hf.models.loading import classification_head
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.head_rate import set_head_rate
 from zlpr_hf.training.objective import Objective
-from zlpr_hf.training.step_trainer import SPARE, StepTrainer
+from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 
 class ZLPRTrainer(StepTrainer):
@@ -103,8 +104,7 @@ class ZLPRTrainer(StepTrainer):
             config.problem_type = (
                 "single_label_classification" if single else "multi_label_classification"
             )
-            stored = getattr(config, "zlpr", None) or {}
-            config.zlpr = stored | {"loss": name_of(self.loss)}
+            ZLPRConfig.update(config, loss=name_of(self.loss))
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make the model of a trial; what knew the model before it is told."""
@@ -173,7 +173,7 @@ class ZLPRTrainer(StepTrainer):
         # The model must not see the labels, and the caller's batch must keep them.
         inputs = dict(inputs)
         targets = inputs.pop("labels", None)
-        counts = not inputs.pop(SPARE, False)
+        counts = not inputs.pop(PADDING_BATCH, False)
         if targets is None:
             raise ValueError(
                 f"the batch has no 'labels', only {', '.join(inputs)}; expected multi-hot (B, L)"

@@ -77,7 +77,7 @@ class ModelArguments:
     save_logits: bool = _option(
         False, "Write logits and targets of validation and test to logits.npz."
     )
-    yardsticks: bool = _option(True, "Fit the TF-IDF + linear SVM yardstick on the same rows.")
+    baselines: bool = _option(True, "Fit the TF-IDF + linear SVM baseline on the same rows.")
 
 
 @dataclass
@@ -195,7 +195,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     return model, data, training
 
 
-ELSEWHERE = {
+OPTION_ALIASES = {
     "batch_size": "per_device_train_batch_size",
     "dataset": "dataset_name",
     "device": "use_cpu",
@@ -215,7 +215,7 @@ ELSEWHERE = {
 
 def _refuse(name: str, known: set[str], where: str) -> NoReturn:
     near = difflib.get_close_matches(name, known, n=1)
-    meant = ELSEWHERE.get(name) or next(iter(near), None)
+    meant = OPTION_ALIASES.get(name) or next(iter(near), None)
     hint = f"; did you mean {meant}?" if meant else " (see --help)"
     if os.path.isfile(name):  # unlike Path.is_file not startled by a name of any length
         hint = "; a data file is given as --train_file"
@@ -253,7 +253,7 @@ def _item(path: Path, name: str, item: Any) -> str:
 
 SEARCH_SPACE = "search_space"
 """A section of a configuration that is about many runs; ``zlpr tune`` reads it."""
-DERIVED = (
+UNSAVED_OPTIONS = (
     "use_cpu",
     "report_to",
     "resume_from_checkpoint",
@@ -303,7 +303,7 @@ def render_config(arguments: Arguments) -> str:
                 plain
                 and not secret
                 and spec.init
-                and spec.name not in DERIVED
+                and spec.name not in UNSAVED_OPTIONS
                 and value != _default(spec)
             ):
                 values[spec.name] = value

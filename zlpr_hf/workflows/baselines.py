@@ -19,7 +19,7 @@ from zlpr_hf.metrics.multi_label import compute_decision_metrics
 Bools = NDArray[np.bool_]
 
 
-def compute_yardsticks(data: LabelledData, *, svm: bool = True) -> dict[str, dict[str, float]]:
+def compute_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, dict[str, float]]:
     """Test metrics of both predictors.
 
     Args:
@@ -101,7 +101,7 @@ def predict_tfidf_svm(
     features = vectorizer.transform(texts)
     present = train_targets >= 0.5
     predictions = np.zeros((len(texts), present.shape[1]), dtype=bool)
-    for label in tqdm(range(present.shape[1]), desc="SVM yardstick", unit="label", leave=False):
+    for label in tqdm(range(present.shape[1]), desc="SVM baseline", unit="label", leave=False):
         column = present[:, label]
         if column.all() or not column.any():
             predictions[:, label] = column.all()

@@ -21,13 +21,14 @@ from zlpr_hf.metrics.multi_label import (
     compute_label_scores,
     compute_multi_label_metrics,
 )
+from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.metrics.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.reports.report import render_label_scores
-from zlpr_hf.reports.sanity_checks import find_in_split
-from zlpr_hf.thresholds import Thresholds, fit_thresholds
+from zlpr_hf.reports.sanity_checks import check_split
+from zlpr_hf.thresholds import Thresholds
 
-KEPT = 100
+TOP_K = 100
 """Best labels of a text that are looked at in a large label space."""
 
 
@@ -121,8 +122,10 @@ def evaluate(
     Returns:
         All numbers.
     """
-    judge = _judge_best_labels if classifier.label_space.num_labels > LARGE else _judge
-    judged = judge(
+    evaluate_rows = (
+        _evaluate_top_k if classifier.label_space.num_labels > LARGE else _evaluate_all_labels
+    )
+    judged = evaluate_rows(
         classifier,
         rows,
         long_texts=long_texts,
@@ -132,7 +135,7 @@ def evaluate(
         metric=metric,
     )
     scores = judged["label_scores"]
-    warnings = find_in_split(
+    warnings = check_split(
         rows.origin,
         judged["metrics"],
         {score.label: score.support for score in scores},
@@ -150,7 +153,7 @@ def evaluate(
     )
 
 
-def _judge(
+def _evaluate_all_labels(
     classifier: Classifier,
     rows: EvaluationSet,
     *,
@@ -178,7 +181,7 @@ def _judge(
     }
 
 
-def _judge_best_labels(
+def _evaluate_top_k(
     classifier: Classifier,
     rows: EvaluationSet,
     *,
@@ -191,7 +194,7 @@ def _judge_best_labels(
     if tune is not None:
         raise InputError("tuning: in a large label space train.py does it (tune_thresholds global)")
     best = classifier.compute_top_k(
-        rows.texts, KEPT, batch_size=batch_size, long_texts=long_texts, progress=True
+        rows.texts, TOP_K, batch_size=batch_size, long_texts=long_texts, progress=True
     )
     positives = rows.positive_ids
     names = classifier.label_space.names

@@ -14,23 +14,24 @@ from torch import Tensor
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.new_folder import new_folder
+from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
 from zlpr_hf.inference.windows import Texts
 from zlpr_hf.reports.provenance import find_versions
+from zlpr_hf.thresholds import decide
 
 EXPORT_FILE = "export.json"
-LARGEST_DIFFERENCE = 1e-3
+MAX_LOGIT_DIFFERENCE = 1e-3
 """Of logits, in float32; what the order of sums leaves is a hundredth of it."""
-TIE = 1e-4
+NEAR_ZERO = 1e-4
 """A logit nearer to zero than this may change sides in float32."""
-LEAST_EQUAL = 0.995
+MIN_EQUAL_SHARE = 0.995
 """Share of decisions, one a text and label, that int8 must leave as they are."""
-MOST_CHANGED = 0.05
+MAX_CHANGED_SHARE = 0.05
 """Changed decisions as a share of the labels that torch predicts. Where a text has two labels of a
 thousand, a model that predicts nothing leaves 99.8 % of all decisions as they are."""
-NEEDED = "export needs onnx, onnxruntime and onnxscript: pip install 'zlpr_hf[onnx]'"
+MISSING_PACKAGES = "export needs onnx, onnxruntime and onnxscript: pip install 'zlpr_hf[onnx]'"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError(NEEDED) from error
+        raise InputError(MISSING_PACKAGES) from error
     if not folder.parent.is_dir():
         raise InputError(f"{folder.parent}: no such folder (--output)")
     if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
@@ -176,15 +177,17 @@ def _check_agreement(
     """Refuse a model that decides otherwise, and one whose logits are no numbers."""
     if export.quantization == "int8":
         changed = export.decisions - export.equal_decisions
-        most = min((1 - LEAST_EQUAL) * export.decisions, MOST_CHANGED * export.predicted_labels)
+        most = min(
+            (1 - MIN_EQUAL_SHARE) * export.decisions, MAX_CHANGED_SHARE * export.predicted_labels
+        )
         if changed > most or not np.isfinite(export.largest_difference):
             raise InputError(
                 f"{export.source}: not exported, int8 changes more than {int(most)} decisions; "
                 f"{export.render()}"
             )
         return
-    moved = ((logits > 0) != (expected > 0)) & (np.abs(expected) > TIE)
-    if moved.any() or not export.largest_difference <= LARGEST_DIFFERENCE:
+    moved = (decide(logits) != decide(expected)) & (np.abs(expected) > NEAR_ZERO)
+    if moved.any() or not export.largest_difference <= MAX_LOGIT_DIFFERENCE:
         raise InputError(
             f"{export.source}: not exported, ONNX Runtime and torch disagree; {export.render()}"
         )

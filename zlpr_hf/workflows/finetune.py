@@ -21,7 +21,7 @@ from zlpr_hf.reports.html import save_html_report
 from zlpr_hf.reports.model_card import CardFacts, read_emissions, write_model_card
 from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
-from zlpr_hf.reports.sanity_checks import find_in_run
+from zlpr_hf.reports.sanity_checks import check_run
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import (
@@ -41,9 +41,9 @@ from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_choices
 from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, save_config
-from zlpr_hf.workflows.baselines import compute_yardsticks
+from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.logits import save_logits
-from zlpr_hf.workflows.outcome import Outcome, judge, judge_best_labels
+from zlpr_hf.workflows.outcome import Outcome, evaluate_run, evaluate_top_k
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
 
@@ -56,7 +56,7 @@ def finetune(
     training_args: ZLPRTrainingArguments,
     *,
     data: LabelledData | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Report:
     """Read data, fine-tune, tune thresholds if asked, evaluate, save.
 
@@ -70,10 +70,10 @@ def finetune(
         data_args: The data set.
         training_args: Everything for the trainer, ``output_dir`` and ``seed`` among it.
         data: The data set where it was read before; else it is read as ``data_args`` says.
-        say: Receives the data profile and notes, on the main process.
+        log: Receives the data profile and notes, on the main process.
 
     Returns:
-        All numbers of the run; the same are in ``output_dir/results.json``. Those of the yardsticks
+        All numbers of the run; the same are in ``output_dir/results.json``. Those of the baselines
         are with the main process alone.
 
     Raises:
@@ -85,7 +85,7 @@ def finetune(
         ...     ModelArguments(model_name_or_path="google-bert/bert-base-uncased", max_length=64),
         ...     DataArguments(train_file="reviews.csv", label_delimiter=";"),
         ...     ZLPRTrainingArguments(output_dir="out/reviews", num_train_epochs=1),
-        ...     say=lambda text: None,
+        ...     log=lambda text: None,
         ... )
         >>> sorted(report.test)
         ['TF-IDF + linear SVM', 'most frequent label set', 'this model (logit > 0)']
@@ -123,15 +123,15 @@ def finetune(
             clear_leftovers(output_dir)
         elif data_args.overwrite_output_dir or is_unfinished(output_dir):
             clear_run(output_dir)
-        say(profile.render())
-        if data_args.streaming and model_args.yardsticks:
-            say("no SVM yardstick: it would need all training texts, which are streamed")
+        log(profile.render())
+        if data_args.streaming and model_args.baselines:
+            log("no SVM baseline: it would need all training texts, which are streamed")
         save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
         profile.save(output_dir / PROFILE_FILE)
         if checkpoint is not None:
-            say(f"going on from {checkpoint}")
+            log(f"going on from {checkpoint}")
         elif str(training_args.resume_from_checkpoint).lower() == "true":
-            say(f"no whole checkpoint in {output_dir}: starting from the beginning")
+            log(f"no whole checkpoint in {output_dir}: starting from the beginning")
     if teacher is not None:
         with training_args.main_process_first(local=False, desc="ask the teacher"):
             logits = teacher.compute_logits(
@@ -163,10 +163,10 @@ def finetune(
     if model_args.use_peft and model_args.peft_save == "merged":
         model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
 
-    outcome = _judge(trainer, prepared, model_args)
+    outcome = _evaluate(trainer, prepared, model_args)
     test: dict[str, dict[str, float]] = {}
     if main_process and not prepared.large:
-        test = compute_yardsticks(data, svm=model_args.yardsticks)
+        test = compute_baselines(data, svm=model_args.baselines)
     if outcome.untuned is not None:
         test["before tuning thresholds"] = outcome.untuned
     test[MODEL_ROW] = outcome.metrics["test"]
@@ -196,7 +196,7 @@ def finetune(
         thresholds=outcome.thresholds,
         profile=profile,
         training=training,
-        warnings=find_in_run(profile, outcome.metrics),
+        warnings=check_run(profile, outcome.metrics),
     )
     with run_end(output_dir, is_main=main_process) as part:
         trainer.save_model(str(part))  # on every process
@@ -208,17 +208,17 @@ def finetune(
     return report
 
 
-def _judge(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
+def _evaluate(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
     """What the trained model does, with offsets tuned and folded into its bias if asked."""
     if prepared.large:
-        return judge_best_labels(
+        return evaluate_top_k(
             trainer,
             prepared.encoded,
             prepared.data,
             tune=arguments.tune_thresholds == "global",
             metric=arguments.threshold_metric,
         )
-    return judge(
+    return evaluate_run(
         trainer,
         prepared.encoded,
         prepared.data,

@@ -19,13 +19,14 @@ from zlpr_hf.metrics.multi_label import (
     compute_label_scores,
     compute_multi_label_metrics,
 )
+from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.metrics.top_k import (
     compute_top_k_label_scores,
     compute_top_k_metrics,
     fit_top_k_offset,
 )
 from zlpr_hf.models.loading import classification_head
-from zlpr_hf.thresholds import Thresholds, fit_thresholds
+from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.training.trainer import ZLPRTrainer, name_of
 from zlpr_hf.workflows.logits import predict_logits, predict_top_k
 
@@ -53,7 +54,7 @@ class Outcome:
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def judge(
+def evaluate_run(
     trainer: ZLPRTrainer,
     encoded: Mapping[str, Dataset],
     data: LabelledData,
@@ -99,7 +100,7 @@ def judge(
     )
 
 
-def judge_best_labels(
+def evaluate_top_k(
     trainer: ZLPRTrainer,
     encoded: Mapping[str, Dataset],
     data: LabelledData,

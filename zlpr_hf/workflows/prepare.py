@@ -31,6 +31,7 @@ from zlpr_hf.training.trainer import ZLPRTrainer, name_of
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
 from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
 from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 HEAD_INIT_TEXTS = 512
 
@@ -192,7 +193,7 @@ def _starts_from_names(
 ) -> bool:
     if arguments.head_init == "auto":
         # A head that was trained for these labels is better than their names.
-        pooling: str = model.config.zlpr["pooling"]
+        pooling = ZLPRConfig.read(model.config).pooling
         return pooling == "mean" and not is_trained_for(
             arguments.model_name_or_path,
             outputs,

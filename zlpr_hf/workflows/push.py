@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoUrl
@@ -18,6 +18,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.training.checkpoints import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 
 MESSAGE = "Model, its numbers and its card"
@@ -197,25 +198,6 @@ def _content(path: Path, name: str) -> Path | bytes:
         elif short != values:
             text = json.dumps(short, indent=2, ensure_ascii=False) + "\n"
     return path if text is None else text.encode()
-
-
-def shorten_path(name: str) -> str:
-    """Cut a path of this machine to its last part, so that nobody reads how it is laid out.
-
-    Args:
-        name: A name or a path.
-
-    Returns:
-        The name as it is where it says nothing of this machine.
-
-    Example:
-        >>> shorten_path("/home/me/models/reviews"), shorten_path("out/reviews")
-        ('reviews', 'out/reviews')
-    """
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute() or name.startswith("~"):
-            return path.name
-    return name
 
 
 def _reason(error: BaseException) -> str:

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.reports.provenance import CHANGES, Provenance, find_versions
+from zlpr_hf.reports.provenance import UNCOMMITTED_SUFFIX, Provenance, find_versions
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.training.checkpoints import CONFIG_FILE, RESULTS_FILE
 from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
 from zlpr_hf.workflows.finetune import finetune
 from zlpr_hf.workflows.load_data import load_data
 
-SURROUNDINGS = ("system", "processor", "device", "revision")
+ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def reproduce(
     tolerance: float | None = None,
     any_data: bool = False,
     trust_remote_code: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Reproduction | None:
     """Train again from what a run left, and compare.
 
@@ -99,7 +99,7 @@ def reproduce(
         any_data: Whether to go on when the data has changed since.
         trust_remote_code: Whether to run code that comes with the model; no run writes down that
             it did.
-        say: Receives what differs in the surroundings, and the notes of training.
+        log: Receives what differs in the surroundings, and the notes of training.
 
     Returns:
         Both sets of numbers; None on other processes than the main one.
@@ -129,8 +129,8 @@ def reproduce(
         if not any_data:
             raise InputError(f"{folder}: {notes[-1]}; --any_data goes on all the same")
     for note in notes if is_main else ():
-        say(f"note: {note}")
-    finetune(*arguments, data=data, say=say)
+        log(f"note: {note}")
+    finetune(*arguments, data=data, log=log)
     if not is_main:
         return None
     now = _read_results(output_dir)
@@ -157,13 +157,13 @@ def _is_begun(output_dir: Path, arguments: Arguments) -> bool:
 
 def _differences(before: dict[str, Any], here: Provenance, processes: int) -> Iterator[str]:
     """What may explain other numbers, a line each."""
-    then = before["versions"] | {name: before["provenance"][name] for name in SURROUNDINGS}
-    now = find_versions() | {name: getattr(here, name) for name in SURROUNDINGS}
+    then = before["versions"] | {name: before["provenance"][name] for name in ENVIRONMENT_FIELDS}
+    now = find_versions() | {name: getattr(here, name) for name in ENVIRONMENT_FIELDS}
     then["processes"], now["processes"] = before["training"]["processes"], processes
     for name in then | now:
         if then.get(name) != now.get(name):
             yield f"{name} was {then.get(name)}, is {now.get(name)}"
-        elif str(then.get(name)).endswith(CHANGES):
+        elif str(then.get(name)).endswith(UNCOMMITTED_SUFFIX):
             yield f"{name}: both have changes that are not committed, perhaps not the same"
 
 
@@ -185,7 +185,7 @@ def _read_results(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     provenance = results.get("provenance") if isinstance(results, dict) else None
-    needed = {"data", "weights", "threads", *SURROUNDINGS}
+    needed = {"data", "weights", "threads", *ENVIRONMENT_FIELDS}
     if not isinstance(provenance, dict) or not needed <= set(provenance):
         raise InputError(
             f"{path}: expected a provenance, which runs have from this version on; train it again"

@@ -19,8 +19,8 @@ from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
-SAMPLE = 512
-MOST_LABEL_SETS = 10_000
+SAMPLE_ROWS = 512
+MAX_LABEL_SETS = 10_000
 """Different label sets that are counted; where there are more, none is frequent."""
 
 
@@ -100,14 +100,14 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
         scan.is_hard &= set(labels.values()) <= {1.0}
         if scan.label_sets is not None:
             scan.label_sets[present] += 1
-            if len(scan.label_sets) > MOST_LABEL_SETS:
+            if len(scan.label_sets) > MAX_LABEL_SETS:
                 scan.label_sets = None
         if row.texts in look_for:
             scan.shared.add(row.texts)
         # Reservoir sampling: each row so far is in the sample with the same chance.
-        if len(scan.sample) < SAMPLE:
+        if len(scan.sample) < SAMPLE_ROWS:
             scan.sample.append(row.texts)
-        elif (place := choice.randrange(scan.rows)) < SAMPLE:
+        elif (place := choice.randrange(scan.rows)) < SAMPLE_ROWS:
             scan.sample[place] = row.texts
     scan.fingerprint = digest.hexdigest()
     return scan, names

@@ -19,7 +19,7 @@ from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.losses.modules import LOSSES
 from zlpr_hf.training.checkpoints import LOGITS_FILE, RESULTS_FILE
 from zlpr_hf.workflows.arguments import render_config
-from zlpr_hf.workflows.baselines import compute_yardsticks
+from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.statistics import (
     RULES,
@@ -32,7 +32,7 @@ from zlpr_hf.workflows.comparison.statistics import (
 )
 
 COMPARISON_FILE = "comparison.json"
-YARDSTICKS_FILE = "yardsticks.json"
+BASELINES_FILE = "baselines.json"
 COST = ("outputs", "seconds_per_step", "peak_memory_mib", "seconds", "steps")
 
 
@@ -58,7 +58,7 @@ class Comparison:
         reference: The loss that differences are taken from, under its own rule.
         metrics: Columns of the table.
         rows: A loss, a rule, a data set.
-        yardsticks: Data set to predictor to metrics.
+        baselines: Data set to predictor to metrics.
         cost: Data set to loss to medians over seeds.
         unseen: Data set to the share of test rows whose label set training does not have.
         data: Data set to counts.
@@ -70,7 +70,7 @@ class Comparison:
     reference: str
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
-    yardsticks: dict[str, dict[str, dict[str, float]]]
+    baselines: dict[str, dict[str, dict[str, float]]]
     cost: dict[str, dict[str, dict[str, float | None]]]
     unseen: dict[str, float]
     data: dict[str, dict[str, Any]]
@@ -83,7 +83,7 @@ class Comparison:
         """Names in the order of the plan."""
         return list(dict.fromkeys(row.dataset for row in self.rows))
 
-    def of(self, dataset: str) -> list[Row]:
+    def rows_of(self, dataset: str) -> list[Row]:
         """Rows of a data set."""
         return [row for row in self.rows if row.dataset == dataset]
 
@@ -131,7 +131,7 @@ def gather(plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, s
     cells = [cell for cell in plan.cells if str(cell) not in failed]
     rows: list[Row] = []
     cost: dict[str, dict[str, dict[str, float | None]]] = {}
-    yardsticks, unseen, counts, environment = {}, {}, {}, _environment()
+    baselines, unseen, counts, environment = {}, {}, {}, _environment()
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         here = [cell for cell in cells if cell.dataset == dataset]
         shared = data[here[0]]
@@ -142,13 +142,13 @@ def gather(plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, s
             for loss in dict.fromkeys(cell.loss for cell in here)
         }
         environment |= next(iter(results.values()))["versions"]
-        yardsticks[dataset] = _yardsticks(here[0].folder.parents[1], shared)
+        baselines[dataset] = _yardsticks(here[0].folder.parents[1], shared)
         unseen[dataset] = _unseen(shared)
         counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
         counts[dataset] |= {"labels": shared.label_space.num_labels}
     settings = {str(cell): render_config(cell.arguments) for cell in cells}
     return Comparison(
-        plan.reference, plan.metrics, tuple(rows), yardsticks, cost, unseen, counts, dict(failed),
+        plan.reference, plan.metrics, tuple(rows), baselines, cost, unseen, counts, dict(failed),
         settings, environment,
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def _medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _yardsticks(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]:
     """Fitted once for the same rows and kept, since the SVM takes a while on many labels."""
-    path = folder / YARDSTICKS_FILE
+    path = folder / BASELINES_FILE
     content = hashlib.sha256()
     for split in ("train", "test"):
         content.update(json.dumps(data.texts(split)).encode())
@@ -214,7 +214,7 @@ def _yardsticks(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]
         if stored.get("rows") == content.hexdigest():
             kept: dict[str, dict[str, float]] = stored["metrics"]
             return kept
-    metrics = compute_yardsticks(data)
+    metrics = compute_baselines(data)
     text = json.dumps({"rows": content.hexdigest(), "metrics": metrics}, indent=1)
     write_whole(path, text + "\n")
     return metrics

@@ -20,11 +20,11 @@ KEYS = (
     "metrics", "resamples", "keep_models",
 )  # fmt: skip
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 # A run that was cut goes on, and leaves what the comparison reads.
-FIXED = {
+CELL_OPTIONS = {
     "resume_from_checkpoint": True, "overwrite_output_dir": True, "save_logits": True,
-    "yardsticks": False, "tune_thresholds": "none",
+    "baselines": False, "tune_thresholds": "none",
 }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def read_plan(
                 place = folder / _slug(dataset) / _slug(loss) / f"seed{seed}"
                 settings = common | of_dataset | {"loss": loss} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
-                settings |= FIXED | {"output_dir": str(place)}
+                settings |= CELL_OPTIONS | {"output_dir": str(place)}
                 cells.append(Cell(dataset, loss, seed, _arguments(path, dataset, loss, settings)))
     return Plan(
         folder, tuple(datasets), tuple(losses), tuple(seeds), reference, threshold_metric,
@@ -175,10 +175,10 @@ def _named(path: Path, content: dict[str, Any], key: str) -> dict[str, dict[str,
     }
     folders = [_slug(name) for name in named]
     for name, slug in zip(named, folders, strict=True):
-        if not slug or len(slug) > LONGEST_NAME:
+        if not slug or len(slug) > MAX_NAME_LENGTH:
             raise InputError(
                 f"{path}: {key}: {name!r:.80} makes no name of a folder; expected letters or "
-                f"digits, at most {LONGEST_NAME}"
+                f"digits, at most {MAX_NAME_LENGTH}"
             )
     twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
@@ -190,7 +190,7 @@ def _settings(path: Path, where: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise InputError(f"{path}: {where}: expected lines of 'name: value', got {given!r}")
     settings = {str(name): value for name, value in given.items()}
-    taken = sorted({"seed", "output_dir", "threshold_metric", *FIXED} & set(settings))
+    taken = sorted({"seed", "output_dir", "threshold_metric", *CELL_OPTIONS} & set(settings))
     if taken:
         raise InputError(f"{path}: {where}: {taken[0]} is set by the comparison itself")
     if "recipe" in settings:

@@ -11,7 +11,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.workflows.comparison.gathering import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS
-from zlpr_hf.workflows.comparison.table import RULE_NAMES, SHORT
+from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES
 
 COLOURS = {"own": "#1f5fa8", "global": "#e08a1e", "per_label": "#6a9c5b"}
 SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
@@ -50,7 +50,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
         files = []
         for dataset in comparison.datasets:
             name = "".join(c if c.isalnum() else "_" for c in dataset.lower())
-            rows = comparison.of(dataset)
+            rows = comparison.rows_of(dataset)
             if any(row.difference for row in rows):
                 figure = _differences(comparison, dataset, rows)
                 files.append(_save(figure, folder / f"differences-{name}.svg"))
@@ -80,7 +80,7 @@ def _differences(comparison: Comparison, dataset: str, rows: list[Row]) -> Any:
                 axis.plot([interval.low, interval.high], [height] * 2, color=COLOURS[rule])
                 axis.plot(interval.difference, height, "o", markersize=4, color=COLOURS[rule])
             axis.plot([], [], "o-", markersize=4, color=COLOURS[rule], label=RULE_NAMES[rule])
-        axis.set_title(f"{SHORT[metric]}")
+        axis.set_title(f"{METRIC_TITLES[metric]}")
         axis.set_yticks(range(len(losses)), losses)
     figure.get_axes()[0].invert_yaxis()
     figure.supxlabel(f"difference from {comparison.reference} at zero on {dataset}, 95 % interval")

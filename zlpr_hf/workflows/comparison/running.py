@@ -14,8 +14,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.errors import InputError
-from zlpr_hf.full_disk import find_full_disk
+from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.losses.modules import build_loss
 from zlpr_hf.training.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE, find_checkpoints
 from zlpr_hf.training.distillation import Teacher
@@ -26,13 +25,13 @@ from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.finetune import finetune
 from zlpr_hf.workflows.load_data import load_data
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 UNKEPT_FILE = "part-unkept"
 """Says in the folder of a run that its weights are not to stay."""
 
 
-def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
+def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     """Run what is not finished yet, then compute the statistics and write them.
 
     All settings and data are checked before the first run. With a single process, a run that
@@ -40,7 +39,7 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
 
     Args:
         plan: From :func:`zlpr_hf.workflows.comparison.plan.read_plan`.
-        say: Receives progress, on the main process.
+        log: Receives progress, on the main process.
 
     Returns:
         All numbers, the same as in ``output_dir``; None on other processes than the main one.
@@ -49,7 +48,7 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
         InputError: If data or settings are wrong, or a run was begun with other settings.
     """
     is_main = PartialState().is_main_process
-    tell: Say = say if is_main else lambda text: None
+    log_main: Log = log if is_main else lambda text: None
     pending = [cell for cell in plan.cells if not is_finished(cell)]
     data = _load(plan)
     for cell in plan.cells:
@@ -61,19 +60,21 @@ def run_comparison(plan: Plan, *, say: Say = print) -> Comparison | None:
     failed: dict[str, str] = {}
     spent: list[float] = []
     for number, cell in enumerate(pending, start=1):
-        tell(f"\n[{number}/{len(pending)}] {cell}{_time_left(spent, len(pending) - number + 1)}")
+        log_main(
+            f"\n[{number}/{len(pending)}] {cell}{_time_left(spent, len(pending) - number + 1)}"
+        )
         started = time.monotonic()
         if is_main and not plan.keep_models:
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / UNKEPT_FILE).touch()
         try:
             AcceleratorState._reset_state()  # cells may differ in precision
-            finetune(*cell.arguments, data=data[cell], say=lambda text: None)
+            finetune(*cell.arguments, data=data[cell], log=lambda text: None)
         except (InputError, RuntimeError, ValueError) as error:
             if PartialState().num_processes > 1 or find_full_disk(error):
                 raise  # the other processes wait for this one; the other runs need space too
             failed[str(cell)] = " ".join(str(error).split())[:300]
-            tell(f"failed: {failed[str(cell)]}")
+            log_main(f"failed: {failed[str(cell)]}")
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         spent.append(time.monotonic() - started)

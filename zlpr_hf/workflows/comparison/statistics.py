@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.bootstrap import DecisionCounts, draw_weights
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.thresholds import Thresholds, fit_thresholds
+from zlpr_hf.metrics.threshold_tuning import fit_thresholds
+from zlpr_hf.thresholds import Thresholds
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -134,10 +136,10 @@ def paired_bootstrap(
         NLP, 2012.
     """
     truth = np.asarray(targets, dtype=np.float32)
-    known = ~(np.isnan(truth) | (truth == -100))
+    known = known_mask(truth)
     present = known & (truth >= 0.5)
     counts = {
-        name: [DecisionCounts.of(decided & known, present, known) for decided in runs]
+        name: [DecisionCounts.from_decisions(decided & known, present, known) for decided in runs]
         for name, runs in predictions.items()
     }
     draws: dict[str, list[Floats]] = {name: [] for name in counts}

@@ -7,7 +7,7 @@ from zlpr_hf.workflows.comparison.statistics import GROUPS, PAIRED_METRICS
 
 TABLE_FILE = "comparison.md"
 RULE_NAMES = {"own": "own rule", "global": "one tuned offset", "per_label": "an offset a label"}
-SHORT = {
+METRIC_TITLES = {
     "f1_micro": "micro-F1", "f1_macro": "macro-F1", "f1_samples": "samples-F1",
     "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
 }  # fmt: skip
@@ -36,7 +36,7 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
         "# Comparison of losses",
         EXPLANATION.format(
             seeds="one seed" if seeds == 1 else f"{seeds} seeds",
-            metric=SHORT[threshold_metric],
+            metric=METRIC_TITLES[threshold_metric],
             reference=comparison.reference,
         ),
     ]
@@ -60,12 +60,17 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
 
 def _quality(comparison: Comparison, dataset: str) -> str:
     columns = comparison.metrics
-    head = ["loss", "rule", *(SHORT.get(name, name) for name in columns), "head / middle / tail"]
+    head = [
+        "loss",
+        "rule",
+        *(METRIC_TITLES.get(name, name) for name in columns),
+        "head / middle / tail",
+    ]
     lines = [head, ["---"] * len(head)]
-    for name, metrics in comparison.yardsticks[dataset].items():
+    for name, metrics in comparison.baselines[dataset].items():
         cells = [f"{metrics[c]:.3f}" if c in metrics else "" for c in columns]
         lines.append([name, "", *cells, ""])
-    for row in comparison.of(dataset):
+    for row in comparison.rows_of(dataset):
         cells = [_mean_and_spread(row, name) for name in columns]
         groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
         fewer = len(row.seeds) < max(len(other.seeds) for other in comparison.rows)
@@ -85,11 +90,11 @@ def _differences(comparison: Comparison, dataset: str) -> str:
         [
             f"difference from {comparison.reference}",
             "rule",
-            *(SHORT[name] for name in PAIRED_METRICS),
+            *(METRIC_TITLES[name] for name in PAIRED_METRICS),
         ]
     ]
     lines.append(["---"] * len(lines[0]))
-    for row in comparison.of(dataset):
+    for row in comparison.rows_of(dataset):
         if row.difference is None:
             continue
         cells = []

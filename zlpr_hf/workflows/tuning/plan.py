@@ -15,7 +15,7 @@ from zlpr_hf.workflows.argument_checks import check_best_metric, check_choices
 from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
-FIXED = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
+TRIAL_OPTIONS = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
 """What a trial and the run of its configuration share; evaluating draws random numbers too."""
 
 
@@ -82,7 +82,7 @@ def plan_tuning(
     Raises:
         InputError: If an option, a name or a value is not what was expected.
     """
-    argv = (str(config), *options, *FIXED)
+    argv = (str(config), *options, *TRIAL_OPTIONS)
     arguments = parse_arguments(list(argv))
     check_choices(*arguments)
     model_args, _, training_args = arguments
@@ -94,7 +94,7 @@ def plan_tuning(
         raise InputError("streaming: a search holds the training rows, which all trials share")
     if metric in NEITHER_IS_BETTER:
         raise InputError(f"metric: {metric} is good neither large nor small")
-    space = SearchSpace.of(read_search_space(config), training_args)
+    space = SearchSpace.from_mapping(read_search_space(config), training_args)
     for name, values in space.corners():
         changes = [f"--{option}={value}" for option, value in values.items()]
         try:

@@ -9,9 +9,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.full_disk import find_full_disk
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
@@ -32,7 +31,7 @@ WARM_UP_TRIALS, WARM_UP_EPOCHS = 4, 1
 NO_NUMBER = "the metric is not a number"
 
 
-def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list[FrozenTrial]:
+def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list[FrozenTrial]:
     """Run trials until there are as many as asked for, and write the best configuration.
 
     Trials of earlier calls count, whole, cut short by the pruner or failed; one that was killed is
@@ -42,7 +41,7 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
     Args:
         plan: From :func:`zlpr_hf.workflows.tuning.plan.plan_tuning`.
         trials: How many there are to be in the end.
-        say: Receives a line a trial, and a table in the end.
+        log: Receives a line a trial, and a table in the end.
 
     Returns:
         All trials, in order.
@@ -74,7 +73,7 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
         study = open_study(storage, plan, settings, fingerprints)
         found = find_ended(study)
         if found:
-            say(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
+            log(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
         if len(found) < trials:
             arguments = parse_arguments([*plan.argv, "--save_strategy=no"])[2]
             arguments.output_dir = str(plan.output_dir)
@@ -85,11 +84,11 @@ def tune(plan: Plan, trials: int, *, say: Callable[[str], None] = print) -> list
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
             found = find_ended(study)
-            say(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
+            log(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
         if not any(trial.state == TrialState.COMPLETE for trial in found):
             raise InputError(f"none of {len(found)} trials came to its end, see above")
         _write_best(study, plan, found)
-        say(f"\n{render_trials(plan, found, study)}")
+        log(f"\n{render_trials(plan, found, study)}")
     return found
 
 

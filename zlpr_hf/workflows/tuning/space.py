@@ -16,13 +16,13 @@ from zlpr_hf.files.yaml_mapping import YamlFile
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import SEARCH_SPACE
 
-RATIO = "head_learning_rate_ratio"
+HEAD_RATE_RATIO = "head_learning_rate_ratio"
 """Not an option: the head's learning rate as a multiple of the encoder's."""
-WHOLE = ("per_device_train_batch_size", "gradient_accumulation_steps")
+INTEGER_OPTIONS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 SEARCHABLE = (
-    *WHOLE, "learning_rate", "head_learning_rate", RATIO, "num_train_epochs", "warmup_steps",
-    "weight_decay", "lr_scheduler_type", "label_smoothing_factor", "rdrop_alpha", "max_grad_norm",
-    "adam_beta1", "adam_beta2",
+    *INTEGER_OPTIONS, "learning_rate", "head_learning_rate", HEAD_RATE_RATIO,
+    "num_train_epochs", "warmup_steps", "weight_decay", "lr_scheduler_type",
+    "label_smoothing_factor", "rdrop_alpha", "max_grad_norm", "adam_beta1", "adam_beta2",
 )  # fmt: skip
 KEYS = ("low", "high", "log", "step")
 
@@ -45,7 +45,7 @@ class Range:
 
     def suggest(self, trial: optuna.Trial, name: str) -> float:
         """A value for a trial."""
-        if name in WHOLE:
+        if name in INTEGER_OPTIONS:
             low, high, step = int(self.low), int(self.high), int(self.step or 1)
             return trial.suggest_int(name, low, high, log=self.log, step=step)
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
@@ -94,7 +94,9 @@ class SearchSpace:
     base: Mapping[str, Any]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None, arguments: ZLPRTrainingArguments) -> SearchSpace:
+    def from_mapping(
+        cls, given: Mapping[str, Any] | None, arguments: ZLPRTrainingArguments
+    ) -> SearchSpace:
         """The space that a configuration asks for, or else one around its own values.
 
         Args:
@@ -109,10 +111,10 @@ class SearchSpace:
         Raises:
             InputError: If a name or a value is not what was expected.
         """
-        base = {name: getattr(arguments, name) for name in SEARCHABLE if name != RATIO}
+        base = {name: getattr(arguments, name) for name in SEARCHABLE if name != HEAD_RATE_RATIO}
         base["lr_scheduler_type"] = getattr(base["lr_scheduler_type"], "value", "linear")
         rate = base["learning_rate"]
-        base[RATIO] = base["head_learning_rate"] / rate if rate else 1.0
+        base[HEAD_RATE_RATIO] = base["head_learning_rate"] / rate if rate else 1.0
         if given is not None:
             return cls({name: _dimension(name, given[name]) for name in _checked(given)}, base)
         if not rate:
@@ -120,7 +122,7 @@ class SearchSpace:
         batch = base["per_device_train_batch_size"]
         dimensions: dict[str, Range | Choices] = {
             "learning_rate": Range(rate / 4, rate * 4, log=True),
-            RATIO: Range(1.0, 30.0, log=True),
+            HEAD_RATE_RATIO: Range(1.0, 30.0, log=True),
             "per_device_train_batch_size": Choices(
                 tuple(sorted({max(1, batch // 2), batch, 2 * batch}))
             ),
@@ -151,8 +153,8 @@ class SearchSpace:
             Option to value, the head's learning rate among them where it changes.
         """
         found = dict(values)
-        ratio = found.pop(RATIO, self.base[RATIO])
-        if "head_learning_rate" not in found and {RATIO, "learning_rate"} & set(values):
+        ratio = found.pop(HEAD_RATE_RATIO, self.base[HEAD_RATE_RATIO])
+        if "head_learning_rate" not in found and {HEAD_RATE_RATIO, "learning_rate"} & set(values):
             rate = found.get("learning_rate", self.base["learning_rate"])
             found["head_learning_rate"] = ratio * rate
         return found
@@ -195,8 +197,10 @@ def _checked(given: Mapping[Any, Any]) -> list[str]:
     for name in given:
         if name not in SEARCHABLE:
             raise InputError(f"{SEARCH_SPACE}: cannot vary {name!r}{_hint(name, SEARCHABLE)}")
-    if {RATIO, "head_learning_rate"} <= set(given):
-        raise InputError(f"{SEARCH_SPACE}: expected {RATIO} or head_learning_rate, got both")
+    if {HEAD_RATE_RATIO, "head_learning_rate"} <= set(given):
+        raise InputError(
+            f"{SEARCH_SPACE}: expected {HEAD_RATE_RATIO} or head_learning_rate, got both"
+        )
     return [str(name) for name in given]
 
 
@@ -237,7 +241,7 @@ def _number(where: str, name: str, given: Any) -> float:
         number = math.nan if isinstance(given, bool) else float(given)  # YAML reads 1e-5 as text
     except (TypeError, ValueError):
         number = math.nan
-    whole = name in WHOLE
+    whole = name in INTEGER_OPTIONS
     if not math.isfinite(number) or (whole and number != int(number)):
         raise InputError(f"{where}: expected a {'whole ' * whole}number, got {given!r}")
     return int(number) if whole else number

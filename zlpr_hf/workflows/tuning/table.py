@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from zlpr_hf.workflows.tuning.plan import Plan
 
-ENOUGH = 8
+MIN_TRIALS = 8
 """Whole trials from which on it is told which options mattered."""
 
 
@@ -62,7 +62,7 @@ def render_trials(
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
     failed = len(trials) - len(best) - pruned
     lines.append(f"{len(trials)} trials: {len(best)} whole, {pruned} cut short, {failed} failed")
-    if len(best) >= ENOUGH:
+    if len(best) >= MIN_TRIALS:
         shares = optuna.importance.get_param_importances(study)
         told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         lines.append(f"what mattered: {told}")

@@ -1,0 +1,64 @@
+"""The ``zlpr`` entry of ``config.json``, read and written here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ZLPRConfig:
+    """How a model was trained and how it decides; everything a stock ``config.json`` cannot say.
+
+    Args:
+        loss: Name in :data:`zlpr_hf.LOSSES`; None if the model was not trained here.
+        loss_kwargs: Hyper-parameters of the loss that differ from its defaults.
+        pooling: ``first`` or ``mean``; None if unknown.
+        labels: Label names of a powerset model, whose outputs are label sets.
+        label_sets: Label ids of each output of a powerset model.
+        thresholds: Fields of :class:`zlpr_hf.Thresholds`; empty for the plain rule ``logit > 0``.
+    """
+
+    loss: str | None = None
+    loss_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    pooling: str | None = None
+    labels: Sequence[str] = ()
+    label_sets: Sequence[Sequence[int]] = ()
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, config: Any) -> ZLPRConfig:
+        """Read the entry of a model's configuration.
+
+        Args:
+            config: A ``PretrainedConfig``, with or without the entry.
+
+        Returns:
+            The entry; all defaults if there is none. Unknown keys are ignored.
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> ZLPRConfig.read(SimpleNamespace(zlpr={"loss": "bce"})).loss
+            'bce'
+        """
+        stored: Mapping[str, Any] = getattr(config, "zlpr", None) or {}
+        return cls(**{name: stored[name] for name in cls.__dataclass_fields__ if name in stored})
+
+    def write(self, config: Any) -> None:
+        """Make this the entry of a model's configuration, without fields at their default.
+
+        Args:
+            config: A ``PretrainedConfig``; changed in place.
+        """
+        config.zlpr = {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def update(cls, config: Any, **changes: Any) -> None:
+        """Change some fields of the entry and keep the others.
+
+        Args:
+            config: A ``PretrainedConfig``; changed in place.
+            **changes: Fields of this class.
+        """
+        replace(cls.read(config), **changes).write(config)
