@@ -1,4 +1,4 @@
-"""Where the benchmarks write."""
+"""Where the benchmarks write, and how their tables look."""
 
 import json
 import os
@@ -51,3 +51,9 @@ def save_figure(name: str, figure: Any, *, folder: Path = FOLDER) -> None:
 
     with mpl.rc_context({"svg.hashsalt": "zlpr_hf"}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def markdown_table(columns: list[str], rows: list[list[str]], *, texts: int = 1) -> str:
+    """Return a Markdown table: the first columns hold text, the others numbers on the right."""
+    rule = ["---"] * texts + ["---:"] * (len(columns) - texts)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, rule, *rows])

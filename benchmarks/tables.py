@@ -1,154 +1,68 @@
-"""The tables of docs/speed.md, written from the files in benchmarks/results.
+"""Write the generated tables of README.md and docs/*.md from the files in results.
+
+A page holds `<!-- generated: NAME -->` and `<!-- end -->` on lines of their own; everything between
+them is written by this script.
 
 Run: python -m benchmarks.tables
 """
 
-import json
-import textwrap
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from benchmarks.output import RESULTS
+from benchmarks import quality_tables, speed_tables
+from zlpr_hf.workflows.comparison.gathering import Comparison
+from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
-
-
-def read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
-
-
-def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
-    lines = [[title, *columns], ["---", *["---:"] * len(columns)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+REPOSITORY = Path(__file__).parents[1]
+COMPARISONS = REPOSITORY / "results" / "compare"
+BLOCKS: dict[str, Callable[[], str]] = speed_tables.BLOCKS | quality_tables.BLOCKS
+START = r"<!-- generated: (\S+) -->\n"
+BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)
 
 
-def training() -> str:
-    rows = []
-    for side, row in read("training")["results"].items():
-        test = " / ".join(f"{value:.3f}" for value in row["test"].values())
-        speed, faster = row["examples_per_second"], row["zlpr_hf_is_faster_by"]
-        rows.append([side, f"{speed:.0f}", f"{faster:.2f}", test])
-    columns = ["examples a second", "zlpr_hf: times as fast", "F1 micro / macro / subset accuracy"]
-    return table("trainer", columns, rows)
+def find_pages() -> list[Path]:
+    """Return the pages that may hold generated blocks."""
+    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
-def inference() -> str:
-    rows = [
-        [
-            side,
-            f"{row['texts_per_second']:.0f}",
-            f"{row['faster_by']:.2f}",
-            f"{row['equal_label_sets']:.2%}",
-        ]
-        for side, row in read("inference")["results"].items()
-    ]
-    int8 = read("inference")["int8"]
-    speed = int8["operations_per_second"] / int8["best_operations_per_second_in_float32"]
-    sentence = (
-        f"Of the time of int8, {int8['products']:.0%} are products in eight bits, with {speed:.2f} "
-        "times the operations a second of a single large product in float32."
-    )
-    columns = ["texts a second", "times as fast", "texts with the same label set"]
-    return table("", columns, rows) + "\n\n" + textwrap.fill(sentence, 105)
+def render_page(text: str) -> str:
+    """Return a page with its generated blocks as the files in results have them.
+
+    Raises:
+        ValueError: If a block has an unknown name or no end.
+    """
+
+    def render(match: re.Match[str]) -> str:
+        name, content = match.groups()
+        if name not in BLOCKS or re.search(START, content):
+            raise ValueError(
+                f"generated block {name!r}: expected one of {', '.join(BLOCKS)}, and "
+                "<!-- end --> after it"
+            )
+        return f"<!-- generated: {name} -->\n{BLOCKS[name]()}\n<!-- end -->"
+
+    rendered = BLOCK.sub(render, text)
+    if len(re.findall(START, text)) != len(BLOCK.findall(text)):
+        raise ValueError("a generated block has no <!-- end -->")
+    return rendered
 
 
-def loss() -> str:
-    found = read("loss")["results"]
-    names = [name for name in next(iter(next(iter(found.values())).values())) if name != "bce"]
-    rows = [
-        [
-            f"{size.replace('64 x ', '')} labels, {threads.replace('1 threads', '1 thread')}",
-            f"{sides['bce']['milliseconds']:.2f} ms",
-            *(f"{sides[name]['ratio']:.2f}" for name in names),
-        ]
-        for threads, sizes in found.items()
-        for size, sides in sizes.items()
-    ]
-    return table("", ["BCE", *(f"{name}, x BCE" for name in names)], rows)
-
-
-def large_labels() -> str:
-    found = read("large_labels")
-    rows = [
-        [
-            side,
-            f"{row['seconds']:.2f} s",
-            f"{row['ratio']:.2f}",
-            f"{row['extra_bytes'] / 2**20:,.0f} MiB",
-            f"{row['largest_relative_difference']:.0e}",
-        ]
-        for side, row in found["largest"].items()
-    ]
-    columns = ["forward and backward", "x dense", "extra memory", "gradients differ by"]
-    made = found["trained"]
-    memory = f"{made['extra_bytes'] / 2**20:,.0f} MiB"
-    sentence = (
-        f"A head of {made['labels']:,} labels that follow a power law, on made texts of three "
-        "labels each, by plain gradient descent on ids alone: "
-        f"{made['steps']} steps of 256 texts in {made['seconds']:.0f} s and {memory} beyond the "
-        "head; on texts it has not seen, precision of the best label "
-        f"{made['precision_at_1']:.2f}, micro-F1 at zero "
-        f"{made['f1_micro_of_the_best_five']:.2f}."
-    )
-    largest = table("64 texts, 670,000 labels", columns, rows)
-    return largest + "\n\n" + textwrap.fill(sentence, 105)
-
-
-def step() -> str:
-    found = read("step")
-    best, compiled = found["best_operations_per_second"], found["compiled"]
-    rows = [
-        [
-            f"{way}, {size}",
-            f"{row['faster_by']:.2f}",
-            f"{row['products']:.0%}",
-            f"{row['operations_per_second'] / best:.0%}",
-        ]
-        for size, ways in found["sizes"].items()
-        for way, row in ways.items()
-    ]
-    verdict = "does not pay" if compiled["ratio"] >= 1 else "pays"
-    sentence = (
-        f"Compiled (`torch.compile`, dynamic lengths), the first step takes "
-        f"{compiled['first_step_seconds']:.0f} s and each one after it {compiled['ratio']:.2f} "
-        f"times as long as a plain one: it {verdict} here."
-    )
-    columns = ["times as fast as stock", "matrix products", "their speed, of a large product's"]
-    return table("", columns, rows) + "\n\n" + textwrap.fill(sentence, 105)
-
-
-def startup() -> str:
-    rows = [
-        [f"`{name}`", f"{row['seconds']:.2f} s"] for name, row in read("startup")["results"].items()
-    ]
-    return table("", ["from start to end"], rows)
-
-
-TABLES = {
-    "training": training,
-    "step": step,
-    "inference": inference,
-    "loss": loss,
-    "large_labels": large_labels,
-    "startup": startup,
-}
-
-
-def render(page: str) -> str:
-    """The page with its tables as the files have them."""
-    for name, make in TABLES.items():
-        start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
-        before, found, rest = page.partition(start)
-        _, closed, after = rest.partition(end)
-        if not found or not closed:
-            raise ValueError(f"{PAGE}: no place for the table {name}")
-        page = before + start + make() + end + after
-    return page
+def render_all() -> dict[Path, str]:
+    """Return every page with generated content, and every table of a stored comparison."""
+    texts = {path: path.read_text(encoding="utf-8") for path in find_pages()}
+    pages = {path: render_page(text) for path, text in texts.items() if re.search(START, text)}
+    for path in sorted(COMPARISONS.glob("*/comparison.json")):
+        comparison = Comparison.load(path)
+        pages[path.with_name(TABLE_FILE)] = render_comparison(
+            comparison, threshold_metric="f1_micro"
+        )
+    return pages
 
 
 def main() -> None:
-    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in render_all().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import tables
 from benchmarks.cost import kept_bytes
 from benchmarks.exact import WORLDS, boundary, exclusive, minimise
 from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
@@ -86,9 +85,3 @@ def test_the_page_quotes_the_files() -> None:
 def test_kept_bytes_counts_a_tensor_once() -> None:
     values = torch.ones(1000, requires_grad=True)
     assert kept_bytes(lambda: (values * values).sum()) == 4000
-
-
-def test_the_tables_of_speed_are_those_of_the_benchmarks() -> None:
-    page = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.render(page) == page
-    assert "| zlpr_hf |" in page

@@ -1,0 +1,137 @@
+"""The tables of README.md and docs/comparison.md, from the files in results."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.output import RESULTS, markdown_table
+from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.workflows.comparison.gathering import Comparison
+from zlpr_hf.workflows.comparison.statistics import Interval
+
+RUNS = Path(__file__).parents[1] / "results"
+FILES = {
+    "CWE": "quickstart-seed*.json",
+    "Reuters-90": "reuters.json",
+    "GoEmotions": "go_emotions.json",
+}
+COMPARED = {"GoEmotions": "go_emotions", "Reuters-90": "reuters", "CWE": "cwe"}
+METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "subset accuracy"}
+SVM_ROW = "TF-IDF + linear SVM"
+RULES = {
+    ("zlpr", "own"): "ZLPR",
+    ("bce", "own"): "BCE",
+    ("bce", "global"): "BCE, tuned offset",
+    ("asymmetric", "own"): "ASL",
+    ("powerset", "own"): "powerset",
+    ("lsep", "own"): "LSEP",
+}
+
+
+def read_runs(name: str) -> list[dict[str, Any]]:
+    """Return the stored runs on a dataset, one per seed."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RUNS.glob(FILES[name]))]
+
+
+def load_comparison(name: str) -> Comparison:
+    """Return the stored comparison of losses on a dataset."""
+    return Comparison.load(RUNS / "compare" / COMPARED[name] / "comparison.json")
+
+
+def results() -> str:
+    """The linear SVM and ZLPR on each dataset: means over the stored seeds."""
+    rows = []
+    for name in FILES:
+        runs = read_runs(name)
+        texts = sum(split["rows"] for split in runs[0]["profile"]["splits"].values())
+        minutes = statistics.mean(run["training"]["seconds"] for run in runs) / 60
+        seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+        size = f"{name} ({texts:,} texts, {len(runs[0]['label_scores'])} labels{seeds})"
+        svm, zlpr = (
+            [statistics.mean(run["test"][row][metric] for run in runs) for metric in METRICS]
+            for row in (SVM_ROW, MODEL_ROW)
+        )
+        best = [max(pair) for pair in zip(svm, zlpr, strict=True)]
+        rows.append([size, "linear SVM", *_bold(svm, best), ""])
+        rows.append(["", "ZLPR", *_bold(zlpr, best), f"{minutes:.0f}"])
+    return markdown_table(["dataset", "model", *METRICS.values(), "minutes"], rows, texts=2)
+
+
+def zlpr_against_bce() -> str:
+    """Paired differences of ZLPR, cut at zero, from BCE: at 0.5, and with a tuned offset."""
+    rows = []
+    for name in COMPARED:
+        comparison = load_comparison(name)
+        found = {(row.loss, row.rule): row for row in comparison.rows}
+        counts, seeds = next(iter(comparison.data.values())), len(found["zlpr", "own"].seeds)
+        size = f"{name} ({counts['train']:,} training texts, {seeds} seeds)"
+        for rule, cut in (("own", "BCE at 0.5"), ("global", "BCE, tuned offset")):
+            difference = found["bce", rule].difference
+            assert difference is not None
+            cells = [_reversed(difference[metric]) for metric in ("f1_micro", "f1_macro")]
+            rows.append([size if rule == "own" else "", cut, *cells])
+    return markdown_table(["dataset", "ZLPR at 0 against", "micro-F1", "macro-F1"], rows, texts=2)
+
+
+def losses() -> str:
+    """Six losses on three datasets; each cell is micro-F1 / macro-F1 / subset accuracy."""
+    columns, cells = ["loss"], [[title] for title in RULES.values()]
+    for name in COMPARED:
+        comparison = load_comparison(name)
+        means = {(row.loss, row.rule): row.mean for row in comparison.rows}
+        counts = next(iter(comparison.data.values()))
+        columns.append(f"{name} ({counts['train']:,} training texts)")
+        best = [max(means[rule][metric] for rule in RULES) for metric in METRICS]
+        for row, rule in zip(cells, RULES, strict=True):
+            row.append(" / ".join(_bold([means[rule][metric] for metric in METRICS], best)))
+    return markdown_table(columns, cells)
+
+
+def quickstart() -> str:
+    """The table that `make quickstart` ends with."""
+    columns = METRICS | {"f1_samples": "samples-F1", "hamming_loss": "Hamming loss"}
+    [run] = [run for run in read_runs("CWE") if run["training"]["seed"] == 42]
+    rows = [
+        [name, *(f"{metrics[column]:.3f}" for column in columns)]
+        for name, metrics in run["test"].items()
+    ]
+    return markdown_table(["test split", *columns.values()], rows)
+
+
+def loss_time() -> str:
+    """How long ZLPR takes in terms of torch's BCE, as a sentence."""
+    found = json.loads((RESULTS / "loss.json").read_text(encoding="utf-8"))["results"]
+    one, two = (
+        [f"{found[threads][f'64 x {labels}']['zlpr']['ratio']:.2f}" for labels in (4000, 30000)]
+        for threads in ("1 threads", "2 threads")
+    )
+    return (
+        f"With 4,000 and 30,000 labels, ZLPR takes {one[0]} and {one[1]} times as long as torch's\n"
+        f"BCE on one thread, {two[0]} and {two[1]} times as long on two."
+    )
+
+
+def _bold(values: list[float], best: list[float]) -> list[str]:
+    shown = [f"{value:.3f}" for value in values]
+    return [
+        f"**{text}**" if text == f"{top:.3f}" else text
+        for text, top in zip(shown, best, strict=True)
+    ]
+
+
+def _reversed(interval: Interval) -> str:
+    """Return an interval with the two sides exchanged; bold if it excludes zero."""
+    shown = [f"{-value:+.3f}" for value in (interval.difference, interval.high, interval.low)]
+    difference, low, high = (text.replace("-", "\N{MINUS SIGN}") for text in shown)
+    text = f"{difference} ({low} to {high})"
+    return f"**{text}**" if interval.is_clear else text
+
+
+BLOCKS = {
+    "results": results,
+    "zlpr_against_bce": zlpr_against_bce,
+    "losses": losses,
+    "quickstart": quickstart,
+    "loss_time": loss_time,
+}
