@@ -35,7 +35,7 @@ from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.targets import dense_targets
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.loading import load_tokenizer
-from zlpr_hf.workflows.arguments import Arguments, parse_arguments
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.logits import predict_logits
 
@@ -50,10 +50,10 @@ class Bench:
     """The data and the recipe, and a trainer for each side."""
 
     def __init__(self, options: list[str], folder: str) -> None:
-        self.recipe: Arguments = parse_arguments([RECIPE, f"--output_dir={folder}", *options])
+        self.recipe: RunConfig = parse_arguments([RECIPE, f"--output_dir={folder}", *options])
         self.folder = folder
-        self.data: LabelledData = load_data(self.recipe[1])
-        self.tokenizer = load_tokenizer(self.recipe[0].model_name_or_path)
+        self.data: LabelledData = load_data(self.recipe.data)
+        self.tokenizer = load_tokenizer(self.recipe.model.model_name_or_path)
         self.tokenizer.model_max_length = LENGTH
         self.rows = encode(
             self.data.splits["train"], self.tokenizer, max_length=LENGTH, description="tokenise"
@@ -61,16 +61,16 @@ class Bench:
 
     def model(self, dropout: float | None) -> PreTrainedModel:
         set_seed(0)
-        name, pooling = self.recipe[0].model_name_or_path, "mean"
+        name, pooling = self.recipe.model.model_name_or_path, "mean"
         return load_model(name, self.data.label_space, pooling=pooling, dropout=dropout)
 
     def trainer(self, side: str, rows: Dataset) -> Trainer:
         settings: dict[str, Any] = {
             "output_dir": self.folder,
             "num_train_epochs": 1,
-            "per_device_train_batch_size": self.recipe[2].per_device_train_batch_size,
+            "per_device_train_batch_size": self.recipe.training.per_device_train_batch_size,
             "per_device_eval_batch_size": 128,
-            "learning_rate": self.recipe[2].learning_rate,
+            "learning_rate": self.recipe.training.learning_rate,
             "warmup_steps": 0.1,
             "save_strategy": "no",
             "logging_strategy": "no",
@@ -79,9 +79,9 @@ class Bench:
         }
         collator = MultiLabelCollator(self.tokenizer, self.data.label_space.num_labels)
         if side == "zlpr_hf":
-            strategy = self.recipe[2].train_sampling_strategy
+            strategy = self.recipe.training.train_sampling_strategy
             return ZLPRTrainer(
-                model=self.model(self.recipe[0].dropout),
+                model=self.model(self.recipe.model.dropout),
                 args=ZLPRTrainingArguments(**settings, train_sampling_strategy=strategy),
                 train_dataset=rows,
                 data_collator=collator,
@@ -89,7 +89,7 @@ class Bench:
             )
         static = side == SIDES[0]
         model: Any = self.model(None)
-        rate = self.recipe[2].learning_rate
+        rate = self.recipe.training.learning_rate
         groups = [
             {"params": list(model.base_model.parameters())},
             {"params": list(model.classifier.parameters()), "lr": 10 * rate},

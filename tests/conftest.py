@@ -15,8 +15,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zlpr_hf import LabelSpace, Report, finetune
+from zlpr_hf import LabelSpace, Report
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune_config
 
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()
@@ -122,8 +123,8 @@ FAST = [
 
 def run(argv: list[str], folder: Path, *more: str) -> Report:
     """Fine-tune without printing."""
-    arguments = parse_arguments([*argv, f"--output_dir={folder}", *more])
-    return finetune(*arguments, log=lambda text: None)
+    config = parse_arguments([*argv, f"--output_dir={folder}", *more])
+    return finetune_config(config, log=lambda text: None)
 
 
 @pytest.fixture(scope="session")

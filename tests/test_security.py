@@ -107,7 +107,7 @@ def test_trust_is_not_written_down(own_code: Path, tmp_path: Path) -> None:
         [f"--model_name_or_path={own_code}", "--trust_remote_code=true", "--output_dir=out",
          "--train_file=rows.csv"]
     )  # fmt: skip
-    assert arguments[0].trust_remote_code
+    assert arguments.model.trust_remote_code
     assert "trust_remote_code" not in render_config(arguments)
     model = load_model(str(own_code), SPACE, trust_remote_code=True)
     model.save_pretrained(tmp_path / "saved")

@@ -41,7 +41,7 @@ def test_a_saved_run_keeps_labels_and_decisions(
     folder = tmp_path / form
     report = run(command, folder, *LORA, f"--peft_save={form}")
     classifier = Classifier.load(str(folder))
-    data = load_data(parse_arguments([str(folder / "train_config.yaml")])[1])
+    data = load_data(parse_arguments([str(folder / "train_config.yaml")]).data)
     assert classifier.label_space == data.label_space
     decided = classifier.decide(classifier.compute_logits(data.texts("test"), long_texts="cut"))
     exact = (decided == (data.targets("test") > 0.5)).all(1).mean()

@@ -207,7 +207,7 @@ def test_train_ends_with_one_line_and_the_last_checkpoint(
     vocabulary = json.loads((poisoned / "tokenizer.json").read_text())["model"]["vocab"]
     weights["embeddings.word_embeddings.weight"][vocabulary["fish"]] = 3e38
     save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
-    plain = load_data(parse_arguments([*command, "--output_dir=none"])[1])
+    plain = load_data(parse_arguments([*command, "--output_dir=none"]).data)
     number = plain.splits["train"]["row"][-1]
     assert number > len(plain.splits["train"])
     texts = [str(row["text"]).replace("fish", "bird") for row in colour_rows]

@@ -21,7 +21,8 @@ def config(tmp_path: Path, text: str) -> str:
 def test_command_line_wins_and_scientific_notation_is_a_number(tmp_path: Path) -> None:
     text = "learning_rate: 1e-4\nseed: 3\nlabel_columns: [a, b]\nbf16: false\neval_strategy: no\n"
     path = config(tmp_path, text)
-    _, data, training = parse_arguments([path, "--seed", "5"])
+    parsed = parse_arguments([path, "--seed", "5"])
+    data, training = parsed.data, parsed.training
     assert training.learning_rate == 1e-4
     assert training.head_learning_rate == pytest.approx(1e-3)
     assert training.seed == 5
@@ -61,9 +62,9 @@ def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
     first = parse_arguments([path, "--seed", "7", "--eval_strategy", "epoch"])
     save_config(tmp_path / "saved.yaml", first)
     again = parse_arguments([str(tmp_path / "saved.yaml")])
-    assert first[:2] == again[:2]
+    assert (first.model, first.data) == (again.model, again.data)
     for name in ("learning_rate", "seed", "eval_strategy", "head_learning_rate", "bf16"):
-        assert getattr(first[2], name) == getattr(again[2], name)
+        assert getattr(first.training, name) == getattr(again.training, name)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import yaml
 
-from zlpr_hf import InputError, finetune
+from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows.comparison.gathering import Comparison
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.running import UNKEPT_FILE, is_finished
 from zlpr_hf.workflows.comparison.table import render_comparison
+from zlpr_hf.workflows.finetune import finetune_config
 
 REPOSITORY = Path(__file__).parents[2]
 LOSSES = ["zlpr", "bce", "powerset", "lsep"]
@@ -278,12 +279,12 @@ def test_a_failing_run_does_not_end_the_others(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def diverging(*arguments: Any, **options: Any) -> Any:
-        if arguments[2].loss == "bce":
+    def diverging(config: Any, **options: Any) -> Any:
+        if config.training.loss == "bce":
             raise RuntimeError("training went wrong:\n logits are NaN")
-        return finetune(*arguments, **options)
+        return finetune_config(config, **options)
 
-    monkeypatch.setattr("zlpr_hf.workflows.comparison.running.finetune", diverging)
+    monkeypatch.setattr("zlpr_hf.workflows.comparison.running.finetune_config", diverging)
     path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
     argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
     assert main(argv) == 1

@@ -51,7 +51,7 @@ def test_saved_configuration_runs_again(finished: tuple[Path, Any], tmp_path: Pa
 def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None:
     """The rule is in the weights: no code of ours, scores cut at 0.5, the reported label sets."""
     folder, report = finished
-    data = load_data(parse_arguments([str(folder / "train_config.yaml")])[1])
+    data = load_data(parse_arguments([str(folder / "train_config.yaml")]).data)
     stock = pipeline("text-classification", str(folder), top_k=None, truncation=True)
     texts = data.splits["test"]["text"][:]
     decided = [{item["label"] for item in row if item["score"] > 0.5} for row in stock(texts)]

@@ -11,8 +11,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from tests.conftest import check_refused
-from zlpr_hf import InputError, LabelSets, Report, finetune, powerset_label_scores
+from zlpr_hf import InputError, LabelSets, Report, powerset_label_scores
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
 Run = Callable[..., tuple[Path, Report]]
@@ -39,14 +40,14 @@ def command(encoder_dir: Path, rows_file: Path) -> list[str]:
 def run(command: list[str], tmp_path: Path) -> Run:
     def finished(name: str, *options: str) -> tuple[Path, Report]:
         folder = tmp_path / name
-        parsed = parse_arguments([*command, f"--output_dir={folder}", *options])
-        return folder, finetune(*parsed, log=lambda text: None)
+        config = parse_arguments([*command, f"--output_dir={folder}", *options])
+        return folder, finetune_config(config, log=lambda text: None)
 
     return finished
 
 
 def texts_and_truth(folder: Path) -> tuple[list[str], list[set[str]]]:
-    data = load_data(parse_arguments([str(folder / "train_config.yaml")])[1])
+    data = load_data(parse_arguments([str(folder / "train_config.yaml")]).data)
     names = data.label_space.names
     truth = [{names[index] for index in ids} for ids in data.splits["test"]["label_ids"]]
     return data.splits["test"]["text"][:], truth

@@ -110,7 +110,7 @@ def test_a_step_that_is_not_finite_ends_it_in_a_line(streamed: list[str], tmp_pa
 
 
 def test_the_training_rows_have_a_fingerprint(streamed: list[str], tmp_path: Path) -> None:
-    arguments = parse_arguments([*streamed, f"--output_dir={tmp_path}"])[1]
+    arguments = parse_arguments([*streamed, f"--output_dir={tmp_path}"]).data
     first, again = load_data(arguments).fingerprints(), load_data(arguments).fingerprints()
     assert set(first) == {"train", "validation", "test"}
     assert first == again

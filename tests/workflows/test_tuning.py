@@ -147,7 +147,7 @@ def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> No
     """After four trials that were better, by epoch, than any can be."""
     config, _, trials, _ = searched
     plan = plan_of(config, tmp_path / "out", prune=True)
-    data = load_data(plan.arguments[1])
+    data = load_data(plan.config.data)
     known = fingerprint({name: data.splits[name] for name in ("train", "validation")})
     with open_journal(tmp_path / "out") as storage:
         study = open_study(storage, plan, plan.describe(), known)
@@ -201,7 +201,7 @@ def test_a_share_of_steps_is_searched_as_one(searched: Any, tmp_path: Path) -> N
     arguments = ZLPRTrainingArguments(output_dir=str(tmp_path))
     assert type(arguments.warmup_steps) is float
     assert type(arguments.warmup_steps)(0.25) == 0.25
-    assert type(plan_of(searched[0], tmp_path / "out").arguments[2].warmup_steps) is float
+    assert type(plan_of(searched[0], tmp_path / "out").config.training.warmup_steps) is float
 
 
 def test_the_test_split_is_not_looked_at(
@@ -210,7 +210,7 @@ def test_the_test_split_is_not_looked_at(
     """With the test rows gone wrong, labels and texts, a trial is the same."""
     config, _, trials, _ = searched
     plan = plan_of(config, tmp_path / "out")
-    data = load_data(plan.arguments[1])
+    data = load_data(plan.config.data)
     data.splits["test"] = data.splits["test"].map(
         lambda row: {"text": "cat", "label_ids": [0], "label_values": [1.0]},
         load_from_cache_file=False,

@@ -166,7 +166,7 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
             raise InputError(f"{options.model} does not say what it was trained on: give --dataset")
         if options.split not in ("train", "validation", "test"):
             raise InputError(f"--split: expected train, validation or test, got {options.split}")
-        arguments = parse_arguments([str(config)])[1]
+        arguments = parse_arguments([str(config)]).data
         origin = arguments.dataset_name or arguments.train_file or "data"
         return EvaluationSet.from_split(load_data(arguments), options.split, label_space, origin)
     if Path(options.dataset).is_file():

@@ -119,7 +119,7 @@ def _texts(options: Any, source: Path | None) -> Texts:
                 f"{options.model} does not say what it was trained on: give texts with --check_file"
             )
         try:
-            return load_data(parse_arguments([str(config)])[1]).texts("test")
+            return load_data(parse_arguments([str(config)]).data).texts("test")
         except InputError as error:
             raise InputError(f"{config}: {error}; give texts with --check_file") from error
     if path.suffix.lower() == ".txt":

@@ -21,7 +21,7 @@ from zlpr_hf.training.checkpoints import (
     find_resume_checkpoint,
 )
 from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.finetune import finetune
+from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.push import push_folder
 
 SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
@@ -41,9 +41,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     Raises:
         InputError: If something is wrong with the input.
     """
-    model_args, data_args, training_args = parse_arguments(argv)
+    config = parse_arguments(argv)
+    training_args = config.training
     try:
-        report = finetune(model_args, data_args, training_args)
+        report = finetune_config(config)
     except KeyboardInterrupt:
         if is_main_process() and _last_checkpoint(training_args) is None:
             print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import get_args
 
 import numpy as np
@@ -15,22 +16,12 @@ from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.metrics.top_k import LARGE, TopK, compute_top_k_metrics
 from zlpr_hf.models.lora import SAVE_FORMS
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
+from zlpr_hf.workflows.arguments import RunConfig
 
 
-def check_choices(
-    model_args: ModelArguments, data_args: DataArguments, training_args: ZLPRTrainingArguments
-) -> None:
-    """Refuse values that are none of those there are, and options that exclude one another.
-
-    Args:
-        model_args: The encoder and its head.
-        data_args: The data set.
-        training_args: Everything for the trainer.
-
-    Raises:
-        InputError: With what was expected and what came.
-    """
+def check_choices(config: RunConfig) -> None:
+    """Raise an InputError for unknown choices and for options that exclude one another."""
+    model_args, data_args, training_args = config.model, config.data, config.training
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("pooling", model_args.pooling, get_args(Pooling)),
         ("head_init", model_args.head_init, ("auto", "random", "label_names")),
@@ -52,7 +43,7 @@ def check_choices(
     if model_args.use_peft and not 0 <= model_args.lora_dropout < 1:
         raise InputError(f"lora_dropout: expected 0 to below 1, got {model_args.lora_dropout}")
     if data_args.streaming:
-        _check_streaming(model_args, data_args, training_args)
+        _check_streaming(config)
     loss = training_args.loss
     if loss == "powerset" and model_args.tune_thresholds != "none":
         raise InputError(
@@ -70,10 +61,9 @@ def check_choices(
         )
 
 
-def _check_streaming(
-    model_args: ModelArguments, data_args: DataArguments, training_args: ZLPRTrainingArguments
-) -> None:
-    """Whatever needs all training rows at once cannot be had where they are never held."""
+def _check_streaming(config: RunConfig) -> None:
+    """Refuse options that need all training rows at once."""
+    model_args, data_args, training_args = config.model, config.data, config.training
     if data_args.streaming_buffer < 1:
         raise InputError(f"streaming_buffer: expected 1 or more, got {data_args.streaming_buffer}")
     in_the_way = {
@@ -90,29 +80,21 @@ def _check_streaming(
         raise InputError(f"streaming: cannot be had together with {', '.join(found)}")
 
 
-def is_large_label_space(
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    training_args: ZLPRTrainingArguments,
-    *,
-    num_labels: int,
-    hard: bool,
-) -> bool:
-    """Whether head and loss are to be computed in chunks, as asked or by the number of labels.
+def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> bool:
+    """Decide whether head and loss are computed in chunks of labels.
+
+    Without a choice in the configuration this depends on the number of labels, and options that
+    need all logits or soft labels prevent it.
 
     Args:
-        model_args: The encoder and its head.
-        data_args: The data set.
-        training_args: Everything for the trainer.
-        num_labels: ``L``.
-        hard: Whether all labels are known, and there or not.
-
-    Returns:
-        The answer. Where it was not asked for, whatever needs all logits or soft labels says no.
+        config: The run.
+        num_labels: Number of labels.
+        hard: True if every target is known and either 0 or 1.
 
     Raises:
-        InputError: If it was asked for together with something of that kind.
+        InputError: If the configuration asks for it together with such an option.
     """
+    model_args, training_args = config.model, config.training
     asked = training_args.large_label_space
     if asked is False or (asked is None and num_labels <= LARGE):
         return False
@@ -122,7 +104,7 @@ def is_large_label_space(
         "label_smoothing_factor": training_args.label_smoothing_factor,
         "rdrop_alpha": training_args.rdrop_alpha,
         "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
-        "teacher_logits_column": data_args.teacher_logits_column,
+        "teacher_logits_column": config.data.teacher_logits_column,
         "use_peft": model_args.use_peft,
         "save_logits": model_args.save_logits,
         "tune_thresholds per_label": model_args.tune_thresholds == "per_label",
@@ -133,39 +115,31 @@ def is_large_label_space(
     return not found
 
 
-def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int) -> None:
-    """Refuse a metric that the trainer would look up in vain, perhaps hours into the run.
-
-    Args:
-        arguments: Everything for the trainer.
-        num_labels: ``L``, on which the names of some metrics depend.
-
-    Raises:
-        InputError: With the nearest name, or all there are.
-    """
+def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int, *, large: bool) -> None:
+    """Refuse an unknown ``metric_for_best_model``, which the trainer would miss late in the run."""
     name = (arguments.metric_for_best_model or "loss").removeprefix("eval_")
-    if arguments.large_label_space:
-        example = TopK(np.eye(5, dtype=np.float32), np.tile(np.arange(5), (5, 1)), 5)
-        known = set(compute_top_k_metrics(example, np.zeros((5, 1), np.int64)))
-        check_name("metric_for_best_model", name, {"loss"} | known)
-    else:
-        check_metric("metric_for_best_model", name, {"loss"}, num_labels)
+    check_metric("metric_for_best_model", name, num_labels, others={"loss"}, large=large)
 
 
-def check_metric(option: str, name: str, others: set[str], num_labels: int) -> None:
+def check_metric(
+    option: str, name: str, num_labels: int, *, others: Iterable[str] = (), large: bool = False
+) -> None:
     """Refuse the name of a metric that does not exist.
 
     Args:
-        option: What the user set.
-        name: What it was set to.
-        others: Names besides the multi-label metrics that will do.
-        num_labels: ``L``, on which the names of some metrics depend.
-
-    Raises:
-        InputError: With the nearest name, or all there are.
+        option: The option, for the message.
+        name: Its value.
+        num_labels: Number of labels; the names of some metrics depend on it.
+        others: Names that are valid besides the metrics.
+        large: True for the metrics of a large label space.
     """
-    example = np.eye(num_labels)
-    check_name(option, name, others | set(compute_multi_label_metrics(example, example)))
+    if large:
+        top_k = TopK(np.eye(5, dtype=np.float32), np.tile(np.arange(5), (5, 1)), 5)
+        known = set(compute_top_k_metrics(top_k, np.zeros((5, 1), np.int64)))
+    else:
+        example = np.eye(num_labels)
+        known = set(compute_multi_label_metrics(example, example))
+    check_name(option, name, known | set(others))
 
 
 def check_name(option: str, name: str, known: set[str]) -> None:

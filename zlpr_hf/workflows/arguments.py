@@ -135,7 +135,15 @@ class DataArguments:
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
-Arguments = tuple[ModelArguments, DataArguments, ZLPRTrainingArguments]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All arguments of a fine-tuning run."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: ZLPRTrainingArguments
 
 
 class _Help(argparse.HelpFormatter):
@@ -156,14 +164,11 @@ class _Parser(HfArgumentParser):
         raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message) + " (see --help)")
 
 
-def parse_arguments(argv: list[str]) -> Arguments:
+def parse_arguments(argv: list[str]) -> RunConfig:
     """Read ``[CONFIG.yaml] [--name value ...]``; the command line wins over the file.
 
     Args:
         argv: The arguments after the program's name.
-
-    Returns:
-        Model, data and training arguments.
 
     Raises:
         InputError: If an option is unknown (with the nearest right name) or a value does not fit.
@@ -191,8 +196,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         raise InputError(where + " ".join(str(error).split())) from error
     if rest:
         _refuse(rest[0].lstrip("-").partition("=")[0], known, where[:-2] or "the command line")
-    model, data, training = parts
-    return model, data, training
+    return RunConfig(*parts)
 
 
 OPTION_ALIASES = {
@@ -271,27 +275,15 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
     return getattr(default, "value", default)
 
 
-def save_config(path: Path, arguments: Arguments) -> None:
-    """Write the effective configuration, whole or not at all: every value that is not the default.
-
-    Args:
-        path: A YAML file that ``train.py`` takes again.
-        arguments: What :func:`parse_arguments` returned.
-    """
-    write_whole(path, render_config(arguments))
+def save_config(path: Path, config: RunConfig) -> None:
+    """Write a YAML file that ``zlpr train`` can read, atomically."""
+    write_whole(path, render_config(config))
 
 
-def render_config(arguments: Arguments) -> str:
-    """The effective configuration as YAML: every value that is not the default.
-
-    Args:
-        arguments: What :func:`parse_arguments` returned.
-
-    Returns:
-        The content of the file that :func:`save_config` writes.
-    """
+def render_config(config: RunConfig) -> str:
+    """Return the configuration as YAML, without values at their default."""
     values: dict[str, Any] = {}
-    for part in arguments:
+    for part in (config.model, config.data, config.training):
         for spec in dataclasses.fields(part):
             value = getattr(part, spec.name)
             value = getattr(value, "value", value)  # enumerations by their value
@@ -308,6 +300,8 @@ def render_config(arguments: Arguments) -> str:
             ):
                 values[spec.name] = value
     # Said always, since their defaults depend on the machine or on one another.
-    values |= {name: getattr(arguments[2], name) for name in ("bf16", "head_learning_rate", "seed")}
+    values |= {
+        name: getattr(config.training, name) for name in ("bf16", "head_learning_rate", "seed")
+    }
     text: str = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
     return text

@@ -40,7 +40,7 @@ from zlpr_hf.training.cost import TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_choices
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, save_config
+from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.logits import save_logits
 from zlpr_hf.workflows.outcome import Outcome, evaluate_run, evaluate_top_k
@@ -90,7 +90,15 @@ def finetune(
         >>> sorted(report.test)
         ['TF-IDF + linear SVM', 'most frequent label set', 'this model (logit > 0)']
     """
-    check_choices(model_args, data_args, training_args)
+    return finetune_config(RunConfig(model_args, data_args, training_args), data=data, log=log)
+
+
+def finetune_config(
+    config: RunConfig, *, data: LabelledData | None = None, log: Callable[[str], None] = print
+) -> Report:
+    """Run :func:`finetune` with a configuration of one piece."""
+    model_args, data_args, training_args = config.model, config.data, config.training
+    check_choices(config)
     output_dir = Path(str(training_args.output_dir))
     checkpoint = find_resume_checkpoint(
         output_dir,
@@ -98,7 +106,7 @@ def finetune(
         overwrite=data_args.overwrite_output_dir,
         only_model=training_args.save_only_model,
     )
-    prepared = prepare(model_args, data_args, training_args, data=data)
+    prepared = prepare(config, data=data)
     data, encoded, profile = prepared.data, prepared.encoded, prepared.profile
     teacher = None
     if model_args.teacher_model_name_or_path:
@@ -126,7 +134,7 @@ def finetune(
         log(profile.render())
         if data_args.streaming and model_args.baselines:
             log("no SVM baseline: it would need all training texts, which are streamed")
-        save_config(output_dir / CONFIG_FILE, (model_args, data_args, training_args))
+        save_config(output_dir / CONFIG_FILE, config)
         profile.save(output_dir / PROFILE_FILE)
         if checkpoint is not None:
             log(f"going on from {checkpoint}")

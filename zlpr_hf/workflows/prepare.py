@@ -29,7 +29,7 @@ from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer, name_of
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments
+from zlpr_hf.workflows.arguments import ModelArguments, RunConfig
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.zlpr_config import ZLPRConfig
 
@@ -57,36 +57,21 @@ class Prepared:
     profile: DataProfile
 
 
-def prepare(
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    training_args: ZLPRTrainingArguments,
-    *,
-    data: LabelledData | None = None,
-) -> Prepared:
-    """Read and encode the data, and fit the loss.
+def prepare(config: RunConfig, *, data: LabelledData | None = None) -> Prepared:
+    """Read and encode the data, and fit the loss; write nothing.
 
     Args:
-        model_args: The encoder and its head.
-        data_args: The data set.
-        training_args: Everything for the trainer; ``large_label_space`` is set where the data asks
-            for it.
-        data: The data set where it was read before; else it is read as ``data_args`` says.
-
-    Returns:
-        All of it; nothing has been written.
+        config: The run.
+        data: The dataset if it has been read already (default: read it).
 
     Raises:
-        InputError: If an argument, a file or a row is not what was expected.
+        InputError: If an argument, a file or a row is invalid.
     """
-    data = load_data(data_args) if data is None else data
+    model_args, training_args = config.model, config.training
+    data = load_data(config.data) if data is None else data
     num_labels = data.label_space.num_labels
-    large = is_large_label_space(
-        model_args, data_args, training_args, num_labels=num_labels, hard=data.is_hard
-    )
-    if large:
-        training_args.large_label_space = True
-    check_best_metric(training_args, num_labels)
+    large = is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
+    check_best_metric(training_args, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
     train_targets = None if large or streamed else data.targets("train")
     loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
@@ -250,6 +235,7 @@ def build_trainer(
     arguments = copy.copy(arguments)
     arguments.push_to_hub = False
     arguments.hub_token = None  # no integration or file of the trainer gets to see it
+    arguments.large_label_space = prepared.large
     num_labels = prepared.data.label_space.num_labels
     try:
         trainer = ZLPRTrainer(

@@ -15,8 +15,8 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.reports.provenance import UNCOMMITTED_SUFFIX, Provenance, find_versions
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.training.checkpoints import CONFIG_FILE, RESULTS_FILE
-from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
-from zlpr_hf.workflows.finetune import finetune
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
+from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
 ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
@@ -111,16 +111,16 @@ def reproduce(
     recorded: dict[str, Any] = before["provenance"]
     threads = torch.get_num_threads()
     torch.set_num_threads(recorded["threads"])
-    arguments = _read_arguments(folder / CONFIG_FILE, output_dir, recorded["device"])
-    arguments[0].trust_remote_code = trust_remote_code
-    if _is_begun(output_dir, arguments):
-        arguments[2].resume_from_checkpoint = "true"
+    config = _read_config(folder / CONFIG_FILE, output_dir, recorded["device"])
+    config.model.trust_remote_code = trust_remote_code
+    if _is_begun(output_dir, config):
+        config.training.resume_from_checkpoint = "true"
     elif output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
         raise InputError(f"{output_dir} is there already: remove it or choose another --output_dir")
-    is_main = arguments[2].process_index == 0
-    data = load_data(arguments[1])
-    here = Provenance.find(arguments[2].device, data.fingerprints(), output_dir)
-    notes = list(_differences(before, here, arguments[2].world_size))
+    is_main = config.training.process_index == 0
+    data = load_data(config.data)
+    here = Provenance.find(config.training.device, data.fingerprints(), output_dir)
+    notes = list(_differences(before, here, config.training.world_size))
     if threads != recorded["threads"]:
         notes.append(f"threads: {recorded['threads']} as then, not {threads}")
     changed = [name for name, digest in recorded["data"].items() if here.data.get(name) != digest]
@@ -130,7 +130,7 @@ def reproduce(
             raise InputError(f"{folder}: {notes[-1]}; --any_data goes on all the same")
     for note in notes if is_main else ():
         log(f"note: {note}")
-    finetune(*arguments, data=data, log=log)
+    finetune_config(config, data=data, log=log)
     if not is_main:
         return None
     now = _read_results(output_dir)
@@ -138,20 +138,20 @@ def reproduce(
     return Reproduction(_metrics(before), _metrics(now), same_weights, tolerance)
 
 
-def _read_arguments(config: Path, output_dir: Path, device: str) -> Arguments:
+def _read_config(path: Path, output_dir: Path, device: str) -> RunConfig:
     changes = [f"--output_dir={output_dir}", "--push_to_hub=false"]
     if device == "cpu":
         changes.append("--use_cpu=true")
-    return parse_arguments([str(config), *changes])
+    return parse_arguments([str(path), *changes])
 
 
-def _is_begun(output_dir: Path, arguments: Arguments) -> bool:
+def _is_begun(output_dir: Path, config: RunConfig) -> bool:
     """Whether this very repetition was cut off."""
-    config = output_dir / CONFIG_FILE
+    path = output_dir / CONFIG_FILE
     return (
-        config.is_file()
+        path.is_file()
         and not (output_dir / RESULTS_FILE).exists()
-        and config.read_text(encoding="utf-8") == render_config(arguments)
+        and path.read_text(encoding="utf-8") == render_config(config)
     )
 
 

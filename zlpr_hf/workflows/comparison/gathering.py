@@ -146,7 +146,7 @@ def gather(plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, s
         unseen[dataset] = _unseen(shared)
         counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
         counts[dataset] |= {"labels": shared.label_space.num_labels}
-    settings = {str(cell): render_config(cell.arguments) for cell in cells}
+    settings = {str(cell): render_config(cell.config) for cell in cells}
     return Comparison(
         plan.reference, plan.metrics, tuple(rows), baselines, cost, unseen, counts, dict(failed),
         settings, environment,
@@ -163,7 +163,7 @@ def _rows(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
         with np.load(cell.folder / LOGITS_FILE) as stored:
             logits, validation = stored["test_logits"], stored["validation_logits"]
         rules = fit_rules(validation, data.targets("validation"), metric=plan.threshold_metric)
-        if not LOSSES[cell.arguments[2].loss].decides_at_zero:
+        if not LOSSES[cell.config.training.loss].decides_at_zero:
             rules["own"] = rules["global"]  # the offset that the run fitted too
         seeds.setdefault(cell.loss, []).append(cell.seed)
         for name, rule in rules.items():

@@ -13,7 +13,7 @@ from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import YamlFile
 from zlpr_hf.workflows.argument_checks import check_choices
-from zlpr_hf.workflows.arguments import Arguments, parse_arguments
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
@@ -35,12 +35,12 @@ class Cell:
     dataset: str
     loss: str
     seed: int
-    arguments: Arguments
+    config: RunConfig
 
     @property
     def folder(self) -> Path:
         """Where the run writes."""
-        return Path(str(self.arguments[2].output_dir))
+        return Path(str(self.config.training.output_dir))
 
     def __str__(self) -> str:
         return f"{self.dataset} · {self.loss} · seed {self.seed}"
@@ -145,7 +145,7 @@ def read_plan(
                 settings = common | of_dataset | {"loss": loss} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
                 settings |= CELL_OPTIONS | {"output_dir": str(place)}
-                cells.append(Cell(dataset, loss, seed, _arguments(path, dataset, loss, settings)))
+                cells.append(Cell(dataset, loss, seed, _config(path, dataset, loss, settings)))
     return Plan(
         folder, tuple(datasets), tuple(losses), tuple(seeds), reference, threshold_metric,
         tuple(map(str, metrics)), resamples, bool(content.get("keep_models", False)), tuple(cells),
@@ -198,7 +198,7 @@ def _settings(path: Path, where: str, given: Any) -> dict[str, Any]:
     return settings
 
 
-def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) -> Arguments:
+def _config(path: Path, dataset: str, loss: str, settings: dict[str, Any]) -> RunConfig:
     recipe = settings.pop("recipe", None)
     argv = [] if recipe is None else [recipe]
     for name, value in settings.items():
@@ -210,13 +210,13 @@ def _arguments(path: Path, dataset: str, loss: str, settings: dict[str, Any]) ->
             plain = json.dumps(value, default=str) if isinstance(value, dict) else value
             argv.append(f"--{name}={'no' if no else plain}")
     try:
-        arguments = parse_arguments(argv)
-        check_choices(*arguments)
-        if arguments[1].streaming:
+        config = parse_arguments(argv)
+        check_choices(config)
+        if config.data.streaming:
             raise InputError("streaming: a comparison looks at all training labels; leave it out")
     except InputError as error:
         raise InputError(f"{path}: {dataset}, {loss}: {error}") from error
-    return arguments
+    return config
 
 
 def _slug(name: str) -> str:

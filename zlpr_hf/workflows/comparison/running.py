@@ -22,7 +22,7 @@ from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.comparison.gathering import Comparison, gather
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
-from zlpr_hf.workflows.finetune import finetune
+from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
 Log = Callable[[str], None]
@@ -69,7 +69,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
             (cell.folder / UNKEPT_FILE).touch()
         try:
             AcceleratorState._reset_state()  # cells may differ in precision
-            finetune(*cell.arguments, data=data[cell], log=lambda text: None)
+            finetune_config(cell.config, data=data[cell], log=lambda text: None)
         except (InputError, RuntimeError, ValueError) as error:
             if PartialState().num_processes > 1 or find_full_disk(error):
                 raise  # the other processes wait for this one; the other runs need space too
@@ -122,7 +122,7 @@ def is_finished(cell: Cell) -> bool:
     if not (cell.folder / CONFIG_FILE).is_file():
         return False
     before = (cell.folder / CONFIG_FILE).read_text(encoding="utf-8").splitlines()
-    now = render_config(cell.arguments).splitlines()
+    now = render_config(cell.config).splitlines()
     if before != now:
         changed = sorted(set(before) ^ set(now), key=lambda line: line.split(":")[0])
         raise InputError(
@@ -137,9 +137,9 @@ def _load(plan: Plan) -> dict[Cell, LabelledData]:
     loaded: dict[str, LabelledData] = {}
     data: dict[Cell, LabelledData] = {}
     for cell in plan.cells:
-        key = repr(cell.arguments[1])
+        key = repr(cell.config.data)
         if key not in loaded:
-            loaded[key] = load_data(cell.arguments[1])
+            loaded[key] = load_data(cell.config.data)
         data[cell] = loaded[key]
     for dataset in plan.datasets:
         first, *others = [data[cell] for cell in plan.cells if cell.dataset == dataset]
@@ -163,15 +163,17 @@ def _check_same_rows(cell: Cell, data: LabelledData) -> None:
 def _check(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:
     """What only the data can tell, once for each loss on each data set."""
     for cell in {(cell.dataset, cell.loss): cell for cell in plan.cells}.values():
-        model_args, _, training_args = cell.arguments
+        training_args, teacher = cell.config.training, cell.config.model.teacher_model_name_or_path
         num_labels = data[cell].label_space.num_labels
         for name in plan.metrics:
-            check_metric(f"{cell.dataset}: metrics", name, set(), num_labels)
+            check_metric(f"{cell.dataset}: metrics", name, num_labels)
         try:
-            check_best_metric(training_args, num_labels)
+            check_best_metric(
+                training_args, num_labels, large=bool(training_args.large_label_space)
+            )
             build_loss(training_args.loss, train_targets=data[cell].targets("train"))
-            if model_args.teacher_model_name_or_path:
-                Teacher.load(model_args.teacher_model_name_or_path, data[cell].label_space)
+            if teacher:
+                Teacher.load(teacher, data[cell].label_space)
         except InputError as error:
             raise InputError(f"{cell.dataset}, {cell.loss}: {error}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Literal
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.metrics.multi_label import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING
-from zlpr_hf.workflows.argument_checks import check_best_metric, check_choices
-from zlpr_hf.workflows.arguments import Arguments, parse_arguments, render_config
+from zlpr_hf.workflows.argument_checks import check_choices, check_metric
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
 TRIAL_OPTIONS = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
@@ -25,7 +24,7 @@ class Plan:
 
     Args:
         argv: Configuration and options of ``zlpr train`` for all trials.
-        arguments: The same, read.
+        config: The same, read.
         space: What is varied.
         metric: What counts, on the validation split, after the last epoch.
         prune: Whether trials are cut short that do worse than half of those before.
@@ -33,7 +32,7 @@ class Plan:
     """
 
     argv: tuple[str, ...]
-    arguments: Arguments
+    config: RunConfig
     space: SearchSpace
     metric: str
     prune: bool
@@ -48,7 +47,7 @@ class Plan:
         """Everything that trials depend on but the data, as lines."""
         more = {"metric": self.metric, "prune": self.prune, "search_space": self.space.describe()}
         lines = [f"{name}: {json.dumps(value)}\n" for name, value in more.items()]
-        return render_config(self.arguments) + "".join(lines)
+        return render_config(self.config) + "".join(lines)
 
     def config_of(self, values: dict[str, Any]) -> str:
         """The configuration with values of the space, for ``zlpr train``.
@@ -83,14 +82,14 @@ def plan_tuning(
         InputError: If an option, a name or a value is not what was expected.
     """
     argv = (str(config), *options, *TRIAL_OPTIONS)
-    arguments = parse_arguments(list(argv))
-    check_choices(*arguments)
-    model_args, _, training_args = arguments
+    parsed = parse_arguments(list(argv))
+    check_choices(parsed)
+    training_args = parsed.training
     if training_args.world_size > 1:
         raise InputError(f"a search runs in one process, got {training_args.world_size}")
-    if model_args.teacher_model_name_or_path:
+    if parsed.model.teacher_model_name_or_path:
         raise InputError("teacher_model_name_or_path: trials have no teacher; search without it")
-    if arguments[1].streaming:
+    if parsed.data.streaming:
         raise InputError("streaming: a search holds the training rows, which all trials share")
     if metric in NEITHER_IS_BETTER:
         raise InputError(f"metric: {metric} is good neither large nor small")
@@ -103,28 +102,21 @@ def plan_tuning(
             raise InputError(f"search_space: {name}: {error}") from error
     if output_dir is None:
         output_dir = Path(f"{training_args.output_dir}-tuned")
-    return Plan(argv, arguments, space, metric, prune, output_dir)
+    return Plan(argv, parsed, space, metric, prune, output_dir)
 
 
-def check_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss) -> None:
-    """Refuse a metric that there is not, or that says nothing while the loss trains.
+def check_plan_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss, *, large: bool) -> None:
+    """Refuse a metric that does not exist, or that is meaningless while the loss trains.
 
     Args:
-        plan: The search; its arguments know whether the label space is large.
-        num_labels: ``L``, on which the names of some metrics depend.
-        loss: What trials train with.
-
-    Raises:
-        InputError: With what was expected.
+        plan: The search.
+        num_labels: Number of labels; the names of some metrics depend on it.
+        loss: The loss of the trials.
+        large: True in a large label space.
     """
-    arguments = copy.copy(plan.arguments[2])
-    arguments.metric_for_best_model = plan.metric
-    try:
-        check_best_metric(arguments, num_labels)
-    except InputError as error:
-        raise InputError(str(error).replace("metric_for_best_model", "metric")) from error
+    check_metric("metric", plan.metric, num_labels, others={"loss"}, large=large)
     if not loss.decides_at_zero and not plan.metric.startswith((*RANKING, "loss")):
         raise InputError(
-            f"metric: {plan.metric} needs decisions, and loss {arguments.loss} has no zero of its "
-            "own while it trains; expected a ranking metric, such as lrap"
+            f"metric: {plan.metric} needs decisions, and loss {plan.config.training.loss} has no "
+            "threshold of its own while it trains; expected a ranking metric, such as lrap"
         )

@@ -22,7 +22,7 @@ from zlpr_hf.workflows.tuning.journal import (
     open_study,
     remember_cut,
 )
-from zlpr_hf.workflows.tuning.plan import Plan, check_metric
+from zlpr_hf.workflows.tuning.plan import Plan, check_plan_metric
 from zlpr_hf.workflows.tuning.table import render_trial, render_trials
 
 BEST_FILE = "best.yaml"
@@ -51,8 +51,10 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
             no trial came to its end.
     """
     settings = plan.describe()
-    prepared = prepare(*plan.arguments)
-    check_metric(plan, prepared.data.label_space.num_labels, prepared.loss)
+    prepared = prepare(plan.config)
+    check_plan_metric(
+        plan, prepared.data.label_space.num_labels, prepared.loss, large=prepared.large
+    )
     soft = {"label_smoothing_factor", "rdrop_alpha"} & set(plan.space.dimensions)
     if prepared.large and soft:
         raise InputError(
@@ -61,11 +63,10 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     fingerprints = {
         name: digest for name, digest in prepared.data.fingerprints().items() if name != "test"
     }
-    model_args, _, training_args = plan.arguments
 
     def build() -> PreTrainedModel:
-        model = build_model(prepared, model_args)
-        set_seed(training_args.seed)  # so that dropout starts as in a run of its own
+        model = build_model(prepared, plan.config.model)
+        set_seed(plan.config.training.seed)  # so that dropout starts as in a run of its own
         return model
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what failed is told in a line
@@ -75,10 +76,9 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
         if found:
             log(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
         if len(found) < trials:
-            arguments = parse_arguments([*plan.argv, "--save_strategy=no"])[2]
+            arguments = parse_arguments([*plan.argv, "--save_strategy=no"]).training
             arguments.output_dir = str(plan.output_dir)
-            arguments.large_label_space = prepared.large
-            buffer = plan.arguments[1].streaming_buffer
+            buffer = plan.config.data.streaming_buffer
             trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
             trainer.pop_callback(PrinterCallback)  # a line a trial is enough
         while len(found) < trials:
@@ -118,7 +118,7 @@ def _run_trial(
             study_name=STUDY,
             load_if_exists=True,
             # What is suggested depends on the trials so far and on nothing else.
-            sampler=optuna.samplers.TPESampler(seed=plan.arguments[2].seed + number),
+            sampler=optuna.samplers.TPESampler(seed=plan.config.training.seed + number),
             pruner=pruner,
         )
     except KeyboardInterrupt:
