@@ -1,31 +1,32 @@
-"""What the examples of docstrings and pages find: the models and files that they name, tiny."""
+"""The environment of all tests; the models and files that docstring examples name, tiny."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import csv
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification
 
-from tests.conftest import tiny_config, tokenizer  # noqa: F401 (a fixture)
+from tests.builders import make_tokenizer, save_encoder, tiny_config
 from zlpr_hf import LabelSets, LabelSpace, load_model
 
 ALWAYS = {"Access Control": 2.0, "Resource Management": -1.0, "Injection": -3.0}
+"""Logits of the trained model, the same for every text, so that examples can show its answer."""
 
 
 @pytest.fixture(scope="session")
-def examples(
-    tmp_path_factory: pytest.TempPathFactory,
-    tokenizer: PreTrainedTokenizerFast,  # noqa: F811
-) -> Path:
-    """A folder with an encoder, a trained model and a table, under the names of the documentation.
-
-    The model has the same logits for every text, so that examples can show its answer.
-    """
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an encoder, trained models and a table, under the documentation's names."""
     folder = tmp_path_factory.mktemp("examples")
+    tokenizer = make_tokenizer()
     encoder = folder / "google-bert" / "bert-base-uncased"
-    BertForSequenceClassification(tiny_config()).base_model.save_pretrained(encoder)
-    tokenizer.save_pretrained(encoder)
+    save_encoder(encoder)
     names = dict(enumerate(ALWAYS))
     model = BertForSequenceClassification(
         tiny_config(id2label=names, label2id={name: index for index, name in names.items()})
@@ -51,6 +52,8 @@ def examples(
 
 
 @pytest.fixture(autouse=True)
-def _where_examples_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _run_doctests_among_the_examples(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if isinstance(request.node, pytest.DoctestItem):
         monkeypatch.chdir(request.getfixturevalue("examples"))

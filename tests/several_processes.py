@@ -11,7 +11,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import BertForSequenceClassification, TrainerCallback
 
-from tests.conftest import tiny_config
+from tests.builders import tiny_config
 from zlpr_hf import PowersetLoss, ZLPRTrainer, ZLPRTrainingArguments
 from zlpr_hf.data.targets import padded_ids
 

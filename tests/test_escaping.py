@@ -13,8 +13,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.reports.test_html import made, report_of
-from tests.reports.test_model_card import FACTS, random_report
+from tests.reports.builders import FACTS, made, random_report, report_of
 from zlpr_hf import Classifier
 from zlpr_hf.inference.attribution import WordEffects
 from zlpr_hf.inference.demo_page import _render, render_answer, render_words

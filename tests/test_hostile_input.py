@@ -11,7 +11,7 @@ import pytest
 import yaml
 from transformers import BertConfig
 
-from tests.conftest import run
+from tests.runs import run
 from zlpr_hf import InputError, LabelSpace, load_pipeline
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.label_columns import LabelColumns

@@ -90,6 +90,12 @@ def test_the_package_is_shallow() -> None:
     assert sum(path.is_dir() for path in entries) <= 10
 
 
+def test_no_test_imports_from_another_test() -> None:
+    tests = Path(__file__).parent
+    line = re.compile(r"^from tests\.(?:\w+\.)*(?:conftest|test_\w+) import", re.MULTILINE)
+    assert not [path.name for path in tests.rglob("*.py") if line.search(path.read_text())]
+
+
 HEAVY = "{'torch', 'transformers', 'datasets'}"
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import zlpr_hf
-from tests.conftest import run
+from tests.runs import run
 from zlpr_hf import Classifier, InputError, LabelSpace, load_pipeline
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.corpora import read_cwe, read_reuters21578

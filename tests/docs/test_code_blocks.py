@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from markdown_it import MarkdownIt
 
 from tests.command_lines import REPOSITORY, check_line, options_of
+from tests.docs.pages import PAGES, TOKENS, blocks
 from tests.local_hub import LocalHub
 from zlpr_hf.cli.main import main
 from zlpr_hf.errors import InputError
@@ -24,23 +24,10 @@ from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.tuning.space import read_search_space
 
-PAGES = {
-    str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8")
-    for path in [
-        *sorted(REPOSITORY.glob("*.md")),
-        *sorted((REPOSITORY / "docs").glob("*.md")),
-        REPOSITORY / "results" / "README.md",
-    ]
-}
-TOKENS = {page: MarkdownIt("commonmark").parse(text) for page, text in PAGES.items()}
 DIRECTIVES = {"{include}", "{toctree}", "{eval-rst}"}
 """What Sphinx reads; whoever builds the site sees whether it is right."""
 TALKS_TO_THE_HUB = "from zlpr_hf.workflows.push import"
 EXPORTED = "out/quickstart-onnx-int8"
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return [token.content for token in TOKENS[page] if token.info.strip() == language]
 
 
 def pages_with(language: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import pipeline
 
-from tests.conftest import COLOURS
+from tests.builders import COLOURS
 from zlpr_hf.cli.main import main
 
 DOCS = Path(__file__).parents[2] / "docs"

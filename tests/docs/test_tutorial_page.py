@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.command_lines import REPOSITORY
-from tests.docs.test_code_blocks import blocks
+from tests.docs.pages import blocks
 from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.report import Report

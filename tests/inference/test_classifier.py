@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.conftest import COLOURS, OTHERS
+from tests.builders import COLOURS, OTHERS
 from zlpr_hf import InputError, LabelSets, Thresholds, load_model
 from zlpr_hf.inference.classifier import RECOMPUTE_MARGIN, Classifier
 from zlpr_hf.labels import LabelSpace

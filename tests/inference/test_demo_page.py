@@ -22,7 +22,7 @@ import pytest
 from huggingface_hub import metadata_load
 
 from tests.browser import open_browser, requires_browser
-from tests.conftest import OTHERS
+from tests.builders import OTHERS
 from zlpr_hf import Thresholds, __version__
 from zlpr_hf.cli import demo as command
 from zlpr_hf.cli.main import main

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.losses.test_losses import FUNCTIONS, logits_of
+from tests.losses.functions import FUNCTIONS, logits_of
 from zlpr_hf.losses import baselines
 from zlpr_hf.losses import zlpr as functional
 from zlpr_hf.losses.modules import LOSSES, WeightedBCELoss, build_loss

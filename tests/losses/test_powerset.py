@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.losses.test_losses import logits_of
+from tests.losses.functions import logits_of
 from zlpr_hf import InputError, LabelSets, build_loss, powerset_label_scores, powerset_loss
 
 SETS = LabelSets(((0,), (0, 2), (), (1, 2)), 3)

@@ -18,7 +18,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from tests.conftest import tiny_config
+from tests.builders import tiny_config
 from zlpr_hf.models.first_token import first_token_only
 from zlpr_hf.models.lora import add_lora
 from zlpr_hf.models.pooling import append_pooling_layer

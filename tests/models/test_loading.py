@@ -18,7 +18,7 @@ from transformers import (
     RobertaModel,
 )
 
-from tests.conftest import tiny_config
+from tests.builders import tiny_config
 from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
 from zlpr_hf.models.head_init import init_head_from_label_names
 from zlpr_hf.models.loading import classification_head, resolve_model_path

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from tests.conftest import check_refused, run
+from tests.runs import check_refused, run
 from zlpr_hf import LabelSpace, load_model
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.lora import add_lora, merge_lora

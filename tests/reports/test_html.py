@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.browser import open_browser, requires_browser
-from zlpr_hf import Report, Thresholds, compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.data.profile import DataProfile, SplitProfile
+from tests.reports.builders import NAMES, made, report_of
+from zlpr_hf import compute_multi_label_metrics
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.reports.figures import (
     OFFSETS,
@@ -28,35 +28,6 @@ HOSTILE = [
     "<script>alert(1)</script>", "\" onload='alert(1)' &amp;", "😀🇩🇪", "עברית \u202e العربية",
     "two\nlines", "</style></svg>]]>", "{{ 7 * 7 }}{% raw %}",
 ]  # fmt: skip
-NAMES = ["red", "green", "blue", "grey", "never there"]
-
-
-def made(rows: int = 60, labels: int = 5, seed: int = 0) -> tuple[Any, Any]:
-    """Logits and targets; the last label is never present."""
-    generator = np.random.default_rng(seed)
-    targets = (generator.random((rows, labels)) < 0.3).astype(np.float32)
-    targets[:, -1] = 0
-    logits = 3 * targets - 1.5 + generator.normal(size=targets.shape)
-    return logits.astype(np.float32), targets
-
-
-def report_of(logits: Any, targets: Any, names: list[str]) -> Report:
-    known = np.nan_to_num(targets, nan=-1)
-    counts = dict(zip(names, (known >= 0.5).sum(0).tolist(), strict=True))
-    split = SplitProfile(len(targets), 1.25, 0.25, 3, 0, 0.125, 0, counts)
-    return Report(
-        output_dir="/some/where/a <b> model",
-        test={
-            "most frequent label set": compute_decision_metrics(logits > 9, targets),
-            MODEL_ROW: compute_multi_label_metrics(logits, targets),
-        },
-        validation={"f1_micro": 0.98765},
-        label_scores=compute_label_scores(np.clip(logits, -1e9, 1e9), targets, names),
-        thresholds=Thresholds(),
-        profile=DataProfile(dict.fromkeys(("train", "validation", "test"), split), {}, {}),
-        training={"loss": "zlpr", "steps": 1234, "seconds": 90.0, "seed": 31337,
-                  "resumed_from": None},
-    )  # fmt: skip
 
 
 def render(logits: Any, targets: Any, names: list[str], texts: Any = None) -> str:

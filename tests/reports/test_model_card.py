@@ -2,10 +2,8 @@
 
 import ast
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,49 +11,17 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from tests.local_hub import find_card_errors
-from zlpr_hf.data.profile import DataProfile, SplitProfile
-from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
+from tests.reports.builders import FACTS, make_report, random_report
 from zlpr_hf.reports.model_card import (
     CardFacts,
     read_emissions,
     render_model_card,
     write_model_card,
 )
-from zlpr_hf.reports.report import MODEL_ROW, Report
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.reports.report import MODEL_ROW
 
-FACTS = CardFacts(name="out/colours", base_model="google-bert/bert-base-uncased", max_length=64)
 OUR_ADDRESSES = ("https://arxiv.org/", "https://huggingface.co/", "labels.svg")
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-
-
-def make_report(
-    names: Sequence[str], logits: Any, targets: Any, training: dict[str, Any] | None = None
-) -> Report:
-    """A report whose test numbers are those of logits and targets."""
-    metrics = compute_multi_label_metrics(logits, targets)
-    counts = dict(zip(names, np.asarray(targets).sum(0).astype(int).tolist(), strict=True))
-    split = SplitProfile(len(targets), 1.5, 0.5, 2, 0, 0.25, 0, counts)
-    basics = {
-        "loss": "zlpr", "steps": 1200, "seconds": 75.4, "seed": 7, "bf16": False,
-        "processes": 1, "resumed_from": None, "outputs": len(names),
-    }  # fmt: skip
-    return Report(
-        output_dir="/srv/secret/out/colours",
-        test={"most frequent label set": {"f1_micro": 0.25, "f1_macro": 0.125}, MODEL_ROW: metrics},
-        validation=metrics,
-        label_scores=compute_label_scores(logits, targets, names),
-        thresholds=Thresholds(),
-        profile=DataProfile(dict.fromkeys(("train", "validation", "test"), split), {}, {}),
-        training=basics | (training or {}),
-    )
-
-
-def random_report(names: Sequence[str], **training: Any) -> Report:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(40, len(names)))
-    targets = (logits + generator.normal(size=logits.shape) > 0).astype(int)
-    return make_report(names, logits, targets, training)
 
 
 def read_tables(card: str) -> list[list[list[str]]]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from tests.conftest import run
-from tests.reports.test_html import NAMES, made, report_of
+from tests.reports.builders import NAMES, made, report_of
+from tests.runs import run
 from zlpr_hf import Classifier, compute_multi_label_metrics
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.profile import DataProfile, SplitProfile

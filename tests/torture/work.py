@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tests.builders import COLOURS, OTHERS, save_encoder
 from tests.torture.child import CONTEXT, Ended, run_child
-from tests.torture.encoder import COLOURS, WORDS, make_encoder
 
 SETTINGS = {
     "num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
@@ -62,19 +62,20 @@ def make_work(folder: Path) -> dict[str, Work]:
     Returns:
         Name to work; ``predict`` and ``export`` need ``folder/train/out``, which ``train`` leaves.
     """
-    maker = CONTEXT.Process(target=make_encoder, args=(folder / "encoder",))
+    encoder, shape = folder / "encoder", {"num_hidden_layers": 1}
+    maker = CONTEXT.Process(target=save_encoder, args=(encoder,), kwargs=shape)
     maker.start()
     maker.join()
     draw = random.Random(0)
     rows = []
     for _ in range(ROWS):
         labels = [colour for colour in COLOURS if draw.random() < 0.5]
-        rows.append({"text": " ".join(labels + draw.choices(WORDS[3:], k=4)), "labels": labels})
+        rows.append({"text": " ".join(labels + draw.choices(OTHERS, k=4)), "labels": labels})
     data = folder / "colours.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = folder / "texts.csv"
     texts.write_text("id,text\n" + "".join(f"{i},{rows[i % ROWS]['text']}\n" for i in range(700)))
-    settings = SETTINGS | {"model_name_or_path": str(folder / "encoder")}
+    settings = SETTINGS | {"model_name_or_path": str(encoder)}
     plan = {
         "seeds": [1], "losses": ["zlpr", "bce"], "resamples": 100,
         "datasets": {"Colours": {"train_file": str(data), "test_size": 0.25}},

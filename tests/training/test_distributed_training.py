@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch.distributed.fsdp import StateDictType
 
 import zlpr_hf
-from tests.conftest import run
+from tests.runs import run
 from tests.several_processes import CASES, EVALUATED, LABELS, make_rows, run_case
 from zlpr_hf import ZLPRLoss
 from zlpr_hf.cli.main import main

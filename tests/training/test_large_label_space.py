@@ -12,7 +12,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 
-from tests.conftest import check_refused, run, tiny_config
+from tests.builders import tiny_config
+from tests.runs import check_refused, run
 from zlpr_hf import BCELoss, ZLPRTrainer, ZLPRTrainingArguments
 from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.workflows import argument_checks

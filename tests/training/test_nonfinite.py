@@ -12,7 +12,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tests.training.test_trainer import ROWS, arguments, model, rows
+from tests.training.builders import ROWS, arguments, model, rows
 from zlpr_hf import ZLPRLoss, ZLPRTrainer
 from zlpr_hf.cli.main import main
 from zlpr_hf.training.nonfinite import NonFiniteStep, merge_nonfinite_steps

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.conftest import WORDS, tiny_config
+from tests.builders import WORDS, tiny_config
 from zlpr_hf import InputError, LabelSets, LabelSpace, Thresholds, load_model
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference import onnx_model as writing

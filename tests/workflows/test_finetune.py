@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from tests.conftest import check_refused, run
+from tests.runs import check_refused, run
 from train import main
 from zlpr_hf import InputError, Thresholds
 from zlpr_hf.reports.report import MODEL_ROW

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.local_hub import LocalHub
-from tests.reports.test_model_card import make_report
+from tests.reports.builders import make_report
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.labels import LabelSpace

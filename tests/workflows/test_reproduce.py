@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from tests.conftest import run
+from tests.runs import run
 from zlpr_hf import ZLPRTrainer
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.fingerprint import HASHED_ROWS, fingerprint

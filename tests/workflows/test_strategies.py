@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from tests.conftest import check_refused
+from tests.runs import check_refused
 from zlpr_hf import InputError, LabelSets, Report, powerset_label_scores
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.finetune import finetune_config

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import check_refused, run
+from tests.runs import check_refused, run
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.arguments import parse_arguments

@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.conftest import run
+from tests.runs import run
 from zlpr_hf.data.fingerprint import fingerprint
 from zlpr_hf.errors import InputError
 from zlpr_hf.training.arguments import ZLPRTrainingArguments

@@ -1,0 +1,36 @@
+"""Training runs of a few seconds, and the refusal of those that cannot start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train import main
+from zlpr_hf import Report
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune_config
+
+FAST = [
+    "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
+    "--head_learning_rate=1e-2", "--pooling=mean",
+    "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
+    "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
+]  # fmt: skip
+
+
+def run(argv: list[str], folder: Path, *more: str) -> Report:
+    """Fine-tune without printing."""
+    config = parse_arguments([*argv, f"--output_dir={folder}", *more])
+    return finetune_config(config, log=lambda text: None)
+
+
+def check_refused(
+    argv: list[str], folder: Path, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``train.py`` ends with one line that says why, and has written nothing."""
+    assert main([*argv, f"--output_dir={folder}"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not folder.exists()
