@@ -168,7 +168,7 @@ def test_powerset_scores_are_those_of_labels(
 def test_folders_that_hold_no_classifier(tmp_path: Path, encoder_dir: Path) -> None:
     with pytest.raises(InputError, match=r"this folder holds no model \(config.json\)"):
         Classifier.load(str(tmp_path))
-    with pytest.raises(InputError, match="no trained classifier"):
+    with pytest.raises(InputError, match="not a trained classifier"):
         Classifier.load(str(encoder_dir))
     with pytest.raises(InputError, match="backend: expected auto or torch or onnxruntime"):
         Classifier.load(str(encoder_dir), backend="tpu")  # type: ignore[arg-type]
@@ -188,7 +188,7 @@ def test_an_encoder_without_a_trained_head_is_refused(encoder_dir: Path, tmp_pat
     config = tmp_path / "encoder" / "config.json"
     settings = json.loads(config.read_text()) | {"problem_type": "multi_label_classification"}
     config.write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="no trained classifier, it has no weights for classifier"):
+    with pytest.raises(InputError, match="not a trained classifier, no weights for classifier"):
         Classifier.load(tmp_path / "encoder")
 
 

@@ -1,4 +1,4 @@
-"""Without the tokens nobody reads: the same logits and gradients, and all as before afterwards."""
+"""Skipping unused tokens changes neither logits nor gradients, and is undone afterwards."""
 
 from collections.abc import Callable
 
@@ -86,7 +86,7 @@ def _logits_and_gradients(
     "build",
     [_bert, _mean_pooled, _roberta, _xlm_roberta, _camembert, _adapted, _adapted_roberta],
 )
-def test_logits_and_gradients_are_the_same(
+def test_logits_and_gradients_are_unchanged(
     build: Callable[[], PreTrainedModel], attention: str
 ) -> None:
     torch.manual_seed(0)
@@ -114,7 +114,7 @@ class _MeanOfTokens(nn.Module):
 
 
 class _DerivedForSequenceClassification(BertForSequenceClassification):
-    """Whatever a class of one's own makes of the tokens."""
+    """A class that could read all tokens."""
 
 
 def _distilbert() -> PreTrainedModel:
@@ -157,12 +157,12 @@ def test_models_that_may_read_all_tokens_are_left_alone(
         assert torch.equal(_logits_and_gradients(model, inputs)[0], logits)
 
 
-def test_what_is_no_model_of_transformers_is_left_alone() -> None:
+def test_plain_modules_are_left_alone() -> None:
     with first_token_only(nn.Linear(2, 2)):
         pass
 
 
-def test_all_is_as_it_was_after_an_error() -> None:
+def test_the_model_is_restored_after_an_error() -> None:
     model, inputs = _bert().eval(), _inputs()
     with pytest.raises(KeyError), first_token_only(model):
         raise KeyError

@@ -1,7 +1,9 @@
 """Loading: labels in the configuration, mean pooling in a stock class, a head from names."""
 
 import json
+import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ from transformers import (
 
 from tests.builders import tiny_config
 from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
+from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.head_init import init_head_from_label_names
-from zlpr_hf.models.loading import classification_head, resolve_model_path
+from zlpr_hf.models.loading import without_load_report
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.pooling import SENTENCE_POOLING, find_pooling
 
 SMALL = {
@@ -35,9 +39,7 @@ SMALL = {
 }
 
 
-def test_configuration_carries_what_a_consumer_needs(
-    encoder_dir: Path, colours: LabelSpace
-) -> None:
+def test_config_holds_labels_loss_and_pooling(encoder_dir: Path, colours: LabelSpace) -> None:
     model = load_model(str(encoder_dir), colours, loss="bce")
     assert model.config.problem_type == "multi_label_classification"
     assert LabelSpace.from_config(model.config) == colours
@@ -46,7 +48,7 @@ def test_configuration_carries_what_a_consumer_needs(
     assert classification_head(model).out_features == 3
 
 
-def test_all_dropout_rates_can_be_set(encoder_dir: Path, colours: LabelSpace) -> None:
+def test_dropout_sets_all_rates(encoder_dir: Path, colours: LabelSpace) -> None:
     def rates(dropout: float | None) -> set[float]:
         model = load_model(str(encoder_dir), colours, dropout=dropout)
         found = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
@@ -57,7 +59,7 @@ def test_all_dropout_rates_can_be_set(encoder_dir: Path, colours: LabelSpace) ->
     assert rates(0.3) == {0.3}
 
 
-def test_half_precision_checkpoint_is_trained_in_float32(
+def test_half_precision_checkpoint_loads_in_float32(
     encoder_dir: Path, colours: LabelSpace, tmp_path: Path
 ) -> None:
     load_model(str(encoder_dir), colours).half().save_pretrained(tmp_path)
@@ -74,7 +76,7 @@ def padded_inputs() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_pooling_layer_is_the_mean(
+def test_pooling_layer_computes_the_masked_mean(
     kind: str, encoder_dir: Path, colours: LabelSpace, tmp_path: Path
 ) -> None:
     """The output is LayerNorm(first token + 4 x mean of the tokens that are not padding)."""
@@ -101,7 +103,7 @@ def test_pooling_layer_is_the_mean(
     assert again.config.num_hidden_layers == model.config.num_hidden_layers
 
 
-def test_pooling_switch_of_modernbert_and_refusal(colours: LabelSpace, tmp_path: Path) -> None:
+def test_mean_pooling_uses_the_switch_of_modernbert(colours: LabelSpace, tmp_path: Path) -> None:
     modern = ModernBertConfig(
         **SMALL, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3
     )
@@ -111,6 +113,9 @@ def test_pooling_switch_of_modernbert_and_refusal(colours: LabelSpace, tmp_path:
     assert model.config.num_hidden_layers == 2
     model.save_pretrained(tmp_path / "modern-mean")
     assert load_model(str(tmp_path / "modern-mean"), colours).config.classifier_pooling == "mean"
+
+
+def test_mean_pooling_is_refused_where_not_supported(colours: LabelSpace, tmp_path: Path) -> None:
     ElectraModel(ElectraConfig(**SMALL, embedding_size=32)).save_pretrained(tmp_path / "electra")
     load_model(str(tmp_path / "electra"), colours)
     with pytest.raises(InputError, match=r"pooling mean: supported for bert, .* not for electra"):
@@ -133,7 +138,7 @@ def _sentence_encoder(source: Path, folder: Path, pooling: str) -> Path:
 
 
 @pytest.mark.parametrize(("written", "expected"), SENTENCE_ENCODERS)
-def test_pooling_is_that_of_the_checkpoint(
+def test_default_pooling_is_that_of_sentence_transformers(
     written: dict[str, object],
     expected: str,
     encoder_dir: Path,
@@ -148,7 +153,7 @@ def test_pooling_is_that_of_the_checkpoint(
     assert other.config.zlpr["pooling"] == "first"
 
 
-def test_broken_note_on_pooling_is_told(
+def test_broken_pooling_file_is_named_in_the_error(
     encoder_dir: Path, colours: LabelSpace, tmp_path: Path
 ) -> None:
     folder = _sentence_encoder(encoder_dir, tmp_path / "encoder", "{")
@@ -156,7 +161,9 @@ def test_broken_note_on_pooling_is_told(
         load_model(str(folder), colours)
 
 
-def test_pooling_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pooling_file_is_downloaded_from_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = []
 
     def download(name: str, file: str, revision: str | None) -> str:
@@ -171,11 +178,13 @@ def test_pooling_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert find_pooling("someone/plain", tiny_config()) == "first"
     assert find_pooling("someone/sentences", tiny_config(), revision="v2") == "mean"
     assert asked[1] == ("someone/sentences", "1_Pooling/config.json", "v2")
-    assert find_pooling("someone/other", ElectraConfig()) == "first"  # where no mean can be had
+    assert find_pooling("someone/other", ElectraConfig()) == "first"  # has no mean pooling
     assert len(asked) == 2
 
 
-def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: LabelSpace) -> None:
+def test_head_from_label_names_scores_its_own_names_high(
+    encoder_dir: Path, tokenizer: object, colours: LabelSpace
+) -> None:
     model = load_model(str(encoder_dir), colours, pooling="mean")
     texts = [
         "red sky",
@@ -201,35 +210,34 @@ def test_head_from_label_names(encoder_dir: Path, tokenizer: object, colours: La
     assert (names.diagonal() > logits.mean(0)).all()
 
 
-def test_sources(tmp_path: Path, colours: LabelSpace) -> None:
+def test_unknown_models_and_poolings_are_refused(tmp_path: Path, colours: LabelSpace) -> None:
     with pytest.raises(
         InputError, match="the package is not installed: pip install no-such-package"
     ):
         resolve_model_path("package:no_such_package/model")
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match="no model"):
         resolve_model_path("package:zlpr_hf/data")
     with pytest.raises(InputError, match="no such folder"):
         load_model(str(tmp_path / "none"), colours)
-    with pytest.raises(
-        InputError, match="model 'nobody/nothing' is no folder here, was not fetched before"
-    ) as caught:
+    with pytest.raises(InputError, match="model 'nobody/nothing': not a local folder") as caught:
         load_model("nobody/nothing", colours)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="expected auto, first or mean, got 'max'"):
         load_model("x", colours, pooling="max")
 
 
-def test_tokenizer_knows_its_limit(encoder_dir: Path, tokenizer: object, tmp_path: Path) -> None:
+def test_tokenizer_is_limited_to_the_positions_of_the_model(
+    encoder_dir: Path, tokenizer: object, tmp_path: Path
+) -> None:
     assert load_tokenizer(str(encoder_dir)).model_max_length == 64
     RobertaConfig(**SMALL | {"pad_token_id": 1}).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert load_tokenizer(str(tmp_path)).model_max_length == 64
 
 
-def test_fine_tuning_a_classifier_again(
+def test_head_is_kept_for_the_same_labels_only(
     encoder_dir: Path, colours: LabelSpace, tmp_path: Path
 ) -> None:
-    """The head stays for the same labels and is fresh for others; an added layer is remembered."""
     model = load_model(str(encoder_dir), colours, pooling="mean")
     model.save_pretrained(tmp_path / "saved")
     same = load_model(str(tmp_path / "saved"), colours)
@@ -238,11 +246,32 @@ def test_fine_tuning_a_classifier_again(
     other = load_model(str(tmp_path / "saved"), LabelSpace(("x", "y", "z")))
     assert not torch.equal(other.classifier.weight, model.classifier.weight)
     same.save_pretrained(tmp_path / "again")
-    deeper = load_model(str(tmp_path / "again"), colours, pooling="mean")
-    assert deeper.config.num_hidden_layers == model.config.num_hidden_layers
+    again = load_model(str(tmp_path / "again"), colours, pooling="mean")
+    assert again.config.num_hidden_layers == model.config.num_hidden_layers
 
 
-def test_missing_tokenizer_files(encoder_dir: Path, colours: LabelSpace, tmp_path: Path) -> None:
+def test_missing_tokenizer_files_are_refused(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
     load_model(str(encoder_dir), colours).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"its tokenizer knows \d tokens, the encoder 22"):
+    with pytest.raises(InputError, match=r"tokenizer knows \d tokens, the encoder 22"):
         load_tokenizer(str(tmp_path))
+
+
+def test_the_load_report_of_other_threads_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger = logging.getLogger("transformers.modeling_utils")
+    level, filters = logger.getEffectiveLevel(), list(logger.filters)
+    with without_load_report():
+        assert logger.getEffectiveLevel() == level
+        logger.handle(_record("LOAD REPORT of this thread"))
+        logger.handle(_record("another warning"))
+        with ThreadPoolExecutor() as pool:
+            pool.submit(lambda: logger.handle(_record("LOAD REPORT of another thread"))).result()
+    assert caplog.messages == ["another warning", "LOAD REPORT of another thread"]
+    assert logger.filters == filters
+
+
+def _record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("transformers", logging.WARNING, "", 0, message, None, None)

@@ -1,4 +1,4 @@
-"""Low-rank adapters: little is trained, labels stay, merged and adapter decide alike."""
+"""LoRA: few weights are trained, labels stay, merged weights and adapter decide alike."""
 
 import json
 from pathlib import Path
@@ -29,13 +29,13 @@ def test_only_adapters_and_head_are_trained(encoder_dir: Path, colours: LabelSpa
     trained = [name for name, value in wrapped.named_parameters() if value.requires_grad]
     assert trained
     assert all("lora_" in name or "classifier" in name for name in trained)
-    merged = merge_lora(wrapped)  # nothing was trained: nothing may change
+    merged = merge_lora(wrapped)  # untrained adapters change nothing
     for name, value in merged.state_dict().items():
         torch.testing.assert_close(value, before[name])
 
 
 @pytest.mark.parametrize("form", ["merged", "adapter"])
-def test_a_saved_run_keeps_labels_and_decisions(
+def test_saved_run_keeps_labels_and_decisions(
     form: str, command: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / form
@@ -61,7 +61,9 @@ def test_a_saved_run_keeps_labels_and_decisions(
         assert json.loads((checkpoint / "config.json").read_text())["label2id"]["red"] == 2
 
 
-def test_tuned_offsets_go_into_the_adapters_head(command: list[str], tmp_path: Path) -> None:
+def test_tuned_offsets_are_folded_into_the_head_of_the_adapter(
+    command: list[str], tmp_path: Path
+) -> None:
     more = ["--peft_save=adapter", "--tune_thresholds=global", "--threshold_metric=f1_micro"]
     report = run(command, tmp_path / "tuned", *LORA, *more)
     plain = run(command, tmp_path / "plain", *LORA, "--peft_save=adapter")
@@ -89,7 +91,7 @@ def test_tuned_offsets_go_into_the_adapters_head(command: list[str], tmp_path: P
         ),
     ],
 )
-def test_wrong_options(
+def test_wrong_options_are_refused(
     options: list[str],
     message: str,
     command: list[str],
@@ -99,7 +101,9 @@ def test_wrong_options(
     check_refused([*command, *LORA, *options], tmp_path / "out", message, capsys)
 
 
-def test_resuming_a_run_with_adapters(command: list[str], tmp_path: Path) -> None:
+def test_resumed_run_with_adapters_has_identical_metrics(
+    command: list[str], tmp_path: Path
+) -> None:
     whole = run(command, tmp_path / "whole", *LORA)
     last = sorted((tmp_path / "whole").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
     more = [f"--resume_from_checkpoint={last[0]}", "--overwrite_output_dir=true"]

@@ -175,7 +175,7 @@ def _next_commands(model: str, folder: Path, program: Sequence[str]) -> list[tup
 
 def _hub_id(name: str) -> str:
     """What ``app.py`` loads. A folder's name could be the id of somebody else's model."""
-    from zlpr_hf.models.loading import resolve_model_path
+    from zlpr_hf.models.paths import resolve_model_path
 
     local = Path(resolve_model_path(name))
     return f"YOUR_NAME/{local.resolve().name}" if local.is_dir() else name

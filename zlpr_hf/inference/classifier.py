@@ -25,7 +25,9 @@ from zlpr_hf.inference.window_logits import compute_window_logits
 from zlpr_hf.inference.windows import Texts, gather_windows, split_into_windows
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
-from zlpr_hf.models.loading import classification_head, load_tokenizer, resolve_model_path
+from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold
 from zlpr_hf.zlpr_config import ZLPRConfig

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
-from zlpr_hf.models.loading import resolve_model_path
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.thresholds import compute_scores, decide
 from zlpr_hf.zlpr_config import ZLPRConfig
 

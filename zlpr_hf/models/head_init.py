@@ -1,24 +1,25 @@
-"""Starting the classification head from the names of the labels."""
+"""Initialise the classification head from the names of the labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import YamlFile
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.loading import classification_head
+from zlpr_hf.models.head import classification_head
 
-SPREAD = 1.0
-"""Standard deviation of each label's logit over the training texts at the start."""
+INITIAL_SPREAD = 1.0
+"""Standard deviation of the logits of each label over the training texts."""
 
-START = -1.0
-"""Mean logit of each label at the start: most labels are absent from most texts."""
+INITIAL_MEAN = -1.0
+"""Mean of the logits of each label: most labels are absent from most texts."""
 
 
 @torch.no_grad()
@@ -33,42 +34,41 @@ def init_head_from_label_names(
     max_length: int = 64,
     batch_size: int = 32,
 ) -> None:
-    r"""Set the head so that a text scores high for the labels whose names it resembles.
+    r"""Set the head so that a text scores high for labels whose names it resembles.
 
-    With ``u`` the centred, normalised feature of a label's name and ``mu`` the mean feature of some
-    training texts:
+    With ``u`` the centred and normalised feature of a label's name and ``mu`` the mean feature of
+    the texts:
 
     .. math::
         W = u / \operatorname{std}((x - \mu) u^T), \qquad b = -W \mu - 1
 
-    Useful where the encoder's features are comparable across texts, which is what mean pooling of
-    a sentence-embedding checkpoint gives.
+    It helps if the encoder's features are comparable across texts, as those of sentence-embedding
+    checkpoints with mean pooling are.
 
     Args:
         model: Its head is changed in place.
         tokenizer: The model's tokenizer.
-        label_space: The labels; underscores in a name are read as spaces.
+        label_space: The labels; underscores in names are read as spaces.
         texts: A few hundred training texts.
-        descriptions: A few words in place of a name that says little.
-        label_sets: Where the outputs are label sets: each starts as the sum of its labels.
+        descriptions: Label name to a description that replaces a name which says little.
+        label_sets: For a powerset model: each set starts as the sum of its labels.
         max_length: Longest sequence in tokens.
-        batch_size: Texts at a time.
+        batch_size: Texts per batch.
     """
     head = classification_head(model)
     described = descriptions or {}
     names = [described.get(name, name).replace("_", " ") for name in label_space.names]
 
-    def features(batch: Sequence[str]) -> Tensor:
-        parts = _features(model, tokenizer, batch, max_length=max_length, batch_size=batch_size)
-        return torch.cat(list(parts))
-
+    features = partial(
+        _compute_features, model, tokenizer, max_length=max_length, batch_size=batch_size
+    )
     directions = features(names)
     directions = torch.nn.functional.normalize(directions - directions.mean(0), dim=1)
     samples = features(texts)
     centre = samples.mean(0)
     spread = ((samples - centre) @ directions.T).std(0).clamp(min=1e-6)
-    weight = SPREAD * directions / spread[:, None]
-    bias = START - weight @ centre
+    weight = INITIAL_SPREAD * directions / spread[:, None]
+    bias = INITIAL_MEAN - weight @ centre
     if label_sets is not None:
         members = torch.from_numpy(label_sets.members()).to(weight)
         weight, bias = members @ weight, members @ bias
@@ -77,42 +77,36 @@ def init_head_from_label_names(
 
 
 def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[str, str]:
-    """Read a few words on labels whose names say little.
-
-    Args:
-        path: YAML or JSON mapping of label to words; None for none.
-        label_space: The labels there are.
-
-    Returns:
-        Label to words.
+    """Read a YAML or JSON mapping of label to description; without a path there are none.
 
     Raises:
-        InputError: If the file is no such mapping or names a label that does not exist.
+        InputError: If the file is not such a mapping or names an unknown label.
     """
     if path is None:
         return {}
-    # As they were written: a label may be called 1 or no.
+    # As written, not as YAML reads it: a label may be called 1 or no.
     content = YamlFile.read(Path(path), "expected 'label: description' lines").written
     for name, words in content.items():
         if name not in label_space.label2id:
-            raise InputError(f"{path}: {name!r:.80} is not a label")
+            known = suggest(name, label_space.names)
+            raise InputError(f"{path}: unknown label {name!r:.80}{known}")
         if not isinstance(words, str):
-            raise InputError(f"{path}: {name!r:.80}: expected a few words, got {words!r:.80}")
+            raise InputError(f"{path}: {name!r:.80}: expected a description, got {words!r:.80}")
     return content
 
 
-def _features(
+def _compute_features(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,
     max_length: int,
     batch_size: int,
-) -> Iterator[Tensor]:
-    """What goes into the head, for each text, with dropout off."""
-    seen: list[Tensor] = []
+) -> Tensor:
+    """Return the inputs of the head, one row per text, with dropout off."""
+    features: list[Tensor] = []
     head = classification_head(model)
-    hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float()))
+    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float()))
     was_training = model.training
     model.train(False)
     try:
@@ -125,7 +119,7 @@ def _features(
                 return_tensors="pt",
             )
             model(**batch.to(model.device))
-            yield seen.pop()
     finally:
         hook.remove()
         model.train(was_training)
+    return torch.cat(features)

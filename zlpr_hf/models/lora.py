@@ -1,4 +1,4 @@
-"""Low-rank adapters: training a small part of an encoder, and making it whole again."""
+"""LoRA: train low-rank adapters of an encoder, and merge them into its weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 from transformers.utils.hub import cached_file
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.models.loading import resolve_model_path, without_load_report
+from zlpr_hf.models.loading import without_load_report
+from zlpr_hf.models.paths import resolve_model_path
 
 SAVE_FORMS = ("merged", "adapter")
 WEIGHTS = "adapter_model.safetensors"
-MISSING_PEFT = "LoRA needs peft: pip install 'zlpr_hf[peft]'"
+MISSING_PEFT = "LoRA requires peft: pip install 'zlpr_hf[peft]'"
 
 
 def add_lora(
@@ -25,18 +26,10 @@ def add_lora(
     dropout: float = 0.05,
     target_modules: list[str] | None = None,
 ) -> Any:
-    """Freeze an encoder and add low-rank adapters to it; the head is trained whole.
+    """Freeze an encoder and add LoRA adapters to it; the head is trained in full.
 
-    Args:
-        model: A sequence classifier.
-        name: What its encoder is called, which the adapter keeps to find it again.
-        rank: Of the adapters' matrices.
-        alpha: Their updates are scaled by ``alpha / rank``.
-        dropout: On the adapters' inputs.
-        target_modules: Names of linear layers that get one; all of the encoder if None.
-
-    Returns:
-        A ``PeftModel`` around the model.
+    The adapter stores ``name``, the encoder it belongs to. Updates are scaled by ``alpha / rank``.
+    ``target_modules`` are names of linear layers; None stands for all of the encoder.
 
     Raises:
         InputError: If peft is not installed, or a value does not fit the model.
@@ -59,33 +52,23 @@ def add_lora(
         wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise InputError(f"LoRA: {str(error).splitlines()[0]}") from error
-    # Not the path that a package resolves to on this machine.
+    # The user's name, not the path that a package has on this machine.
     wrapped.peft_config["default"].base_model_name_or_path = name
     return wrapped
 
 
 def merge_lora(model: Any) -> PreTrainedModel:
-    """Add the adapters to the weights they belong to: a plain model, which loads everywhere.
-
-    Args:
-        model: From :func:`add_lora`.
-
-    Returns:
-        The model of transformers.
-    """
+    """Return the model of transformers with the adapters added to its weights."""
     merged: PreTrainedModel = model.merge_and_unload()
     return merged
 
 
 def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
-    """Load an adapter on the encoder that it names, merged.
+    """Load an adapter on top of the encoder that it names, merged and in float32.
 
     Args:
         folder: Folder or Hub id with ``adapter_config.json``.
         config: The configuration saved beside the adapter, with the labels.
-
-    Returns:
-        The model in float32.
 
     Raises:
         InputError: If peft is not installed, or the adapter is pickled.
@@ -97,11 +80,11 @@ def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
     # Without this file peft would read a pickle.
     if not cached_file(folder, WEIGHTS, _raise_exceptions_for_missing_entries=False):
         raise InputError(
-            f"{folder}: no {WEIGHTS}; only safetensors are read, a pickle such as "
-            "adapter_model.bin runs code"
+            f"{folder}: no {WEIGHTS}; weights are read from safetensors only: a pickle such as "
+            "adapter_model.bin can run code"
         )
     base = PeftConfig.from_pretrained(folder).base_model_name_or_path
-    with without_load_report():  # the head is missing in the encoder, and in the adapter
+    with without_load_report():  # the encoder has no head, and the adapter brings its own
         model: Any = AutoModelForSequenceClassification.from_pretrained(
             resolve_model_path(base),
             config=config,

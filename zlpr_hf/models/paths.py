@@ -1,6 +1,10 @@
-"""The way to the Hub: said at once where there is none, and not after half a minute of trying."""
+"""Names of models: folders, ids on the Hub, and weights inside a Python package."""
 
 from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined]
@@ -11,32 +15,77 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from zlpr_hf.errors import InputError
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds to wait for an answer of any kind."""
+PACKAGE_PREFIX = "package:"
+CONNECT_TIMEOUT_SECONDS = 10.0
+
+
+def resolve_model_path(name: str) -> str:
+    """Return a Hub id or a folder; ``package:MODULE/FOLDER`` is a folder in an installed package.
+
+    The package is located, not imported.
+
+    Raises:
+        InputError: If a path does not exist, or there is no such package or folder in it.
+    """
+    if name.startswith(PACKAGE_PREFIX):
+        return _find_in_package(name)
+    local = name.startswith((".", "/", "~")) or name.count("/") > 1  # never a Hub id
+    if local and not Path(name).expanduser().is_dir():
+        raise InputError(f"{name}: no such folder (model_name_or_path)")
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def _find_in_package(name: str) -> str:
+    module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        package = module.replace("_", "-")
+        raise InputError(f"{name}: the package is not installed: pip install {package}")
+    folder = Path(spec.submodule_search_locations[0]) / inside
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{name}: no model (config.json) in {folder}")
+    return str(folder)
+
+
+def find_model(name: str, revision: str | None = None) -> str:
+    """Like `resolve_model_path`; also refuse a Hub id that cannot be downloaded.
+
+    Raises:
+        InputError: At once, where the Hub client would retry for half a minute.
+    """
+    path = resolve_model_path(name)
+    if not Path(path).exists():
+        check_hub(path, revision)
+    return path
 
 
 def check_hub(name: str, revision: str | None = None) -> None:
-    """Refuse a model that only the Hub can have, where there is no way to the Hub.
-
-    Args:
-        name: What is no folder here.
-        revision: Branch, tag or commit.
+    """Refuse a Hub id that is not in the local cache when there is no connection to the Hub.
 
     Raises:
-        InputError: If the model was not fetched before and cannot be fetched now.
+        InputError: If the model can neither be read from the cache nor downloaded.
     """
     try:
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
             return
-    except HFValidationError:  # no name of the Hub; whoever loads it says so
+    except HFValidationError:  # not a valid Hub id: loading it reports why
         return
     try:
-        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT)
+        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT_SECONDS)
     except (HTTPError, OSError) as error:
-        reason = f"no connection to the Hub ({error})"
+        reason = f"there is no connection to the Hub ({error})"
         if isinstance(error, OfflineModeIsEnabled):
-            reason = "HF_HUB_OFFLINE keeps it from being fetched"
+            reason = "HF_HUB_OFFLINE forbids to download it"
         raise InputError(
-            f"model {name!r} is no folder here, was not fetched before, and {reason}; expected a "
-            "folder, or package:MODULE/FOLDER for weights in a Python package"
+            f"model {name!r}: not a local folder, not in the Hub cache, and {reason}; expected a "
+            "folder, a Hub id, or package:MODULE/FOLDER for weights in a Python package"
         ) from error
+
+
+def hub_options(revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
+    """Keyword arguments of ``from_pretrained``; explicit, so that it never asks on the terminal."""
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    return options if revision is None else options | {"revision": revision}

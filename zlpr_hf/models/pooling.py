@@ -1,4 +1,4 @@
-"""Pooling: which one a checkpoint was trained for, and the mean as a layer of a stock encoder."""
+"""Pooling: the one a checkpoint was trained with, and the mean as a layer of a stock encoder."""
 
 from __future__ import annotations
 
@@ -15,54 +15,44 @@ from transformers import PretrainedConfig, PreTrainedModel
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 POOLED_BY_LAYER = ("bert", "roberta", "xlm-roberta", "camembert")
-"""Model types whose encoder layers have the shape that the layer below relies on, and whose heads
-read the first token."""
+"""Model types whose heads read the first token, and whose layers `append_pooling_layer` knows."""
 
 SENTENCE_POOLING = "1_Pooling/config.json"
-"""Where sentence-transformers keeps how a checkpoint pools."""
+"""Where sentence-transformers stores the pooling of a checkpoint."""
 
-# How many times the mean of the tokens outweighs the first token in the residual sum. The mean of
-# several hundred tokens has a smaller norm than one token, so it must be lifted well above 1.
+# Weight of the mean over the tokens relative to the first token in the residual sum. The mean of
+# several hundred tokens has a smaller norm than one token, so the weight is well above 1.
 MEAN_WEIGHT = 4.0
 
 
 def find_pooling(
     name: str, config: PretrainedConfig, *, revision: str | None = None
 ) -> Literal["first", "mean"]:
-    """The pooling that a checkpoint was trained for.
+    """Return the pooling that a checkpoint was trained with.
 
-    It is looked for in what this package has written into ``config.json``, in
-    ``classifier_pooling`` (ModernBERT has it), and in the file of sentence-transformers beside the
-    checkpoint.
-
-    Args:
-        name: Hub id or folder of the checkpoint.
-        config: Its configuration.
-        revision: Branch, tag or commit on the Hub.
-
-    Returns:
-        ``mean``, or ``first`` where nothing says so or the mean cannot be had.
+    It is read from the ``zlpr`` entry of ``config.json``, else from ``classifier_pooling``
+    (ModernBERT), else from the file of sentence-transformers beside the checkpoint; the default is
+    ``first``.
 
     Raises:
-        ValueError: If that file is no JSON object.
+        ValueError: If that file is not a JSON object.
     """
-    written = ZLPRConfig.read(config).pooling
-    known = written or getattr(config, "classifier_pooling", None)
+    known = ZLPRConfig.read(config).pooling or getattr(config, "classifier_pooling", None)
     if known is None and config.model_type in POOLED_BY_LAYER:
-        path = _beside(name, SENTENCE_POOLING, revision)
+        path = _find_beside(name, SENTENCE_POOLING, revision)
         stored = {} if path is None else _read(path)
         known = "mean" if stored.get("pooling_mode_mean_tokens") else stored.get("pooling_mode")
     return "mean" if known == "mean" else "first"
 
 
-def _beside(name: str, file: str, revision: str | None) -> Path | None:
+def _find_beside(name: str, file: str, revision: str | None) -> Path | None:
     folder = Path(name)
     if folder.is_dir():
         return folder / file if (folder / file).is_file() else None
     try:
         return Path(hf_hub_download(name, file, revision=revision))
     except (EntryNotFoundError, HfHubHTTPError):
-        return None  # there is none, or no network and none in the cache
+        return None  # no such file, or no network and no cached copy
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,20 +67,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def append_pooling_layer(model: PreTrainedModel) -> None:
-    """Append an encoder layer whose output at every position is the mean of the tokens, and use it.
+    """Append an encoder layer whose output is the mean of the tokens, at every position.
 
-    Classifiers of the BERT family read the first token, which in a sentence-embedding checkpoint
-    carries little. Pooling cannot be changed without a model class of one's own, which would need
-    remote code to load elsewhere. An attention layer can be a mean, though: with query weights of
-    zero the attention is uniform over the tokens that are not padding; with identity as value and a
-    multiple of it as output, the mean goes into the residual sum; a feed-forward block with output
-    zero adds nothing. The layer costs one layer's time, and training may turn it into something
-    better. The dense layer of the head becomes half the identity, so that its tanh is
-    nearly linear.
+    Classifiers of the BERT family read the first token, which carries little in a
+    sentence-embedding checkpoint. Another pooling would need a model class of our own, and that
+    remote code wherever the model is loaded. An attention layer can compute a mean instead: with
+    query weights of zero it attends uniformly to all tokens except padding; with the identity as
+    value and a multiple of it as output, the mean enters the residual sum; a feed-forward block
+    with output zero adds nothing. The dense layer of the head becomes half the identity, so that
+    its tanh is nearly linear. The layer costs the time of one layer and stays trainable.
 
     Args:
-        model: A ``*ForSequenceClassification`` of a type in :data:`POOLED_BY_LAYER`; changed in
-            place, ``num_hidden_layers`` grows by one.
+        model: A ``*ForSequenceClassification`` of a type in `POOLED_BY_LAYER`; changed in place,
+            ``num_hidden_layers`` grows by one.
     """
     base: Any = model.base_model
     layer = copy.deepcopy(base.encoder.layer[-1])
@@ -113,3 +102,8 @@ def append_pooling_layer(model: PreTrainedModel) -> None:
     head: Any = model.classifier if getattr(base, "pooler", None) is None else base.pooler
     head.dense.weight.copy_(identity / 2)
     head.dense.bias.zero_()
+
+
+def has_added_layer(config: PretrainedConfig) -> bool:
+    """Whether a model has the layer of `append_pooling_layer`, which its encoder lacks."""
+    return ZLPRConfig.read(config).pooling == "mean" and not hasattr(config, "classifier_pooling")

@@ -18,7 +18,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.models.loading import load_tokenizer, resolve_model_path, why_not_loaded
+from zlpr_hf.models.loading import explain_loading_error, load_tokenizer
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 TEACHER_FILE = "teacher_logits.npz"
@@ -63,7 +64,7 @@ class Teacher:
                 path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, SafetensorError, ValueError) as error:
-            reason = why_not_loaded(error)
+            reason = explain_loading_error(error)
             raise InputError(f"teacher_model_name_or_path {name!r}: {reason}") from error
         names = LabelSpace.from_config(model.config).names
         if sorted(names) != sorted(label_space.names):

@@ -15,7 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.losses.modules import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
-from zlpr_hf.models.loading import classification_head
+from zlpr_hf.models.head import classification_head
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.head_rate import set_head_rate
 from zlpr_hf.training.objective import Objective

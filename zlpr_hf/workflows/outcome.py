@@ -25,7 +25,7 @@ from zlpr_hf.metrics.top_k import (
     compute_top_k_metrics,
     fit_top_k_offset,
 )
-from zlpr_hf.models.loading import classification_head
+from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.training.trainer import ZLPRTrainer, name_of
 from zlpr_hf.workflows.logits import predict_logits, predict_top_k

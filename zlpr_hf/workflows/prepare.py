@@ -22,8 +22,9 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.modules import MultiLabelLoss, PowersetLoss, build_loss
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
-from zlpr_hf.models.loading import has_added_layer, is_trained_for, load_model, load_tokenizer
+from zlpr_hf.models.loading import is_trained_for, load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
+from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
@@ -157,7 +158,7 @@ def build_model(
 
 
 def _with_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
-    if arguments.peft_save == "adapter" and has_added_layer(model):
+    if arguments.peft_save == "adapter" and has_added_layer(model.config):
         raise InputError(
             "peft_save adapter: its encoder would lack the layer that pooling mean adds to "
             f"{model.config.model_type}; use peft_save merged, or pooling first"

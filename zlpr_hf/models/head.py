@@ -1,0 +1,29 @@
+"""The classification head: the last linear layer of a classifier, with one row per output."""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def classification_head(model: PreTrainedModel) -> nn.Linear:
+    """Return the last linear layer with as many outputs as the model.
+
+    Raises:
+        ValueError: If the model has no such layer.
+    """
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    if not heads:
+        raise ValueError(f"{type(model).__name__} has no linear head for its labels")
+    return heads[-1]
+
+
+def reset_head(model: PreTrainedModel) -> None:
+    """Draw the weights of the head anew, as transformers initialises them."""
+    head = classification_head(model)
+    nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
+    nn.init.zeros_(head.bias)
