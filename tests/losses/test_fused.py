@@ -61,7 +61,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     logits.requires_grad_()
     whole = value_and_gradient(zlpr_loss(logits, targets, reduction="none"), logits)
     for size in (1, 100, 1000):
-        monkeypatch.setattr(fused, "BLOCK", size)
+        monkeypatch.setattr(fused, "BLOCK_CELLS", size)
         parts = value_and_gradient(zlpr_loss(logits, targets, reduction="none"), logits)
         torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)
 

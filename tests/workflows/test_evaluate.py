@@ -171,7 +171,7 @@ def test_a_large_label_space_is_judged_by_its_best_labels(
 ) -> None:  # fmt: skip
     dense = evaluated(tmp_path / "dense.json", model, "--dataset", data)
     monkeypatch.setattr(evaluation, "LARGE", 2)
-    monkeypatch.setattr(classifier_module, "CELLS", 1)
+    monkeypatch.setattr(classifier_module, "MAX_BATCH_CELLS", 1)
     options = ["--dataset", data, "--batch_size", "7"]
     best = evaluated(tmp_path / "best.json", model, *options)
     assert "recall_at_k" in best["metrics"]

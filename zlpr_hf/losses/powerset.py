@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zlpr_hf.losses.numerics import Reduction, prepare, reduce
 
+Bools = NDArray[np.bool_]
+
 
 def powerset_loss(
-    logits: Tensor, targets: Tensor, label_sets: Tensor, *, reduction: Reduction = "mean"
+    logits: Tensor, targets: Tensor, label_sets: Tensor | Bools, *, reduction: Reduction = "mean"
 ) -> Tensor:
     r"""Label powerset: one class a label set seen in training, and a softmax over them.
 
@@ -55,7 +59,7 @@ def powerset_loss(
         )
     dtype = torch.promote_types(logits.dtype, torch.float32)
     _, targets, known = prepare(targets.to(dtype), targets)
-    members = label_sets.to(dtype)
+    members = torch.as_tensor(label_sets, dtype=dtype, device=logits.device)
     present, absent = ((targets >= 0.5) & known).to(dtype), ((targets < 0.5) & known).to(dtype)
     distance = present @ (1 - members).T + absent @ members.T  # counts: exact in floating point
     nearest = distance == distance.amin(-1, keepdim=True)
@@ -63,7 +67,7 @@ def powerset_loss(
     return reduce(-torch.where(nearest, log_share, -torch.inf).logsumexp(-1), reduction)
 
 
-def powerset_label_scores(logits: Tensor, label_sets: Tensor) -> Tensor:
+def powerset_label_scores(logits: Tensor, label_sets: Tensor | Bools) -> Tensor:
     r"""Scores of labels from scores of label sets: the difference of both max-marginals.
 
     .. math::
@@ -87,9 +91,10 @@ def powerset_label_scores(logits: Tensor, label_sets: Tensor) -> Tensor:
         >>> powerset_label_scores(torch.tensor([[2.0, 5.0]]), sets)
         tensor([[4., 3.]])
     """
+    sets = torch.as_tensor(label_sets, dtype=torch.bool, device=logits.device)
     lowest = logits.amin(-1) - 1
     scores = []
-    for members in label_sets.bool().T:  # label by label: (..., K, L) at once may not fit
+    for members in sets.T:  # label by label: (..., K, L) at once may not fit
         inside, outside = logits[..., members], logits[..., ~members]
         best = inside.amax(-1) if inside.shape[-1] else lowest
         scores.append(best - (outside.amax(-1) if outside.shape[-1] else lowest))
