@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zlpr_hf import Thresholds, build_loss, fit_thresholds
-from zlpr_hf.losses.modules import PowersetLoss
 
 Decisions = NDArray[np.bool_]
 
@@ -36,8 +35,7 @@ def fit_predict(
     """
     features, targets = train
     loss = build_loss(name, train_targets=targets.numpy())
-    powerset = isinstance(loss, PowersetLoss)
-    outputs = len(loss.members) if powerset else targets.shape[1]
+    outputs = targets.shape[1] if loss.label_sets is None else len(loss.label_sets.sets)
     head = torch.nn.Linear(features.shape[1], outputs)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
@@ -52,8 +50,8 @@ def fit_predict(
         optimizer.step()
     with torch.no_grad():
         logits = head(test)
-        if powerset:
-            return (loss.label_scores(logits) > 0).numpy()  # type: ignore[union-attr]
+        if loss.predicts_label_sets:
+            return (loss.label_scores(logits) > 0).numpy()
         rule = Thresholds()
         if not loss.decides_at_zero:
             known = head(validation[0]).numpy()

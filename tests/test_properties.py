@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import Tensor
 from transformers import BertConfig
 
 from zlpr_hf import InputError, LabelSpace, fit_thresholds, zlpr_loss
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import read_file
-from zlpr_hf.losses.baselines import bce_loss, bp_mll_loss, focal_loss, lsep_loss
+from zlpr_hf.losses.binary_relevance import bce_loss, focal_loss
 from zlpr_hf.losses.fused import composed_zlpr_loss
 from zlpr_hf.losses.large_label_space import zlpr_loss_from_indices
+from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.workflows.arguments import UNSAVED_OPTIONS, parse_arguments, save_config

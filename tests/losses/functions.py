@@ -1,6 +1,4 @@
-"""Every loss as a function of logits and targets, and logits to call them with."""
-
-from __future__ import annotations
+"""Every loss as a function of ``(logits, targets)``, with fixed weights and all label sets."""
 
 import itertools
 from collections.abc import Callable
@@ -10,8 +8,7 @@ import torch
 from torch import Tensor
 
 from zlpr_hf.labels import LabelSets
-from zlpr_hf.losses import baselines
-from zlpr_hf.losses import zlpr as functional
+from zlpr_hf.losses import binary_relevance, ranking, zlpr
 from zlpr_hf.losses.powerset import powerset_loss
 
 WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
@@ -19,7 +16,7 @@ WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
 
 def weighted_bce(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
     weights = WEIGHTS[: logits.shape[-1]].to(logits.dtype)
-    return baselines.bce_loss(logits, targets, positive_weight=weights, **options)
+    return binary_relevance.bce_loss(logits, targets, positive_weight=weights, **options)
 
 
 def all_sets(num_labels: int) -> LabelSets:
@@ -29,7 +26,7 @@ def all_sets(num_labels: int) -> LabelSets:
 
 
 def set_logits(logits: Tensor) -> Tensor:
-    """A score for every set there is: the sum of its labels' scores."""
+    """Score every set by the sum of its labels' scores."""
     members = torch.from_numpy(all_sets(logits.shape[-1]).members())
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # as exact as the loss
     return torch.where(members, wide.unsqueeze(-2), 0.0).sum(-1)
@@ -41,14 +38,14 @@ def powerset(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "zlpr": functional.zlpr_loss,
-    "bce": baselines.bce_loss,
+    "zlpr": zlpr.zlpr_loss,
+    "bce": binary_relevance.bce_loss,
     "weighted_bce": weighted_bce,
-    "focal": baselines.focal_loss,
-    "asymmetric": baselines.asymmetric_loss,
+    "focal": binary_relevance.focal_loss,
+    "asymmetric": binary_relevance.asymmetric_loss,
     "powerset": powerset,
-    "lsep": baselines.lsep_loss,
-    "bp_mll": baselines.bp_mll_loss,
+    "lsep": ranking.lsep_loss,
+    "bp_mll": ranking.bp_mll_loss,
 }
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.losses.functions import FUNCTIONS, WEIGHTS, all_sets, logits_of, set_logits
-from zlpr_hf.losses import baselines
-from zlpr_hf.losses.modules import LOSSES, PowersetLoss, WeightedBCELoss, build_loss
+from zlpr_hf.losses.binary_relevance import bce_loss
+from zlpr_hf.losses.modules import PowersetLoss, WeightedBCELoss
+from zlpr_hf.losses.registry import LOSSES, build_loss
 
 NAMES = sorted(LOSSES)
 AT_THE_WRONG_END: dict[str, tuple[float, list[float]]] = {
@@ -244,4 +245,4 @@ def test_wrong_input_is_named(name: str) -> None:
 def test_bce_is_torchs() -> None:
     logits, targets = logits_of((4, 5)), torch.rand(4, 5, dtype=torch.float64)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
-    torch.testing.assert_close(baselines.bce_loss(logits, targets), expected)
+    torch.testing.assert_close(bce_loss(logits, targets), expected)

@@ -123,7 +123,7 @@ def test_wrong_use(tmp_path: Path, tokenizer: Any) -> None:
     with pytest.raises(ValueError, match="so rdrop_alpha must be 0, got 1"):
         ZLPRTrainingArguments(output_dir=str(tmp_path), rdrop_alpha=1.0, large_label_space=True)
     good = trainer(tmp_path, tokenizer, large=True)
-    with pytest.raises(ValueError, match="large_label_space needs the loss ZLPRLoss, got BCELoss"):
+    with pytest.raises(ValueError, match="large_label_space: .* got bce"):
         ZLPRTrainer(model=good.model, args=good.args, train_dataset=rows(), loss=BCELoss())
 
 

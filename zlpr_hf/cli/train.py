@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zlpr_hf.distributed import is_main_process
 from zlpr_hf.errors import InputError
+from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.checkpoints import (
     CARD_FILES,
@@ -61,7 +62,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         print(f"\n{report.render()}\n")
         written = [name for name in RUN_FILES if (Path(folder) / name).is_file()]
         print(f"written to {folder}: the model, {', '.join(written)}")
-        for title, line in _next_commands(folder, powerset=training_args.loss == "powerset"):
+        label_sets = LOSSES[training_args.loss].predicts_label_sets
+        for title, line in _next_commands(folder, label_sets=label_sets):
             print(f"{title}:\n  {line}")
         if training_args.push_to_hub:
             return _push(folder, training_args)
@@ -105,7 +107,7 @@ def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
     return 0
 
 
-def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
+def _next_commands(folder: str, *, label_sets: bool) -> list[tuple[str, str]]:
     """What can be done with a model now, to be copied as it stands."""
     zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
     found = [
@@ -119,7 +121,7 @@ def _next_commands(folder: str, *, powerset: bool) -> list[tuple[str, str]]:
         )
     ]
     found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
-    if powerset:
+    if label_sets:
         title = "with stock transformers (the answer with the best score is a label set)"
         options, answer = "truncation=True", 'p("type a text here")[0]["label"]'
     else:

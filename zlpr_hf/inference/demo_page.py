@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
+from zlpr_hf.losses.registry import loss_class
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.thresholds import compute_scores, decide
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -158,7 +159,8 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
         limit=limit,
         windows=len(windows),
         window=classifier.tokenizer.model_max_length,
-        is_zlpr=ZLPRConfig.read(config).loss == "zlpr",
+        # The page shows sigmoid(2 logit).
+        is_probability=loss_class(ZLPRConfig.read(config).loss).probability_scale == 2,
     )
 
 

@@ -1,46 +1,95 @@
-"""The losses as modules, and the table by which a name on the command line finds its class."""
+"""The losses as modules, with their hyper-parameters and the facts that other code asks about."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zlpr_hf.labels import LabelSets, known_mask
-from zlpr_hf.losses.baselines import asymmetric_loss, bce_loss, bp_mll_loss, focal_loss, lsep_loss
+from zlpr_hf.losses.binary_relevance import (
+    asymmetric_loss,
+    bce_loss,
+    check_asymmetric,
+    check_focal,
+    focal_loss,
+)
 from zlpr_hf.losses.numerics import Reduction
 from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
+from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
 from zlpr_hf.losses.zlpr import zlpr_loss
 
 
 class MultiLabelLoss(nn.Module):
-    """What all losses here share: called with ``(logits, targets)``, reduced over examples.
+    """Base class: called with ``(logits, targets)``, reduced over examples.
+
+    Keyword-only arguments other than ``reduction`` are hyper-parameters: numbers with a default,
+    kept as attributes of the same name.
 
     Args:
-        reduction: ``none``, ``mean`` or ``sum`` over the examples.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
     """
 
-    decides_at_zero = True
-    """Whether the loss itself puts the boundary at zero; otherwise an offset has to be fitted."""
+    decides_at_zero: ClassVar[bool] = True
+    """Whether training places the decision threshold at zero; otherwise it must be tuned."""
+    needs_train_targets: ClassVar[bool] = False
+    """Whether the class is built by ``fit(targets)``, from the targets of all training rows."""
+    has_divergence: ClassVar[bool] = False
+    """Whether :func:`zlpr_hf.zlpr_divergence` belongs to it: for R-Drop and distillation."""
+    predicts_label_sets: ClassVar[bool] = False
+    """Whether the model has one output per label set, of which one is predicted."""
+    supports_large_label_space: ClassVar[bool] = False
+    """Whether it can be computed in chunks of labels, from the ids of the positive ones."""
+    probability_scale: ClassVar[float | None] = None
+    """``c`` if the loss fits ``sigmoid(c * logit)`` to soft targets; None if it fits no
+    probability."""
+    label_sets: LabelSets | None = None
+    """The label set of each output, if the loss predicts label sets."""
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
         self.reduction: Reduction = reduction
 
+    @classmethod
+    def hyper_parameters(cls) -> dict[str, Any]:
+        """Return the default of each hyper-parameter."""
+        arguments = inspect.signature(cls).parameters.values()
+        return {
+            each.name: each.default
+            for each in arguments
+            if each.kind is each.KEYWORD_ONLY and each.name != "reduction"
+        }
+
+    def label_scores(self, logits: Tensor) -> Tensor:
+        """Return scores of labels ``(..., L)`` from the model's logits."""
+        return logits
+
+    def loss_kwargs(self) -> dict[str, Any]:
+        """Return the hyper-parameters that differ from their defaults."""
+        values = {name: getattr(self, name) for name in self.hyper_parameters()}
+        defaults = self.hyper_parameters()
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
     def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}"
+        """Show hyper-parameters and reduction."""
+        names = (*self.hyper_parameters(), "reduction")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 class ZLPRLoss(MultiLabelLoss):
     """Module form of :func:`zlpr_hf.zlpr_loss`.
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     References:
         Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
@@ -50,6 +99,10 @@ class ZLPRLoss(MultiLabelLoss):
         tensor(0.4759)
     """
 
+    has_divergence = True
+    supports_large_label_space = True
+    probability_scale = 2.0
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         return zlpr_loss(logits, targets, reduction=self.reduction)
 
@@ -58,7 +111,15 @@ class BCELoss(MultiLabelLoss):
     """Module form of :func:`zlpr_hf.bce_loss` (binary relevance).
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        positive_weight: Weight of all positive labels, above 0 (default: 1). For one weight per
+            label see :class:`zlpr_hf.WeightedBCELoss`.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Raises:
+        ValueError: If ``positive_weight`` is out of range.
 
     References:
         Boutell, Luo, Shen, Brown: Learning multi-label scene classification, 2004.
@@ -68,16 +129,29 @@ class BCELoss(MultiLabelLoss):
         tensor(0.6931)
     """
 
+    probability_scale = 1.0
+
+    def __init__(self, *, positive_weight: float = 1.0, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction=reduction)
+        if not 0 < positive_weight < float("inf"):
+            raise ValueError(f"positive_weight must be above 0, got {positive_weight:g}")
+        self.positive_weight = positive_weight
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return bce_loss(logits, targets, reduction=self.reduction)
+        weight = self.positive_weight
+        return bce_loss(logits, targets, positive_weight=weight, reduction=self.reduction)
 
 
 class WeightedBCELoss(MultiLabelLoss):
-    """Binary relevance with positives as heavy as negatives, label by label.
+    """Binary relevance in which the positives of each label weigh as much as its negatives.
 
     Args:
-        positive_weight: ``(L,)``, above 0; see :meth:`fit`.
-        reduction: As for :class:`MultiLabelLoss`.
+        positive_weight: One weight per label, above 0; ``fit`` computes it from training targets.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        positive_weight: ``(L,)``. logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``,
+        else a scalar.
 
     References:
         King, Zeng: Logistic Regression in Rare Events Data, 2001.
@@ -87,6 +161,7 @@ class WeightedBCELoss(MultiLabelLoss):
         tensor(1.3863)
     """
 
+    needs_train_targets = True
     positive_weight: Tensor
 
     def __init__(self, positive_weight: Tensor, *, reduction: Reduction = "mean") -> None:
@@ -95,7 +170,7 @@ class WeightedBCELoss(MultiLabelLoss):
 
     @classmethod
     def fit(cls, targets: NDArray[Any], *, reduction: Reduction = "mean") -> WeightedBCELoss:
-        """Negatives over positives among the known training targets; 1 for a label without any."""
+        """Weigh by negatives over positives among the known targets; 1 without positives."""
         known = known_mask(targets)
         positives = ((targets >= 0.5) & known).sum(0)
         weights = (known.sum(0) - positives).clip(1) / positives.clip(1)
@@ -108,28 +183,49 @@ class WeightedBCELoss(MultiLabelLoss):
 
 
 class FocalLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.focal_loss`, exponent 2.
+    """Module form of :func:`zlpr_hf.focal_loss`.
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        gamma: Focusing exponent, 0 or above (default: 2).
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Raises:
+        ValueError: If ``gamma`` is out of range.
 
     References:
         Lin, Goyal, Girshick, He, Dollar: Focal Loss for Dense Object Detection, 2017.
 
     Example:
-        >>> FocalLoss()(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
-        tensor(0.1733)
+        >>> FocalLoss(gamma=1.0)(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
+        tensor(0.3466)
     """
 
+    def __init__(self, *, gamma: float = 2.0, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction=reduction)
+        check_focal(gamma)
+        self.gamma = gamma
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return focal_loss(logits, targets, reduction=self.reduction)
+        return focal_loss(logits, targets, gamma=self.gamma, reduction=self.reduction)
 
 
 class AsymmetricLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.asymmetric_loss`, the paper's 4, 0 and 0.05.
+    """Module form of :func:`zlpr_hf.asymmetric_loss`.
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        gamma_negative: Focusing exponent of negative labels, 0 or at least 1 (default: 4).
+        gamma_positive: Focusing exponent of positive labels, 0 or above (default: 0).
+        margin: Probability below which a negative label costs nothing, in [0, 1) (default: 0.05).
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Raises:
+        ValueError: If a parameter is out of range.
 
     References:
         Ridnik et al.: Asymmetric Loss For Multi-Label Classification, 2021, arXiv:2009.14119.
@@ -139,15 +235,39 @@ class AsymmetricLoss(MultiLabelLoss):
         tensor(1.4353)
     """
 
+    def __init__(
+        self,
+        *,
+        gamma_negative: float = 4.0,
+        gamma_positive: float = 0.0,
+        margin: float = 0.05,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        check_asymmetric(gamma_negative, gamma_positive, margin)
+        self.gamma_negative = gamma_negative
+        self.gamma_positive = gamma_positive
+        self.margin = margin
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return asymmetric_loss(logits, targets, reduction=self.reduction)
+        return asymmetric_loss(
+            logits,
+            targets,
+            gamma_negative=self.gamma_negative,
+            gamma_positive=self.gamma_positive,
+            margin=self.margin,
+            reduction=self.reduction,
+        )
 
 
 class LSEPLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.lsep_loss`; its decisions need a fitted offset.
+    """Module form of :func:`zlpr_hf.lsep_loss`; its decisions need a tuned threshold.
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     References:
         Li, Song, Luo: Improving Pairwise Ranking for Multi-label Image Classification, 2017.
@@ -164,10 +284,13 @@ class LSEPLoss(MultiLabelLoss):
 
 
 class BPMLLLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.bp_mll_loss`; its decisions need a fitted offset.
+    """Module form of :func:`zlpr_hf.bp_mll_loss`; its decisions need a tuned threshold.
 
     Args:
-        reduction: As for :class:`MultiLabelLoss`.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+
+    Shape:
+        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     References:
         Zhang, Zhou: Multilabel Neural Networks with Applications to Functional Genomics and Text
@@ -185,14 +308,15 @@ class BPMLLLoss(MultiLabelLoss):
 
 
 class PowersetLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.powerset_loss`; the logits are those of label sets.
+    """Module form of :func:`zlpr_hf.powerset_loss`; the logits are scores of label sets.
 
     Args:
-        label_sets: The sets, as the model's outputs stand for them.
-        reduction: As for :class:`MultiLabelLoss`.
+        label_sets: The label sets, in the order of the model's outputs; ``fit`` collects them from
+            training targets.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
-        logits: ``(..., K)``. targets: ``(..., L)``.
+        logits: ``(..., K)``. targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     References:
         Tsoumakas, Katakis: Multi-label classification: an overview, 2007.
@@ -202,6 +326,9 @@ class PowersetLoss(MultiLabelLoss):
         tensor(0.6931)
     """
 
+    needs_train_targets = True
+    predicts_label_sets = True
+    label_sets: LabelSets
     members: Tensor
 
     def __init__(self, label_sets: LabelSets, *, reduction: Reduction = "mean") -> None:
@@ -211,74 +338,12 @@ class PowersetLoss(MultiLabelLoss):
 
     @classmethod
     def fit(cls, targets: NDArray[Any], *, reduction: Reduction = "mean") -> PowersetLoss:
-        """The label sets of the training rows; raises InputError where they are too many."""
+        """Collect the label sets of training rows; InputError if there are too many."""
         return cls(LabelSets.fit(targets), reduction=reduction)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         return powerset_loss(logits, targets, self.members, reduction=self.reduction)
 
     def label_scores(self, logits: Tensor) -> Tensor:
-        """Scores of the labels ``(..., L)``, above zero for those of the best set."""
+        """Return scores of labels ``(..., L)``; those of the best set are above zero."""
         return powerset_label_scores(logits, self.members)
-
-
-LOSSES: dict[str, type[MultiLabelLoss]] = {
-    "zlpr": ZLPRLoss,
-    "bce": BCELoss,
-    "weighted_bce": WeightedBCELoss,
-    "focal": FocalLoss,
-    "asymmetric": AsymmetricLoss,
-    "powerset": PowersetLoss,
-    "lsep": LSEPLoss,
-    "bp_mll": BPMLLLoss,
-}
-"""Name, as in ``--loss NAME`` and in ``config.json``, to class."""
-
-
-def build_loss(
-    name: str, *, reduction: Reduction = "mean", train_targets: NDArray[Any] | None = None
-) -> MultiLabelLoss:
-    """Build a loss by the name it has in :data:`LOSSES`.
-
-    Args:
-        name: A key of :data:`LOSSES`.
-        reduction: ``none``, ``mean`` or ``sum`` over the examples.
-        train_targets: Targets ``(N, L)`` of the training rows, for ``powerset`` (which sets there
-            are) and ``weighted_bce`` (how rare each label is); the others do not look at them.
-
-    Returns:
-        The module.
-
-    Raises:
-        ValueError: If there is no loss of that name; the message lists those there are. Or if it
-            needs ``train_targets`` and they are missing.
-        InputError: If the label sets are too many for ``powerset``.
-
-    Example:
-        >>> build_loss("zlpr")
-        ZLPRLoss(reduction='mean')
-        >>> ", ".join(LOSSES)  # the names there are
-        'zlpr, bce, weighted_bce, focal, asymmetric, powerset, lsep, bp_mll'
-    """
-    check_loss_name(name)
-    kind: Any = LOSSES[name]
-    if not hasattr(kind, "fit"):
-        module: MultiLabelLoss = kind(reduction=reduction)
-        return module
-    if train_targets is None:
-        raise ValueError(f"loss {name} is fitted on training targets: give train_targets (N, L)")
-    fitted: MultiLabelLoss = kind.fit(train_targets, reduction=reduction)
-    return fitted
-
-
-def check_loss_name(name: str) -> None:
-    """Refuse a name that is not in :data:`LOSSES`.
-
-    Args:
-        name: What the user wrote.
-
-    Raises:
-        ValueError: With the names there are.
-    """
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(sorted(LOSSES))}, got {name!r}")

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zlpr_hf.losses.fused import can_be_fused, composed_zlpr_loss, fused_zlpr_loss
 from zlpr_hf.losses.numerics import Reduction, check_shapes, log1p_sum_exp, reduce
@@ -123,7 +122,14 @@ def zlpr_divergence(
         >>> zlpr_divergence(teacher, teacher), zlpr_divergence(-teacher, teacher)
         (tensor(0.), tensor(4.4507))
     """
-    student, teacher = _same_shape(student_logits, teacher_logits)
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(
+            "student_logits and teacher_logits must have the same shape (..., num_labels), "
+            f"got {tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}"
+        )
+    dtype = torch.promote_types(student_logits.dtype, torch.float32)
+    dtype = torch.promote_types(dtype, teacher_logits.dtype)
+    student, teacher = student_logits.to(dtype), teacher_logits.to(dtype)
     masked = (student == teacher) & student.isinf()
     s, u = (values.masked_fill(masked, 0.0) for values in (student, teacher))
     # log w + u - s and log w + s - u without the difference of two large numbers.
@@ -133,56 +139,3 @@ def zlpr_divergence(
     log_weight = (-u.abs() - rest).masked_fill(masked, -torch.inf)
     divergence = log1p_sum_exp(pull_up) + log1p_sum_exp(push_down) - 2 * log1p_sum_exp(log_weight)
     return reduce(divergence, reduction)
-
-
-def bernoulli_divergence(
-    student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
-) -> Tensor:
-    r"""Sum over labels of the KL-divergence between the Bernoulli distributions of both models.
-
-    For reference beside :func:`zlpr_divergence`: it takes the same probabilities
-    :math:`\sigma(2 s)` but treats each label alone, so that its size grows with ``L``.
-
-    .. math::
-        D = \sum_i p_i \log \frac{p_i}{q_i} + (1 - p_i) \log \frac{1 - p_i}{1 - q_i},
-        \qquad p = \sigma(2 u), \quad q = \sigma(2 s)
-
-    Args:
-        student_logits: As in :func:`zlpr_divergence`.
-        teacher_logits: As in :func:`zlpr_divergence`.
-        reduction: As in :func:`zlpr_divergence`.
-
-    Shape:
-        student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
-
-    Returns:
-        The divergence, 0 or above up to rounding.
-
-    Raises:
-        ValueError: If the shapes differ or ``reduction`` is unknown.
-
-    References:
-        Kullback, Leibler: On Information and Sufficiency, 1951.
-
-    Example:
-        >>> bernoulli_divergence(torch.zeros(1, 3), torch.tensor([[1.0, 0.0, -1.0]]))
-        tensor(0.6556)
-    """
-    student, teacher = _same_shape(student_logits, teacher_logits)
-    present, absent = torch.sigmoid(2 * teacher), torch.sigmoid(-2 * teacher)
-    # A label masked with -inf has p = 0: select before computing p log(p / q).
-    s, u = (values.where(present > 0, 0.0) for values in (student, teacher))
-    cells = present * (F.softplus(-2 * s) - F.softplus(-2 * u))
-    cells = cells + absent * (F.softplus(2 * student) - F.softplus(2 * teacher))
-    return reduce(cells.sum(-1), reduction)
-
-
-def _same_shape(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
-    if student_logits.shape != teacher_logits.shape:
-        raise ValueError(
-            "student_logits and teacher_logits must have the same shape (..., num_labels), "
-            f"got {tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}"
-        )
-    dtype = torch.promote_types(student_logits.dtype, torch.float32)
-    dtype = torch.promote_types(dtype, teacher_logits.dtype)
-    return student_logits.to(dtype), teacher_logits.to(dtype)

@@ -10,6 +10,8 @@ from typing import Any
 
 from zlpr_hf.data.profile import DataProfile
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.thresholds import Thresholds
@@ -72,6 +74,16 @@ class Report:
         """Test metrics of the saved model."""
         return self.test[MODEL_ROW]
 
+    @property
+    def loss(self) -> str:
+        """The loss with its hyper-parameters, such as ``focal(gamma=1.0)``."""
+        return render_loss(self.training["loss"], self.training.get("loss_kwargs") or {})
+
+    @property
+    def loss_class(self) -> type[MultiLabelLoss]:
+        """The class of the loss, with the facts that decide the wording of card and page."""
+        return loss_class(self.training["loss"])
+
     def save(self, path: Path) -> None:
         """Write everything as JSON, whole or not at all.
 
@@ -107,7 +119,7 @@ class Report:
         if any(unseen.values()):
             lines.append(
                 f"label sets that training does not have: {unseen['validation']} validation and "
-                f"{unseen['test']} test rows, which loss powerset cannot get right"
+                f"{unseen['test']} test rows, which loss {self.loss} cannot get right"
             )
         lines += [f"warning: {each}" for each in self.warnings]
         return "\n".join(lines)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
-from zlpr_hf.losses.modules import LOSSES, check_loss_name
+from zlpr_hf.losses.registry import LOSSES, check_loss, losses_with
 from zlpr_hf.losses.smoothing import SMOOTHING_MODES, check_smoothing
 
 # What transformers takes and then fails on, in the middle of a run and with a trace.
@@ -33,6 +35,8 @@ class ZLPRTrainingArguments(TrainingArguments):
 
     Args:
         loss: A name in :data:`zlpr_hf.LOSSES`.
+        loss_kwargs: Hyper-parameters of the loss, such as ``{"gamma": 1.0}`` for ``focal``, as a
+            mapping or as JSON; see :func:`zlpr_hf.build_loss`.
         head_learning_rate: Learning rate of everything outside the encoder. None means ten times
             ``learning_rate``: a fresh head on a small encoder learns far too slowly at its rate.
         label_smoothing_mode: Where ``label_smoothing_factor`` moves the targets of training; see
@@ -60,6 +64,10 @@ class ZLPRTrainingArguments(TrainingArguments):
 
     loss: str = field(
         default="zlpr", metadata={"help": f"Loss to train with: {', '.join(sorted(LOSSES))}."}
+    )
+    loss_kwargs: dict[str, Any] | str | None = field(
+        default_factory=dict,
+        metadata={"help": 'Hyper-parameters of the loss as JSON, such as {"gamma": 1.0} (focal).'},
     )
     head_learning_rate: float | None = field(
         default=None,
@@ -104,16 +112,18 @@ class ZLPRTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         # A share of the steps below 1: a search casts what it tries to the type of what is there.
         self.warmup_steps = float(self.warmup_steps)
-        check_loss_name(self.loss)
+        self.loss_kwargs = check_loss(self.loss, _as_mapping(self.loss_kwargs))
+        loss = LOSSES[self.loss]
         check_smoothing(self.label_smoothing_factor, self.label_smoothing_mode)
-        if self.label_smoothing_factor and self.loss == "powerset":
+        if self.label_smoothing_factor and loss.predicts_label_sets:
             raise ValueError(
-                "label_smoothing_factor: loss powerset takes a smoothed target for its nearest "
-                "label set, so smoothing would change nothing; expected 0"
+                f"label_smoothing_factor: loss {self.loss} takes the nearest label set of a "
+                "smoothed target, so smoothing changes nothing; expected 0"
             )
-        if self.rdrop_alpha and self.loss != "zlpr":
+        if self.rdrop_alpha and not loss.has_divergence:
             raise ValueError(
-                f"rdrop_alpha: its divergence belongs to the loss zlpr; expected 0 for {self.loss}"
+                f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}); "
+                f"expected 0 for loss {self.loss}"
             )
         if self.large_label_space:
             self._check_large_label_space()
@@ -131,14 +141,30 @@ class ZLPRTrainingArguments(TrainingArguments):
         super().__post_init__()  # type: ignore[no-untyped-call]
 
     def _check_large_label_space(self) -> None:
-        if self.loss != "zlpr":
-            raise ValueError(f"large_label_space: expected the loss zlpr, got {self.loss}")
+        if not LOSSES[self.loss].supports_large_label_space:
+            names = losses_with("supports_large_label_space")
+            raise ValueError(f"large_label_space: expected the loss {names}, got {self.loss}")
         for name in ("label_smoothing_factor", "rdrop_alpha"):
             if getattr(self, name):
                 raise ValueError(
                     f"large_label_space: its labels are hard and its logits never held, so {name} "
                     f"must be 0, got {getattr(self, name):g}"
                 )
+
+
+def _as_mapping(given: Any) -> dict[str, Any]:
+    """Return a mapping that is given as such or as JSON."""
+    value = given or {}
+    if isinstance(given, str):
+        try:
+            value = json.loads(given)
+        except ValueError:
+            value = given
+    if not isinstance(value, dict):
+        raise ValueError(
+            f'loss_kwargs: expected names and values, such as {{"gamma": 1.0}}, got {given!r:.80}'
+        )
+    return value
 
 
 def has_bfloat16(use_cpu: bool) -> bool:

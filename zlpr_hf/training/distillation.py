@@ -18,13 +18,12 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
+from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
 from zlpr_hf.models.loading import explain_loading_error, load_tokenizer
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 TEACHER_FILE = "teacher_logits.npz"
-SCALES = {"zlpr": 1.0, "bce": 0.5}
-"""From a teacher's logits to those of ZLPR: ``sigmoid(s)`` of BCE is ``sigmoid(2 s / 2)``."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,20 @@ class Teacher:
                 f"{label_space.summary()})"
             )
         # What transformers trains as a multi-label model, it trains with a logistic loss.
-        loss = ZLPRConfig.read(model.config).loss or "bce"
+        stored = ZLPRConfig.read(model.config)
+        loss = stored.loss or "bce"
         kind = model.config.problem_type
-        if loss not in SCALES or kind != "multi_label_classification":
+        scale = loss_class(loss).probability_scale
+        # Hyper-parameters other than the defaults move the probabilities.
+        if scale is None or stored.loss_kwargs or kind != "multi_label_classification":
             raise InputError(
                 f"teacher_model_name_or_path {name!r}: expected a multi-label model trained with "
-                f"{' or '.join(SCALES)}, got loss {loss}, problem_type {kind}"
+                f"{losses_with('probability_scale')}, got loss "
+                f"{render_loss(loss, stored.loss_kwargs)}, problem_type {kind}"
             )
         order = tuple(names.index(label) for label in label_space.names)
-        return cls(name, model.eval(), order, SCALES[loss])
+        # ZLPR's logits stand for sigmoid(2 s), so those of BCE, sigmoid(s), are halved.
+        return cls(name, model.eval(), order, scale / 2)
 
     def compute_logits(
         self, texts: Sequence[Sequence[str]], *, max_length: int, batch_size: int, folder: Path

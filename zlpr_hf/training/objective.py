@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zlpr_hf.losses.modules import ZLPRLoss
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
 
@@ -26,7 +27,7 @@ class Objective:
         distillation_alpha: Share of the teacher's divergence where a batch has its logits.
     """
 
-    loss: nn.Module
+    loss: MultiLabelLoss
     label_smoothing_factor: float = 0.0
     label_smoothing_mode: Any = "mass_preserving"
     rdrop_alpha: float = 0.0
@@ -84,10 +85,10 @@ class Objective:
         return outputs, values, total
 
     def _regret(self, logits: Tensor, teacher_logits: Tensor, copies: int) -> Tensor:
-        if not isinstance(self.loss, ZLPRLoss):
+        if not self.loss.has_divergence:
             raise ValueError(
-                "teacher_logits: their divergence belongs to ZLPRLoss, "
-                f"got {type(self.loss).__name__}"
+                f"teacher_logits: need a loss with a divergence ({losses_with('has_divergence')}), "
+                f"got {loss_name(self.loss)}"
             )
         teacher = torch.cat([teacher_logits] * copies).detach()
         return zlpr_divergence(logits, teacher, reduction="sum") / copies

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
-from zlpr_hf.losses.modules import LOSSES, MultiLabelLoss, PowersetLoss, ZLPRLoss, build_loss
+from zlpr_hf.labels import LabelSets
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import (
+    as_multi_label_loss,
+    build_loss,
+    check_loss,
+    loss_class,
+    loss_name,
+    losses_with,
+)
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.training.chunked_head import ChunkedHead
@@ -73,17 +82,18 @@ class ZLPRTrainer(StepTrainer):
             super().__init__(*args, **kwargs)
         self.label_names = ["labels"]
         name = getattr(self.args, "loss", "zlpr")
-        self.loss = loss if loss is not None else self._build_loss(name)
+        self.loss = self._build_loss(name) if loss is None else as_multi_label_loss(loss)
         self.loss.to(self.args.device)
         self._row_losses: list[Tensor] | None = None
         self._chunked_head: ChunkedHead | None = None
         if getattr(self.args, "large_label_space", False):
             self._chunked_head = self._build_chunked_head()
-        if isinstance(self.loss, PowersetLoss):
-            self._prepare_for_label_sets(self.loss)
-        if self._option("rdrop_alpha") and not isinstance(self.loss, ZLPRLoss):
+        if self.loss.label_sets is not None:
+            self._prepare_for_label_sets(self.loss.label_sets)
+        if self._option("rdrop_alpha") and not self.loss.has_divergence:
             raise ValueError(
-                f"rdrop_alpha: its divergence belongs to ZLPRLoss, got {type(self.loss).__name__}"
+                f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}), "
+                f"got {loss_name(self.loss)}"
             )
         if self._option("rdrop_alpha") and not any(
             isinstance(module, nn.Dropout) and module.p > 0
@@ -100,16 +110,21 @@ class ZLPRTrainer(StepTrainer):
         """Write into the model's configuration what its outputs are, for whoever loads it."""
         config: Any = getattr(model, "config", None)
         if config is not None:
-            single = isinstance(self.loss, PowersetLoss)
+            single = self.loss.predicts_label_sets
             config.problem_type = (
                 "single_label_classification" if single else "multi_label_classification"
             )
-            ZLPRConfig.update(config, loss=name_of(self.loss))
+            name, loss_kwargs = loss_name(self.loss), self.loss.loss_kwargs()
+            ZLPRConfig.update(config, loss=name, loss_kwargs=loss_kwargs)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make the model of a trial; what knew the model before it is told."""
         model: nn.Module = super().call_model_init(trial)
         if "loss" in self.__dict__:  # else it is the first one, which `__init__` goes on with
+            if trial is not None:  # a search may vary the hyper-parameters of the loss
+                values = check_loss(loss_name(self.loss), getattr(self.args, "loss_kwargs", {}))
+                for name, value in values.items():
+                    setattr(self.loss, name, value)
             self._describe_loss(model)
             if self._chunked_head is not None:
                 self._chunked_head.head = classification_head(model)  # type: ignore[arg-type]
@@ -122,26 +137,27 @@ class ZLPRTrainer(StepTrainer):
     def _build_loss(self, name: str) -> MultiLabelLoss:
         columns = getattr(self.train_dataset, "column_names", None) or ()
         targets = None
-        if hasattr(LOSSES.get(name), "fit") and "labels" in columns:
+        if loss_class(name).needs_train_targets and "labels" in columns:
             targets = np.asarray(self.train_dataset["labels"][:], dtype=np.float32)  # type: ignore[index]
-        return build_loss(name, reduction="none", train_targets=targets)
+        loss_kwargs = getattr(self.args, "loss_kwargs", {})
+        return build_loss(name, reduction="none", train_targets=targets, **loss_kwargs)
 
-    def _prepare_for_label_sets(self, loss: PowersetLoss) -> None:
-        """Outputs are label sets: check their number, and hand the scores of labels to metrics."""
-        outputs = getattr(getattr(self.model, "config", None), "num_labels", len(loss.members))
-        if outputs != len(loss.members):
+    def _prepare_for_label_sets(self, label_sets: LabelSets) -> None:
+        """Check the number of outputs, and compute metrics from the scores of labels."""
+        expected = len(label_sets.sets)
+        outputs = getattr(getattr(self.model, "config", None), "num_labels", expected)
+        if outputs != expected:
             raise ValueError(
-                f"loss powerset needs a model with one output a label set ({len(loss.members)}), "
-                f"got {outputs}; load it with load_model(..., label_sets=loss.label_sets)"
+                f"loss {loss_name(self.loss)} needs a model with one output per label set "
+                f"({expected}), got {outputs}; load it with load_model(..., label_sets=...)"
             )
-        self.preprocess_logits_for_metrics = lambda logits, labels: loss.label_scores(logits)
+        self.preprocess_logits_for_metrics = lambda logits, labels: self.loss.label_scores(logits)
 
     def _build_chunked_head(self) -> ChunkedHead:
         """No logits of all labels anywhere: evaluation sees the best ones of each row."""
-        if not isinstance(self.loss, ZLPRLoss):
-            raise ValueError(
-                f"large_label_space needs the loss ZLPRLoss, got {type(self.loss).__name__}"
-            )
+        if not self.loss.supports_large_label_space:
+            names = losses_with("supports_large_label_space")
+            raise ValueError(f"large_label_space: expected {names}, got {loss_name(self.loss)}")
         head = classification_head(self.accelerator.unwrap_model(self.model))
         chunked = ChunkedHead(head, evaluated_labels=int(self._option("evaluated_labels")))
         self.preprocess_logits_for_metrics: Any = chunked.best
@@ -251,16 +267,6 @@ class ZLPRTrainer(StepTrainer):
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
-
-
-def name_of(loss: nn.Module) -> str:
-    """The name of a loss in :data:`zlpr_hf.LOSSES`, or of its class if it is none of them.
-
-    Args:
-        loss: A module.
-    """
-    names = (name for name, kind in LOSSES.items() if type(loss) is kind)
-    return next(names, type(loss).__name__)
 
 
 @contextmanager

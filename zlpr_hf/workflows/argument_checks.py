@@ -11,7 +11,7 @@ import numpy as np
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Pooling
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError
-from zlpr_hf.losses.modules import LOSSES
+from zlpr_hf.losses.registry import LOSSES, losses_with
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.metrics.top_k import LARGE, TopK, compute_top_k_metrics
 from zlpr_hf.models.lora import SAVE_FORMS
@@ -45,19 +45,20 @@ def check_choices(config: RunConfig) -> None:
     if data_args.streaming:
         _check_streaming(config)
     loss = training_args.loss
-    if loss == "powerset" and model_args.tune_thresholds != "none":
+    if LOSSES[loss].predicts_label_sets and model_args.tune_thresholds != "none":
         raise InputError(
-            "tune_thresholds: loss powerset chooses among whole label sets, which no offset of a "
-            f"label can change; expected none, got {model_args.tune_thresholds!r}"
+            f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
+            f"cannot change; expected none, got {model_args.tune_thresholds!r}"
         )
     teacher = model_args.teacher_model_name_or_path
     column = data_args.teacher_logits_column
     if teacher and column:
         raise InputError("expected teacher_model_name_or_path or teacher_logits_column, got both")
-    if (teacher or column) and loss != "zlpr":
+    if (teacher or column) and not LOSSES[loss].has_divergence:
         option = "teacher_model_name_or_path" if teacher else "teacher_logits_column"
         raise InputError(
-            f"{option}: distillation uses the divergence of the loss zlpr; got loss {loss}"
+            f"{option}: distillation needs a loss with a divergence "
+            f"({losses_with('has_divergence')}), got loss {loss}"
         )
 
 
@@ -67,7 +68,7 @@ def _check_streaming(config: RunConfig) -> None:
     if data_args.streaming_buffer < 1:
         raise InputError(f"streaming_buffer: expected 1 or more, got {data_args.streaming_buffer}")
     in_the_way = {
-        f"loss {training_args.loss}": hasattr(LOSSES[training_args.loss], "fit"),
+        f"loss {training_args.loss}": LOSSES[training_args.loss].needs_train_targets,
         "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
         "teacher_logits_column": data_args.teacher_logits_column,
         "group_column": data_args.group_column,
@@ -100,7 +101,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         return False
     in_the_way = {
         "soft or unknown labels": not hard,
-        f"loss {training_args.loss}": training_args.loss != "zlpr",
+        f"loss {training_args.loss}": not LOSSES[training_args.loss].supports_large_label_space,
         "label_smoothing_factor": training_args.label_smoothing_factor,
         "rdrop_alpha": training_args.rdrop_alpha,
         "teacher_model_name_or_path": model_args.teacher_model_name_or_path,

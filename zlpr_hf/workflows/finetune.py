@@ -15,7 +15,6 @@ from transformers import set_seed
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
-from zlpr_hf.losses.modules import PowersetLoss
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.reports.html import save_html_report
 from zlpr_hf.reports.model_card import CardFacts, read_emissions, write_model_card
@@ -180,6 +179,7 @@ def finetune_config(
     test[MODEL_ROW] = outcome.metrics["test"]
     training = {
         "loss": training_args.loss,
+        "loss_kwargs": training_args.loss_kwargs,
         "steps": trainer.state.global_step,
         "seconds": seconds,
         "train_loss": trained.training_loss,
@@ -191,7 +191,7 @@ def finetune_config(
         "large_label_space": prepared.large,
         **cost.summary(),
     }
-    if isinstance(prepared.loss, PowersetLoss):
+    if prepared.loss.label_sets is not None:
         training["unseen_label_sets"] = {
             name: prepared.loss.label_sets.count_unseen(data.targets(name))
             for name in ("validation", "test")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zlpr_hf.choices import Scope
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import loss_name
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
     compute_label_scores,
@@ -27,7 +28,7 @@ from zlpr_hf.metrics.top_k import (
 )
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import Thresholds
-from zlpr_hf.training.trainer import ZLPRTrainer, name_of
+from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.logits import predict_logits, predict_top_k
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def evaluate_run(
     targets = {name: data.targets(name) for name in SPLITS}
     logits = {name: predict_logits(trainer, encoded[name]) for name in SPLITS}
     if tune_thresholds == "none" and not loss.decides_at_zero:
-        logger.info("loss %s has no zero of its own: one offset is fitted", name_of(loss))
+        logger.info("loss %s has no zero of its own: one offset is fitted", loss_name(loss))
         tune_thresholds = "global"
     thresholds, untuned = Thresholds(), None
     if tune_thresholds != "none":

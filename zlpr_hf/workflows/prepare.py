@@ -20,7 +20,8 @@ from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.losses.modules import MultiLabelLoss, PowersetLoss, build_loss
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import build_loss, loss_name
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.models.loading import is_trained_for, load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
@@ -28,7 +29,7 @@ from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
-from zlpr_hf.training.trainer import ZLPRTrainer, name_of
+from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
 from zlpr_hf.workflows.arguments import ModelArguments, RunConfig
 from zlpr_hf.workflows.load_data import load_data
@@ -75,7 +76,12 @@ def prepare(config: RunConfig, *, data: LabelledData | None = None) -> Prepared:
     check_best_metric(training_args, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
     train_targets = None if large or streamed else data.targets("train")
-    loss = build_loss(training_args.loss, reduction="none", train_targets=train_targets)
+    loss = build_loss(
+        training_args.loss,
+        reduction="none",
+        train_targets=train_targets,
+        **training_args.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
+    )
     tokenizer = load_tokenizer(
         model_args.model_name_or_path,
         revision=model_args.model_revision,
@@ -122,13 +128,13 @@ def build_model(
         InputError: If the model cannot be loaded, or the checkpoint is of another task.
     """
     data, loss = prepared.data, prepared.loss
-    label_sets = loss.label_sets if isinstance(loss, PowersetLoss) else None
+    label_sets = loss.label_sets
     outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
     described = read_label_descriptions(arguments.label_descriptions_file, data.label_space)
     model = load_model(
         arguments.model_name_or_path,
         data.label_space,
-        loss=name_of(loss),
+        loss=loss_name(loss),
         label_sets=label_sets,
         pooling=arguments.pooling,  # type: ignore[arg-type]
         dropout=arguments.dropout,

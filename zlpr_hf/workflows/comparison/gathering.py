@@ -16,7 +16,7 @@ import torch
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.losses.modules import LOSSES
+from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.checkpoints import LOGITS_FILE, RESULTS_FILE
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError, find_full_disk
-from zlpr_hf.losses.modules import build_loss
+from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.training.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE, find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
