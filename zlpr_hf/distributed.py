@@ -1,4 +1,4 @@
-"""The processes of one run: which of them this is, as torchrun and accelerate launch say it."""
+"""Processes started together by torchrun or accelerate launch; light to import."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from zlpr_hf.errors import InputError
 
+T = TypeVar("T")
 QUIET_VARIABLES = {
     "TQDM_DISABLE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -21,25 +23,25 @@ QUIET_VARIABLES = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 LAUNCHER_GRACE_SECONDS = 5.0
-"""Seconds in which the launcher ends the others after one process has ended with an error."""
+"""After one process has failed, the launcher ends the others within this time."""
 MAX_WAIT = timedelta(days=30)
-"""Whoever has done its share waits for the others, which may have hours to go."""
+"""A process that is done waits for the others, which may take hours."""
 
 
 def count_processes() -> int:
-    """How many processes the launcher has started, on all machines."""
-    return _number("WORLD_SIZE", 1)
+    """Return how many processes the launcher has started, on all machines."""
+    return _read_number("WORLD_SIZE", 1)
 
 
 def is_main_process() -> bool:
     """Whether this process prints and writes for all of them."""
-    return _number("RANK", 0) == 0
+    return _read_number("RANK", 0) == 0
 
 
 def silence_other_processes() -> None:
-    """Keep progress bars, warnings and log lines to the main process.
+    """Limit progress bars, warnings and log lines to the main process.
 
-    To be called before the libraries that speak are imported: they look only then.
+    Call it before the libraries are imported: they read these variables only then.
     """
     if not is_main_process():
         os.environ.update(QUIET_VARIABLES)
@@ -47,49 +49,40 @@ def silence_other_processes() -> None:
         warnings.simplefilter("ignore")
 
 
-def log_loading() -> None:
-    """A sign of life for whoever waits at a terminal: importing the libraries takes seconds."""
+def announce_loading() -> None:
+    """Tell a user at a terminal why nothing happens while libraries load for some seconds."""
     if is_main_process() and sys.stderr.isatty():
         print("loading torch and transformers ...", file=sys.stderr, flush=True)
 
 
 def print_error(line: str) -> None:
-    """Print an error once where all processes meet it, and also where only one does.
+    """Print an error once if all processes meet it, and also if only one of them does.
 
-    What is wrong with the input is wrong in all of them. The first one of each machine says so and
-    ends, and with it the launcher ends the others; one that is still there has met it alone.
-
-    Args:
-        line: The whole line.
+    The first process of each machine prints at once and exits, so that the launcher ends the
+    others. One that survives that met the error alone.
     """
-    if _number("LOCAL_RANK", 0) > 0:
+    if _read_number("LOCAL_RANK", 0) > 0:
         time.sleep(LAUNCHER_GRACE_SECONDS)
     print(line, file=sys.stderr, flush=True)
 
 
-def _number(name: str, default: int) -> int:
+def _read_number(name: str, default: int) -> int:
     value = os.environ.get(name, "")
     return int(value) if value.isdecimal() else default
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that were started together.
-
-    Args:
-        rank: Its number, from 0; 0 is the main process.
-        count: How many there are.
-    """
+    """This process, number ``rank`` of ``count``; the main process has rank 0."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def join(cls) -> Processes:
-        """Find the others, where a launcher has said in the environment that there are any.
+        """Connect to the other processes, if a launcher has started any, and select an accelerator.
 
-        Returns:
-            This process; on several accelerators with the one it is to use already chosen.
+        The backend is gloo, not accelerate's choice: several processes may share an accelerator.
         """
         count = count_processes()
         if count == 1:
@@ -98,57 +91,40 @@ class Processes:
         from torch import distributed
 
         if torch.accelerator.is_available():
-            device = _number("LOCAL_RANK", 0) % torch.accelerator.device_count()
+            device = _read_number("LOCAL_RANK", 0) % torch.accelerator.device_count()
             torch.accelerator.set_device_index(device)
         distributed.init_process_group("gloo", timeout=MAX_WAIT)
         return cls(distributed.get_rank(), count)
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that speaks, and writes what there is one of."""
+        """Whether this process prints, and writes files that exist once."""
         return self.rank == 0
 
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes in the order of their ranks."""
+        values = [value] * self.count
+        if self.count > 1:
+            from torch import distributed
+
+            distributed.all_gather_object(values, value)
+        return values
+
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
-        """Wait for all at the end of the block; where it fails on one, it fails on all.
+    def fail_together(self) -> Iterator[None]:
+        """Wait for all processes at the end of the block; if it fails in one, it fails in all.
 
         Raises:
-            InputError: On the main process, the first one of any process.
-            SystemExit: On the others, without a word.
+            InputError: In the main process, the first error of any process.
+            SystemExit: In the others, which print nothing.
         """
         error: InputError | None = None
         try:
             yield
         except InputError as caught:
             error = caught
-        found = [each for each in self._gathered(error) if each is not None]
-        if found and self.is_main:
-            raise found[0]
-        if found:
+        errors = [each for each in self.gather(error) if each is not None]
+        if errors and self.is_main:
+            raise errors[0]
+        if errors:
             raise SystemExit(2)
-
-    def from_main(self, value: set[int]) -> set[int]:
-        """What the main process has.
-
-        Args:
-            value: Of this process; that of others than the main one is not looked at.
-
-        Returns:
-            The same on all.
-        """
-        if self.count == 1:
-            return value
-        from torch import distributed
-
-        values = [value]
-        distributed.broadcast_object_list(values)
-        return values[0]
-
-    def _gathered(self, error: InputError | None) -> list[InputError | None]:
-        if self.count == 1:
-            return [error]
-        from torch import distributed
-
-        errors: list[InputError | None] = [None] * self.count
-        distributed.all_gather_object(errors, error)
-        return errors

@@ -15,7 +15,6 @@ import pytest
 
 from zlpr_hf.cli.main import main
 from zlpr_hf.distributed import Processes
-from zlpr_hf.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
@@ -148,7 +147,7 @@ def test_standard_input_and_output_are_for_one_process(
 
 
 class Alone(Processes):
-    """One of several processes, of which the others never say anything."""
+    """One of several processes; the others have nothing to gather."""
 
-    def _gathered(self, error: InputError | None) -> list[InputError | None]:
-        return [error]
+    def gather(self, value: Any) -> list[Any]:
+        return [value]

@@ -14,7 +14,7 @@ from typing import get_args
 from zlpr_hf import __version__
 from zlpr_hf.choices import Backend
 from zlpr_hf.cli.parser import CommandParser
-from zlpr_hf.distributed import log_loading
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
 
@@ -74,7 +74,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     check_gradio()
     port = 0 if options.save_space else _find_port(options.host, options.port)
     # What loads torch and transformers comes after what can be wrong without them.
-    log_loading()
+    announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
 

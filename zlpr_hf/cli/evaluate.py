@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
 from zlpr_hf.cli.parser import CommandParser, add_loading_options
-from zlpr_hf.distributed import log_loading
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     _check(options)
     # What loads torch and transformers comes after what can be wrong without them.
-    log_loading()
+    announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_model import OnnxModel
     from zlpr_hf.workflows.evaluate import evaluate

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.cli.parser import CommandParser, add_loading_options
-from zlpr_hf.distributed import log_loading
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
     # What loads torch and transformers comes after what can be wrong without them.
-    log_loading()
+    announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_model import ONNX_FILE
     from zlpr_hf.workflows.export import EXPORT_FILE, check_export, export_onnx

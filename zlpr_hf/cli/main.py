@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from zlpr_hf import __version__
 from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.distributed import (
+    announce_loading,
     count_processes,
     is_main_process,
-    log_loading,
     print_error,
     silence_other_processes,
 )
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
                 "it without torchrun or accelerate launch"
             )
         if command in IMPORT_FIRST:
-            log_loading()
+            announce_loading()
         # Loaded here: the libraries behind a command take seconds.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
         status: int = module.run(rest, called)

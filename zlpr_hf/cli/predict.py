@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.cli.parser import CommandParser, add_loading_options
 from zlpr_hf.data.row_reader import RowReader, format_of
-from zlpr_hf.distributed import Processes, log_loading
+from zlpr_hf.distributed import Processes, announce_loading
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import RowWriter
@@ -88,7 +88,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         InputError: If something is wrong with the input; nothing is written then.
     """
     processes = Processes.join()
-    with processes.agreeing():
+    with processes.fail_together():
         options = _parser().parse_args(argv)
         task = _prepare(options, processes)
     if options.output == "-":
@@ -137,7 +137,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
     if options.output != "-":
         _check_output(options)
     # What loads torch and transformers comes after what can be wrong without them.
-    log_loading()
+    announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.label_file import Labelling
 
@@ -175,15 +175,15 @@ def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile,
 
     path, plan = Path(options.output), _plan(options, task.classifier, task.how)
     done: set[int] = set()
-    with processes.agreeing():
+    with processes.fail_together():
         if processes.is_main:
             output = PartedFile(path, plan, overwrite=options.overwrite)
             done = output.open()
-    done = processes.from_main(done)
+    done = processes.gather(done)[0]
     if not processes.is_main:  # the folder and the plan are there now
         output = PartedFile(path, plan, overwrite=options.overwrite)
     try:
-        with processes.agreeing():
+        with processes.fail_together():
             counts = label_file(
                 task.classifier, task.reader, task.writer, output, task.how, done, processes
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zlpr_hf.cli.parser import CommandParser
-from zlpr_hf.distributed import log_loading
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
 
@@ -50,7 +50,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         raise InputError(f"tolerance: expected 0 or more, got {options.tolerance:g}")
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
-    log_loading()
+    announce_loading()
     from zlpr_hf.workflows.reproduce import reproduce  # loads torch
 
     place = options.folder.resolve()

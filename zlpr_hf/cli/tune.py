@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zlpr_hf.cli.parser import CommandParser
-from zlpr_hf.distributed import log_loading
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
 
@@ -45,7 +45,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         raise InputError(f"{options.config}: no such configuration file")
     if find_spec("optuna") is None:
         raise InputError("zlpr tune needs optuna: pip install 'zlpr_hf[tune]'")
-    log_loading()
+    announce_loading()
     from zlpr_hf.workflows.tuning.plan import plan_tuning  # these load torch
     from zlpr_hf.workflows.tuning.running import BEST_FILE, tune
 
