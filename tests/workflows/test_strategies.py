@@ -171,7 +171,7 @@ def test_saved_logits_hold_what_was_reported(run: Run) -> None:
         (["--rdrop_alpha=-1"], "rdrop_alpha: expected 0 to"),
         (["--distillation_alpha=2"], "distillation_alpha: expected 0 to 1, got 2"),
         (["--teacher_model_name_or_path=./none"], "./none: no such folder"),
-        (["--loss=bce", "--teacher_model_name_or_path=x"], "distillation needs a loss with a divergence"),
+        (["--loss=bce", "--teacher_model_name_or_path=x"], "needs a loss with a divergence"),
         (["--teacher_logits_column=none"], "no column 'none' for the teacher's logits"),
         (["--teacher_logits_column=a", "--teacher_model_name_or_path=b"], "got both"),
     ],
