@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import RESULTS, markdown_table
-from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.workflows.comparison.gathering import Comparison
 from zlpr_hf.workflows.comparison.statistics import Interval
 
@@ -16,6 +16,9 @@ FILES = {
     "Reuters-90": "reuters.json",
     "GoEmotions": "go_emotions.json",
 }
+RECIPES = {
+    "quickstart.yaml": "CWE", "reuters.yaml": "Reuters-90", "go_emotions.yaml": "GoEmotions",
+}  # fmt: skip
 COMPARED = {"GoEmotions": "go_emotions", "Reuters-90": "reuters", "CWE": "cwe"}
 METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "subset accuracy"}
 SVM_ROW = "TF-IDF + linear SVM"
@@ -44,18 +47,32 @@ def results() -> str:
     rows = []
     for name in FILES:
         runs = read_runs(name)
-        texts = sum(split["rows"] for split in runs[0]["profile"]["splits"].values())
-        minutes = statistics.mean(run["training"]["seconds"] for run in runs) / 60
-        seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
-        size = f"{name} ({texts:,} texts, {len(runs[0]['label_scores'])} labels{seeds})"
+        seeds = f", mean of {len(runs)} seeds" if len(runs) > 1 else ""
         svm, zlpr = (
             [statistics.mean(run["test"][row][metric] for run in runs) for metric in METRICS]
             for row in (SVM_ROW, MODEL_ROW)
         )
         best = [max(pair) for pair in zip(svm, zlpr, strict=True)]
-        rows.append([size, "linear SVM", *_bold(svm, best), ""])
-        rows.append(["", "ZLPR", *_bold(zlpr, best), f"{minutes:.0f}"])
+        rows.append([_size(name, runs) + seeds, "linear SVM", *_bold(svm, best), ""])
+        rows.append(["", "ZLPR", *_bold(zlpr, best), _minutes(runs)])
     return markdown_table(["dataset", "model", *METRICS.values(), "minutes"], rows, texts=2)
+
+
+def recipes() -> str:
+    """The recipes that were run; each cell is micro-F1 / macro-F1 / subset accuracy."""
+    rows = []
+    for recipe, name in RECIPES.items():
+        runs = read_runs(name)
+        seeds = ", ".join(str(run["training"]["seed"]) for run in runs)
+        means = [
+            [statistics.mean(run["test"][row][metric] for run in runs) for metric in METRICS]
+            for row in (SVM_ROW, MODEL_ROW)
+        ]
+        cells = [" / ".join(f"{value:.3f}" for value in values) for values in means]
+        rows.append([f"`{recipe}`", _size(name, runs), seeds, _minutes(runs), *cells])
+    return markdown_table(
+        ["recipe", "data", "seeds", "minutes", "linear SVM", "ZLPR"], rows, texts=3
+    )
 
 
 def zlpr_against_bce() -> str:
@@ -99,6 +116,26 @@ def quickstart() -> str:
     return markdown_table(["test split", *columns.values()], rows)
 
 
+def quickstart_output() -> str:
+    """The same table as the terminal shows it."""
+    return _printed(Report.load(RUNS / "quickstart-seed42.json").render().partition("\n\n")[0])
+
+
+def tutorial_data() -> str:
+    """The profile of the data that the tutorial's run prints."""
+    return _printed(Report.load(RUNS / "tutorial.json").profile.render())
+
+
+def tutorial_report() -> str:
+    """The tables that the tutorial's run prints."""
+    return _printed(Report.load(RUNS / "tutorial.json").render().partition("\n\ntrained")[0])
+
+
+def _printed(text: str) -> str:
+    lines = (line.rstrip() for line in text.splitlines())
+    return "\n".join(["```text", *lines, "```"])
+
+
 def loss_time() -> str:
     """How long ZLPR takes in terms of torch's BCE, as a sentence."""
     found = json.loads((RESULTS / "loss.json").read_text(encoding="utf-8"))["results"]
@@ -110,6 +147,15 @@ def loss_time() -> str:
         f"With 4,000 and 30,000 labels, ZLPR takes {one[0]} and {one[1]} times as long as torch's\n"
         f"BCE on one thread, {two[0]} and {two[1]} times as long on two."
     )
+
+
+def _size(name: str, runs: list[dict[str, Any]]) -> str:
+    texts = sum(split["rows"] for split in runs[0]["profile"]["splits"].values())
+    return f"{name}: {texts:,} texts, {len(runs[0]['label_scores'])} labels"
+
+
+def _minutes(runs: list[dict[str, Any]]) -> str:
+    return f"{statistics.mean(run['training']['seconds'] for run in runs) / 60:.0f}"
 
 
 def _bold(values: list[float], best: list[float]) -> list[str]:
@@ -130,8 +176,12 @@ def _reversed(interval: Interval) -> str:
 
 BLOCKS = {
     "results": results,
+    "recipes": recipes,
     "zlpr_against_bce": zlpr_against_bce,
     "losses": losses,
     "quickstart": quickstart,
+    "quickstart_output": quickstart_output,
+    "tutorial_data": tutorial_data,
+    "tutorial_report": tutorial_report,
     "loss_time": loss_time,
 }

@@ -13,13 +13,13 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.reports.builders import FACTS, made, random_report, report_of
+from tests.reports.builders import FACTS, make_logits, make_report, random_report
 from zlpr_hf import Classifier
 from zlpr_hf.inference.attribution import WordEffects
 from zlpr_hf.inference.demo_page import _render, render_answer, render_words
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import render_model_card, write_model_card
-from zlpr_hf.reports.svg import Line, render_bars, render_heat_map, render_lines
+from zlpr_hf.reports.svg import Dot, Line, Plot, render_bars, render_lines
 
 HOSTILE = [
     '"><script>alert(1)</script><img src=x onerror=1>{{1234*5678}}',
@@ -55,9 +55,9 @@ class Outline(HTMLParser):
 
 def report(string: str) -> str:
     """The report with the string in every place there is."""
-    logits, targets = made(rows=20)
+    logits, targets = make_logits(rows=20)
     names = ["red", "green", "blue", string, "never there"]
-    found = report_of(logits, targets, names)
+    found = make_report(names, logits, targets)
     found = replace(
         found,
         output_dir=string.replace("/", "|"),
@@ -105,10 +105,11 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     },
     "bars": lambda string: render_bars(string, [(string, 0.5), (string * 9, 1.0)]),
     "lines": lambda string: render_lines(
-        string, [Line(string, [(0, 0), (1, 1)], [(0.5, 0.5, 3, string)])], x_label=string,
-        y_label=string,
+        Plot(
+            string, string, [Line(string, [(0, 0), (1, 1)], [Dot(0.5, 0.5, 3, string)])],
+            string, string,
+        )
     ),
-    "heat map": lambda string: render_heat_map(string, [string], [[0.5]], [[string]]),
     "demo: head": lambda string: _render("head", string, 3, most=2, least=1),
     "demo: words": lambda string: render_words(
         WordEffects(string, 1.0, ((string, 0.5), (" ", None), (string, None)), 2)

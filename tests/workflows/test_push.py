@@ -183,7 +183,7 @@ def test_whoever_loads_it_from_the_hub_decides_as_we_do(
         "F1 micro": metrics["f1_micro"],
         "F1 macro": metrics["f1_macro"],
         "F1 samples": metrics["f1_samples"],
-        "Subset accuracy": metrics["subset_accuracy"],
+        "subset accuracy": metrics["subset_accuracy"],
     }
     answer = local.compute_logits([("type a text here",)])
     expected = {names[index] for index in np.flatnonzero(answer[0] > 0)}

@@ -69,12 +69,16 @@ class DataProfile:
                 f"{name:<12}{split.rows:>9,}{split.cardinality:>12.2f}{split.density:>9.3f}"
                 f"{split.empty_rows:>10,}{split.truncated:>11.1%}"
             )
+        return "\n".join([*lines, *self.notes()])
+
+    def notes(self) -> list[str]:
+        """Return lines about rare, missing and unknown labels, and about repeated texts."""
         counts = self.splits["train"].label_counts
         rarest = sorted(counts, key=lambda name: counts[name])[:RAREST_SHOWN]
-        lines.append(
+        lines = [
             f"{len(counts)} labels; rarest in train: "
             + ", ".join(f"{name} ({counts[name]})" for name in rarest)
-        )
+        ]
         for name, split in self.splits.items():
             missing = [label for label, count in split.label_counts.items() if count == 0]
             if missing:
@@ -95,9 +99,7 @@ class DataProfile:
             f"label {name!r} dropped from {count} rows"
             for name, count in self.dropped_labels.items()
         ]
-        table = 1 + len(self.splits)
-        # A label may hold a line break; a line of its own it does not get.
-        return "\n".join(lines[:table] + [" ".join(line.split()) for line in lines[table:]])
+        return [" ".join(line.split()) for line in lines]  # a label may hold a line break
 
 
 def compute_streamed_profile(

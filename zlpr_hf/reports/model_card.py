@@ -19,7 +19,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.metrics.multi_label import LabelScore
-from zlpr_hf.reports.report import COLUMNS, Report
+from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, Report
 from zlpr_hf.reports.svg import render_bars
 
 CARD_FILE = "README.md"
@@ -27,17 +27,12 @@ CHART_FILE = "labels.svg"
 ADAPTER_FILE = "adapter_config.json"
 EMISSIONS_FILE = "emissions.csv"
 MAX_LABELS = 100
-RARE = 20
-"""A label with fewer training texts is called rare."""
 MAX_EXAMPLE_LENGTH = 500
 DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-METRICS = {
-    "f1_micro": ("f1", "F1 micro"),
-    "f1_macro": ("f1", "F1 macro"),
-    "f1_samples": ("f1", "F1 samples"),
-    "subset_accuracy": ("accuracy", "Subset accuracy"),
-}
-# What could open a tag, a cell or code becomes an entity, the rest of Markdown's signs are quoted.
+METRIC_TYPES = {
+    "f1_micro": "f1", "f1_macro": "f1", "f1_samples": "f1", "subset_accuracy": "accuracy",
+}  # fmt: skip
+# Characters that could open a tag, a cell or code become entities; the others get a backslash.
 _QUOTED = {ord(sign): f"&#{ord(sign)};" for sign in "&<>|`\"'"} | {
     ord(sign): f"\\{sign}" for sign in r"\*_[]~$#"
 }
@@ -45,17 +40,17 @@ _QUOTED = {ord(sign): f"&#{ord(sign)};" for sign in "&<>|`\"'"} | {
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says that the numbers of a run do not.
+    """The facts of a card that the report of a run does not hold; plain values, ready for JSON.
 
     Args:
-        name: What a reader loads: the id on the Hub, or the folder.
-        base_model: The encoder as it was given to the run.
-        max_length: Longest text in tokens.
-        dataset: The data set or file as it was given to the run.
+        name: The name to load the model by: its id on the Hub, or a folder.
+        base_model: The encoder, as given to the run.
+        max_length: Maximum length of a text in tokens.
+        dataset: The dataset or file, as given to the run.
         license: Identifier of the model's licence, such as ``apache-2.0``.
         examples: A few texts to try; they are published with the card.
-        adapter: Whether the folder holds low-rank adapters in place of a whole model.
-        emissions: Grams of CO2-equivalents, where something measured them.
+        adapter: The folder holds low-rank adapters in place of a whole model.
+        emissions: Measured emissions in grams of CO2-equivalents.
     """
 
     name: str
@@ -69,13 +64,7 @@ class CardFacts:
 
 
 def escape_markdown(text: Any) -> str:
-    r"""A string that Markdown and HTML show as it is, in a table too.
-
-    Args:
-        text: Anything; white space becomes single spaces.
-
-    Returns:
-        The text with all signs quoted that would mean something.
+    r"""Return a text that Markdown and HTML show as it is, in tables too.
 
     Example:
         >>> print(escape_markdown("a|b <c> d_e"))
@@ -87,39 +76,27 @@ def escape_markdown(text: Any) -> str:
 def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     """Write ``README.md`` and its picture ``labels.svg``, each whole or not at all.
 
-    Args:
-        folder: Folder of the model.
-        report: The numbers of the run.
-        facts: What they do not say. Whether the folder holds adapters only is found there.
+    Can be called again with another ``name``. ``adapter`` is set from the files of the folder.
     """
     facts = replace(facts, adapter=(folder / ADAPTER_FILE).is_file())
-    bars = [(score.label, score.f1) for score in _most_frequent(report)]
-    for name, text in (
-        (CHART_FILE, render_bars("F1 of the labels", bars)),
-        (CARD_FILE, render_model_card(report, facts)),
-    ):
-        write_whole(folder / name, text)
+    rows = [(score.label, score.f1) for score in _shown_labels(report)]
+    write_whole(folder / CHART_FILE, render_bars("F1 per label", rows))
+    write_whole(folder / CARD_FILE, render_model_card(report, facts))
 
 
 def render_model_card(report: Report, facts: CardFacts) -> str:
-    """Write a model card.
+    """Return a card as Markdown, with the metadata that the Hub reads.
 
-    Args:
-        report: The numbers of the run.
-        facts: What they do not say. Folders of this machine are cut to their last part.
-
-    Returns:
-        Markdown with a block of metadata that the Hub reads.
+    Local paths are cut to their last part.
     """
     environment = Environment(
         loader=PackageLoader("zlpr_hf", "reports"),
-        autoescape=False,  # the text is Markdown: what comes from data goes through the filter md
+        autoescape=False,  # Markdown: all texts from data go through the filter md
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {"md": escape_markdown, "shorten": shorten_path}
-    counts = report.profile.splits["train"].label_counts
     name = shorten_path(facts.name)
     text: str = environment.get_template("model_card.md.jinja").render(
         facts=facts,
@@ -131,14 +108,9 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
         base_id=_hub_id(facts.base_model),
         dataset_id=_hub_id(facts.dataset),
         is_corpus=facts.dataset in CORPORA,
-        # Below its table: what is rare, missing, not known or in more than one split.
-        data_notes=report.profile.render().splitlines()[1 + len(report.profile.splits) :],
+        titles=[METRIC_TITLES[name] for name in COLUMNS],
         columns=COLUMNS,
-        shown=_most_frequent(report),
-        never=[each.label for each in report.label_scores if each.support and not each.predicted],
-        untested=[each.label for each in report.label_scores if not each.support],
-        rare=[label for label, count in counts.items() if count < RARE],
-        rare_below=RARE,
+        shown=_shown_labels(report),
     )
     return text
 
@@ -148,7 +120,7 @@ def _last_part(name: str) -> str:
 
 
 def _hub_id(name: str | None) -> str | None:
-    """The name, if it can only be one on the Hub: it was loaded, and is neither here nor ours."""
+    """Return the name if it is an id on the Hub: valid, not a local path, not a built-in corpus."""
     if name is None or name in CORPORA or name.endswith(DATA_FILES) or Path(name).exists():
         return None
     try:
@@ -164,15 +136,15 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
         EvalResult(
             task_type="text-classification",
             task_name="Multi-label text classification",
-            # Data that is not on the Hub has no id there; its type is then that of its content.
+            # Data that is not on the Hub has no id; the type of its content stands in.
             dataset_type=dataset or "text",
             dataset_name=shorten_path(facts.dataset or "text"),
             dataset_split="test",
             metric_type=kind,
-            metric_name=name,
-            metric_value=report.metrics[key],
+            metric_name=METRIC_TITLES[name],
+            metric_value=report.metrics[name],
         )
-        for key, (kind, name) in METRICS.items()
+        for name, kind in METRIC_TYPES.items()
     ]
     examples = [" ".join(text.split())[:MAX_EXAMPLE_LENGTH] for text in facts.examples]
     extra: dict[str, Any] = {"widget": [{"text": text} for text in examples]} if examples else {}
@@ -196,22 +168,14 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
     )
 
 
-def _most_frequent(report: Report) -> list[LabelScore]:
-    """All labels in the order of their ids, or the most frequent ones if there are too many."""
-    if len(report.label_scores) <= MAX_LABELS:
-        return report.label_scores
-    return sorted(report.label_scores, key=lambda score: -score.support)[:MAX_LABELS]
+def _shown_labels(report: Report) -> list[LabelScore]:
+    """Return all labels in the order of their ids, or the most frequent ones of too many."""
+    few = len(report.label_scores) <= MAX_LABELS
+    return report.label_scores if few else report.most_frequent(MAX_LABELS)
 
 
 def read_emissions(folder: Path) -> float | None:
-    """What codecarbon wrote down beside a run, if it did.
-
-    Args:
-        folder: Where it wrote.
-
-    Returns:
-        Grams of the last run.
-    """
+    """Return the grams of CO2-equivalents that codecarbon wrote for the last run, if any."""
     try:
         with (folder / EMISSIONS_FILE).open(encoding="utf-8", newline="") as file:
             return 1000 * float(list(csv.DictReader(file))[-1]["emissions"])

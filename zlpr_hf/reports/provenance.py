@@ -1,4 +1,4 @@
-"""Provenance: what the numbers of a run depend on besides its configuration."""
+"""Provenance: machine, code, data and weights of a run."""
 
 from __future__ import annotations
 
@@ -13,39 +13,30 @@ from pathlib import Path
 import torch
 
 PACKAGES = (
-    "zlpr_hf",
-    "torch",
-    "transformers",
-    "datasets",
-    "accelerate",
-    "evaluate",
-    "scikit-learn",
-)
-SOURCE = Path(__file__).parents[1]
+    "zlpr_hf", "torch", "transformers", "datasets", "accelerate", "evaluate", "scikit-learn",
+)  # fmt: skip
+PACKAGE_ROOT = Path(__file__).parents[1]
 UNCOMMITTED_SUFFIX = "+changes"
 
 
 def find_versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers, with their versions."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
+    """Return the versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run ran, on what, and what came out; its versions and configuration are kept apart.
+    """The conditions and the result of a run, besides its configuration and versions.
 
     Args:
-        system: Operating system, kind of machine, and the C library, of which exponentials are.
-        processor: Its name and the instructions that torch uses; sums depend on both.
-        device: What trained: ``cpu``, or the name of the accelerator.
-        threads: Threads of torch; sums depend on their number.
-        revision: Git revision of the package's source, with ``+changes`` where there were
-            uncommitted ones; None outside of a checkout.
-        data: Split to the fingerprint of its rows; see ``zlpr_hf.data.fingerprint``.
-        weights: File of weights to its SHA-256.
+        system: Operating system, machine type and C library (exponentials depend on it).
+        processor: Name and instruction set of the processor; sums depend on both.
+        device: ``cpu``, or the name of the accelerator.
+        threads: Number of torch threads; sums depend on it.
+        revision: Git revision of the package's source, with ``+changes`` if files differ from it;
+            None outside of a checkout.
+        data: Fingerprint of the rows per split.
+        weights: SHA-256 per file of weights.
     """
 
     system: str
@@ -58,34 +49,21 @@ class Provenance:
 
     @classmethod
     def find(cls, device: torch.device, data: Mapping[str, str], folder: Path) -> Provenance:
-        """Look at this process, the data and the saved model.
-
-        Args:
-            device: What trained.
-            data: Split to the fingerprint of its rows.
-            folder: Where the weights were saved.
-        """
+        """Describe this process, and hash the weights that were saved in a folder."""
         gpu = device.type == "cuda"
         return cls(
             system=" ".join([platform.system(), platform.machine(), *platform.libc_ver()]).strip(),
             processor=f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
             device=torch.cuda.get_device_name(device) if gpu else device.type,
             threads=torch.get_num_threads(),
-            revision=find_revision(SOURCE),
+            revision=find_revision(PACKAGE_ROOT),
             data=dict(data),
             weights=hash_weights(folder),
         )
 
 
 def hash_weights(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of weights.
-
-    Args:
-        folder: Of a saved model.
-
-    Returns:
-        File name to a hexadecimal number.
-    """
+    """Return the SHA-256 of every file of weights, by file name."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -94,15 +72,10 @@ def hash_weights(folder: Path) -> dict[str, str]:
 
 
 def find_revision(source: Path) -> str | None:
-    """Git revision of a folder of sources.
+    """Return the Git commit of a folder, with ``+changes`` if files of the folder differ from it.
 
-    Args:
-        source: The folder.
-
-    Returns:
-        The commit, followed by ``+changes`` where files of the folder differ from it; None where
-        the folder is not under version control (an installed package may lie in somebody's
-        repository), or there is no git.
+    None without git, and if the folder is not tracked: an installed package may lie inside of
+    another repository.
     """
     tracked = _git(source, "ls-files", "--error-unmatch", "__init__.py")
     commit = None if tracked is None else _git(source, "rev-parse", "HEAD")
@@ -123,7 +96,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _processor() -> str:
-    """Name of the processor where the system tells it."""
+    """Return the name of the processor, or at least its kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zlpr_hf.data.profile import DataProfile
+from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
@@ -16,33 +16,37 @@ from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.thresholds import Thresholds
 
-COLUMNS = (
-    "f1_micro",
-    "f1_macro",
-    "f1_samples",
-    "subset_accuracy",
-    "hamming_loss",
-    "lrap",
-    "predicted_cardinality",
-)
+METRIC_TITLES = {
+    "f1_micro": "F1 micro", "f1_macro": "F1 macro", "f1_samples": "F1 samples",
+    "precision_micro": "precision micro", "recall_micro": "recall micro",
+    "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
+    "predicted_cardinality": "labels per text",
+}  # fmt: skip
+COLUMNS = {
+    "f1_micro": 8, "f1_macro": 8, "f1_samples": 9, "subset_accuracy": 10, "hamming_loss": 9,
+    "lrap": 7, "predicted_cardinality": 9,
+}  # fmt: skip
+"""The metrics of the tables, with the width of their column on a terminal."""
+RARE = 20
+"""A label with fewer training texts is called rare."""
 MODEL_ROW = "this model (logit > 0)"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a fine-tuning run found.
+    """All numbers of a fine-tuning run.
 
     Args:
         output_dir: Folder of the saved model.
-        test: Predictor to its test metrics: the two baselines and the saved model.
+        test: Test metrics per predictor: the two baselines and the saved model.
         validation: Metrics of the saved model on the validation split.
-        label_scores: The saved model's test scores, label by label.
+        label_scores: Test scores of the saved model, one entry per label.
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
-        profile: The data.
-        training: Steps, seed and the like; seconds and loss of what was trained after resuming.
-        provenance: What else decided the numbers; None for a report that was made by hand.
-        versions: Python and the packages that decide the numbers.
-        warnings: What is suspect about the numbers, with the remedy.
+        profile: Counts of the data.
+        training: Steps, seed and so on; seconds and loss cover the steps since the last resume.
+        provenance: Machine, data and weights; None for a report that was made by hand.
+        versions: Versions of Python and of the packages that decide the numbers.
+        warnings: Suspect numbers, each with a remedy.
 
     Example:
         >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments, finetune
@@ -84,57 +88,84 @@ class Report:
         """The class of the loss, with the facts that decide the wording of card and page."""
         return loss_class(self.training["loss"])
 
-    def save(self, path: Path) -> None:
-        """Write everything as JSON, whole or not at all.
+    @property
+    def never_predicted(self) -> list[str]:
+        """Labels that the test split has and the model never predicts."""
+        return [each.label for each in self.label_scores if each.support and not each.predicted]
 
-        Args:
-            path: The file.
-        """
-        content = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=False)
-        write_whole(path, content + "\n")
+    @property
+    def untested(self) -> list[str]:
+        """Labels without a row in the test split."""
+        return [each.label for each in self.label_scores if not each.support]
+
+    @property
+    def rare(self) -> list[str]:
+        """Labels with fewer than :data:`RARE` training rows."""
+        counts = self.profile.splits["train"].label_counts
+        return [label for label, count in counts.items() if count < RARE]
+
+    def most_frequent(self, limit: int) -> list[LabelScore]:
+        """Return the scores of the most frequent labels of the test split, the first ones first."""
+        return sorted(self.label_scores, key=lambda each: -each.support)[:limit]
+
+    def save(self, path: Path) -> None:
+        """Write everything as JSON, whole or not at all."""
+        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read a report that :meth:`save` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        thresholds, profile = content["thresholds"], content["profile"]
+        splits = {name: SplitProfile(**split) for name, split in profile["splits"].items()}
+        content |= {
+            "label_scores": [LabelScore(**each) for each in content["label_scores"]],
+            "thresholds": Thresholds(**thresholds | {"offsets": tuple(thresholds["offsets"])}),
+            "profile": DataProfile(**profile | {"splits": splits}),
+            "provenance": content["provenance"] and Provenance(**content["provenance"]),
+        }
+        return cls(**content)
 
     def render(self, *, labels: int = 30) -> str:
-        """Tables for the terminal.
+        """Return tables for the terminal.
 
         Args:
-            labels: Longest table of labels; of more, the most frequent ones are shown.
+            labels: Maximum number of labels in the table; the most frequent ones are shown.
 
         Returns:
-            Test metrics beside the baselines, the labels, and how long it took.
+            Test metrics beside the baselines, scores per label, the training time and warnings.
         """
-        width = max(map(len, self.test)) + 2
-        lines = ["test".ljust(width) + "".join(f"{name:>17}" for name in _short(COLUMNS))]
+        width = max(map(len, self.test)) + 1
+        titles = [METRIC_TITLES[name].split(" ", 1) for name in COLUMNS]
+        rows = [
+            ("", [title[0] if len(title) > 1 else "" for title in titles]),
+            ("test", [title[-1] for title in titles]),
+        ]
         for name, metrics in self.test.items():
-            cells = "".join(
-                f"{metrics[c]:>17.4f}" if c in metrics else f"{'-':>17}" for c in COLUMNS
-            )
-            lines.append(name.ljust(width) + cells)
+            rows.append((name, [f"{metrics[c]:.4f}" if c in metrics else "-" for c in COLUMNS]))
+        lines = [
+            name.ljust(width) + "".join(map(str.rjust, cells, COLUMNS.values()))
+            for name, cells in rows
+        ]
         lines += ["", render_label_scores(self.label_scores, limit=labels)]
-        minutes = self.training["seconds"] / 60
         resumed = self.training["resumed_from"]
-        since = f", the last {minutes:.1f} minutes from {resumed} on" if resumed else ""
-        took = since or f" in {minutes:.1f} minutes"
-        lines.append(f"\ntrained {self.training['steps']:,} steps{took}")
+        since = f" since {resumed}" if resumed else ""
+        lines.append(
+            f"\ntrained {self.training['steps']:,} steps; "
+            f"{self.training['seconds'] / 60:.1f} minutes{since}"
+        )
         unseen = self.training.get("unseen_label_sets", {})
         if any(unseen.values()):
             lines.append(
-                f"label sets that training does not have: {unseen['validation']} validation and "
-                f"{unseen['test']} test rows, which loss {self.loss} cannot get right"
+                f"label sets missing from training: {unseen['validation']} validation and "
+                f"{unseen['test']} test rows, which loss {self.loss} cannot predict"
             )
         lines += [f"warning: {each}" for each in self.warnings]
         return "\n".join(lines)
 
 
 def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str:
-    """The labels as a table for the terminal, most frequent first.
-
-    Args:
-        scores: One entry a label.
-        limit: Longest table.
-
-    Returns:
-        The table, and which labels are never predicted.
-    """
+    """Return the scores per label as a table for the terminal, the most frequent labels first."""
     shown = sorted(scores, key=lambda score: -score.support)[:limit]
     width = max(len(score.label) for score in shown) + 2
     titles = ("precision", "recall", "F1", "AP", "support")
@@ -150,11 +181,6 @@ def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str
         lines.append(f"... and {len(scores) - len(shown)} rarer labels in the file")
     never = [score.label for score in scores if score.support and not score.predicted]
     if never:
-        names = ", ".join(never[:8])
+        names = ", ".join(never[:8]) + ", ..." * (len(never) > 8)
         lines.append(f"never predicted: {len(never)} of {len(scores)} labels ({names})")
     return "\n".join(lines)
-
-
-def _short(names: tuple[str, ...]) -> list[str]:
-    shorter = {"subset_accuracy": "subset accuracy", "predicted_cardinality": "labels/row"}
-    return [shorter.get(name, name.replace("_", " ").replace("f1", "F1")) for name in names]

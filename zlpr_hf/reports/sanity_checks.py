@@ -1,4 +1,4 @@
-"""Findings: what is suspect about a model's numbers, each with its remedy."""
+"""Sanity checks: suspect numbers of a model, each with a remedy."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ MAX_NAMES = 5
 
 
 def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """What is suspect about a run.
+    """Return one warning per suspect number of a run.
 
     Args:
-        profile: The data.
-        metrics: Split to the metrics of the trained model.
-
-    Returns:
-        A line each; none where all is well.
+        profile: Counts of the data.
+        metrics: Metrics of the trained model per split.
     """
     counts = profile.splits["train"].label_counts
     untrained = [label for label, count in counts.items() if not count]
     found: list[str] = []
     if untrained:
         found.append(
-            f"train: no row has {_some(untrained, len(counts))}: nothing can be learned about them "
-            "but never to predict them; add rows, or leave them out of the labels"
+            f"train: no row has {_some(untrained, len(counts))}; the model can only learn never to "
+            "predict them. Add rows, or remove these labels"
         )
     for name, values in metrics.items():
         split = profile.splits[name]
@@ -42,44 +39,40 @@ def check_split(
     rows: int,
     cells: int,
 ) -> list[str]:
-    """What is suspect about the numbers of one split.
+    """Return one warning per suspect number of a split.
 
     Args:
-        name: What to call it.
-        metrics: The model's, of :func:`zlpr_hf.compute_multi_label_metrics` or of the best
-            labels of a large label space.
-        counts: Rows with each label.
-        rows: How many there are.
-        cells: How many labels of rows are known.
-
-    Returns:
-        A line each; none where all is well.
+        name: Name of the split in the warnings.
+        metrics: Metrics of the model, of all labels or of the best ones in a large label space.
+        counts: Number of rows per label.
+        rows: Number of rows.
+        cells: Number of known labels, over all rows.
     """
     found: list[str] = []
     predicted = round(metrics["predicted_cardinality"] * rows)
-    wrong = metrics["hamming_loss"] > 0  # else nothing, or everything, is what is true
+    wrong = metrics["hamming_loss"] > 0  # otherwise it is right to predict none or all labels
     if wrong and predicted == 0:
         found.append(
-            f"{name}: the model predicts no label for any text, so precision, recall and F1 are 0; "
-            "train longer or with a higher learning_rate, or set tune_thresholds global"
+            f"{name}: the model predicts no label for any text, so precision, recall and F1 are 0. "
+            "Train longer or with a higher learning_rate, or set tune_thresholds global"
         )
     elif wrong and predicted == cells:
         found.append(
-            f"{name}: the model predicts every label for every text; train longer or with a lower "
-            "learning_rate, and look at the labels that were read (label_form)"
+            f"{name}: the model predicts every label for every text. Train longer or with a lower "
+            "learning_rate, and check the labels that were read (label_form)"
         )
     elif metrics.get("predictions_at_limit") == 1:
         found.append(
-            f"{name}: of every text all the best labels that are looked at are predicted; train "
-            "longer, or set tune_thresholds global"
+            f"{name}: the model predicts all evaluated labels for every text. Train longer, or set "
+            "tune_thresholds global"
         )
     missing = [label for label, count in counts.items() if not count]
     if missing:
         best = 1 - len(missing) / len(counts)
         found.append(
-            f"{name}: no row has {_some(missing, len(counts))}: each counts as 0 in the macro "
-            f"averages of precision, recall and F1, of which the best possible is {best:.3f}, and "
-            "not at all in average precision; take a larger split, or compare by F1 micro"
+            f"{name}: no row has {_some(missing, len(counts))}. Each counts as 0 in macro "
+            f"precision, recall and F1, whose maximum is therefore {best:.3f}; macro average "
+            "precision omits them. Use a larger split, or compare by F1 micro"
         )
     return found
 

@@ -15,8 +15,9 @@ from transformers import set_seed
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.lora import merge_lora
-from zlpr_hf.reports.html import save_html_report
+from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, read_emissions, write_model_card
 from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
@@ -252,14 +253,14 @@ def _write(
         targets = {split: data.targets(split) for split in outcome.logits}
         save_logits(folder / LOGITS_FILE, outcome.logits, targets)
     if not prepared.large:
-        save_html_report(
-            folder / REPORT_FILE,
+        page = render_html_report(
             report,
             outcome.logits["test"],
             data.targets("test"),
             data.texts("test"),
             names=data.label_space.names,
         )
+        write_whole(folder / REPORT_FILE, page)
     facts = CardFacts(
         name=name,
         base_model=model_args.model_name_or_path,
