@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.output import RESULTS, markdown_table
 from zlpr_hf.reports.report import MODEL_ROW, Report
-from zlpr_hf.workflows.comparison.gathering import Comparison
+from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.statistics import Interval
 
 RUNS = Path(__file__).parents[1] / "results"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import quality_tables, speed_tables
-from zlpr_hf.workflows.comparison.gathering import Comparison
+from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 
 REPOSITORY = Path(__file__).parents[1]

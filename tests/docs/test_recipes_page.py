@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.command_lines import REPOSITORY
-from zlpr_hf.workflows.comparison.gathering import Comparison
 from zlpr_hf.workflows.comparison.plan import read_plan
+from zlpr_hf.workflows.comparison.results import Comparison
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
 ROWS = {

@@ -15,9 +15,9 @@ import yaml
 
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
-from zlpr_hf.workflows.comparison.gathering import Comparison
 from zlpr_hf.workflows.comparison.plan import read_plan
-from zlpr_hf.workflows.comparison.running import UNKEPT_FILE, is_finished
+from zlpr_hf.workflows.comparison.results import Comparison
+from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
 from zlpr_hf.workflows.comparison.table import render_comparison
 from zlpr_hf.workflows.finetune import finetune_config
 
@@ -284,7 +284,7 @@ def test_a_failing_run_does_not_end_the_others(
             raise RuntimeError("training went wrong:\n logits are NaN")
         return finetune_config(config, **options)
 
-    monkeypatch.setattr("zlpr_hf.workflows.comparison.running.finetune_config", diverging)
+    monkeypatch.setattr("zlpr_hf.workflows.comparison.run.finetune_config", diverging)
     path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
     argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
     assert main(argv) == 1

@@ -25,7 +25,7 @@ from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.tuning.journal import STUDY, find_ended, open_journal, open_study
 from zlpr_hf.workflows.tuning.plan import Plan, plan_tuning
-from zlpr_hf.workflows.tuning.running import tune
+from zlpr_hf.workflows.tuning.run import tune
 from zlpr_hf.workflows.tuning.space import SearchSpace
 
 TRAINER = "zlpr_hf.training.trainer.ZLPRTrainer"

@@ -12,7 +12,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
-from zlpr_hf.workflows.comparison.running import render_plan, run_comparison
+from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 
 

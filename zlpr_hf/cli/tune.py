@@ -47,7 +47,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         raise InputError("zlpr tune needs optuna: pip install 'zlpr_hf[tune]'")
     announce_loading()
     from zlpr_hf.workflows.tuning.plan import plan_tuning  # these load torch
-    from zlpr_hf.workflows.tuning.running import BEST_FILE, tune
+    from zlpr_hf.workflows.tuning.run import BEST_FILE, tune
 
     plan = plan_tuning(
         options.config,

@@ -9,7 +9,7 @@ import numpy as np
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
-from zlpr_hf.workflows.comparison.gathering import Comparison, Row
+from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS
 from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zlpr_hf.workflows.comparison.gathering import Comparison, Row
+from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS, PAIRED_METRICS
 
 TABLE_FILE = "comparison.md"

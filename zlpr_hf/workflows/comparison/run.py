@@ -20,8 +20,8 @@ from zlpr_hf.training.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE,
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import render_config
-from zlpr_hf.workflows.comparison.gathering import Comparison, gather
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
+from zlpr_hf.workflows.comparison.results import Comparison, gather
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
