@@ -29,9 +29,8 @@ from transformers import (
 
 from benchmarks.output import save_result
 from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments, build_compute_loss_func, load_model
-from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.encoding import MultiLabelCollator, encode
 from zlpr_hf.data.targets import dense_targets
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.loading import load_tokenizer

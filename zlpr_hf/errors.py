@@ -124,6 +124,8 @@ def find_out_of_memory(error: BaseException) -> str | None:
 def suggest(name: str, known: Collection[str], *, otherwise: str = "") -> str:
     """Return the end of a message: the known name nearest to an unknown one.
 
+    A name that differs only in case or surrounding blanks is the nearest.
+
     Args:
         name: The unknown name.
         known: The names that exist.
@@ -132,6 +134,12 @@ def suggest(name: str, known: Collection[str], *, otherwise: str = "") -> str:
     Example:
         >>> suggest("f1_mirco", ["f1_micro", "f1_macro"])
         '; did you mean f1_micro?'
+        >>> suggest("TEXT", [" text", "test"])
+        "; did you mean ' text'?"
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else otherwise
+    plain = {each.strip().casefold(): each for each in known}
+    near = difflib.get_close_matches(name.strip().casefold(), plain, n=1)
+    if not near:
+        return otherwise
+    found = plain[near[0]]
+    return f"; did you mean {found if found == found.strip() else repr(found)}?"

@@ -74,7 +74,7 @@ def test_formats(
     status = main(["predict", model, "--input", str(path), "--output", str(output)])
     if source == ".jsonl" and target != ".jsonl":
         assert status == 2
-        assert "rows of JSON Lines are written as JSON Lines" in capsys.readouterr().err
+        assert "JSON Lines can only be written as JSON Lines" in capsys.readouterr().err
         assert sorted(tmp_path.iterdir()) == [path]
         return
     assert status == 0
@@ -140,13 +140,13 @@ def test_options_decide(model: str, tmp_path: Path) -> None:
 
 BAD_LINES: dict[str, tuple[bytes, str]] = {
     "json": (b"{not json", "line 2: not JSON"),
-    "array": (b"[1, 2]", "line 2: expected one JSON object a line"),
+    "array": (b"[1, 2]", "line 2: expected one JSON object per line"),
     "missing": (b'{"txet": "a"}', "no column 'text'"),
     "number": (b'{"text": 3}', "column 'text': expected a text, got 3"),
     "empty": (b'{"text": "  "}', "column 'text': the text is empty"),
-    "bytes": (b'{"text": "\xff"}', "not UTF-8 text"),
-    "surrogate": (b'{"text": "\\ud800"}', "not UTF-8 text"),
-    "elsewhere": (b'{"text": "a", "note": ["\\udc00"]}', "not UTF-8 text"),
+    "bytes": (b'{"text": "\xff"}', "line 2: expected UTF-8 text, byte 11 is not"),
+    "surrogate": (b'{"text": "\\ud800"}', "a lone surrogate"),
+    "elsewhere": (b'{"text": "a", "note": ["\\udc00"]}', "a lone surrogate"),
     "deep": (b"[" * 100_000, "line 2: not JSON"),
 }
 
@@ -180,20 +180,28 @@ def test_bad_rows_of_csv(model: str, tmp_path: Path) -> None:
     ("content", "options", "message"),
     [
         (b"id,text\n1,\n", ["--strict"], "in.csv, row 1: column 'text': the text is empty"),
-        (b"id,body\n1,a\n", [], "no column 'text' for the text; there are id, body"),
+        (b"id,body\n1,a\n", [], "no column 'text' for the text; the columns are id, body"),
         (b"", [], "expected a line of column names, got nothing"),
-        (b"text,text\na,b\n", [], "column 'text' stands twice"),
-        (b"text,predicted_labels\na,b\n", [], "has a column 'predicted_labels' already"),
-        (b"text\na\n", ["--threshold", "2"], "threshold: expected a score from 0 to 1"),
-        (b"text\na\n", ["--batch_size", "0"], "batch_size: expected 1 or more"),
+        (b"text,text\na,b\n", [], "line 1: duplicate column 'text'"),
+        (b"text,predicted_labels\na,b\n", [], "already has a column 'predicted_labels'"),
+        (b"text\na\n", ["--threshold", "2"], "--threshold: expected a number from 0 to 1, got '2'"),
+        (
+            b"text\na\n",
+            ["--batch_size", "0"],
+            "--batch_size: expected a whole number of at least 1",
+        ),
         (b"text\na\n", ["--label_delimiter", "e"], "'e' is in the label 'blue'"),
-        (b"text\na\n", ["--input_format", "xls"], "--input_format: expected one of csv"),
-        (b"text\na\n", ["--output", "out.doc"], "cannot tell the format by the ending"),
+        (b"text\na\n", ["--input_format", "xls"], "--input_format: invalid choice: 'xls'"),
+        (b"text\na\n", ["--output", "out.doc"], "out.doc: unknown file type"),
         (b"text\na\n", ["--output", "none/out.csv"], "none: no such folder"),
         (b"text\na\n", ["--output", "-", "--output_format", "parquet"], "to standard output"),
         (b"text\na\n", ["--backend", "onnxruntime"], "no model.onnx in it"),
         (b"text\na\n", ["--input", "none.csv"], "none.csv: no such file"),
-        (b"text\na\n", ["--top_k", "many"], "--top_k: invalid int value: 'many'"),
+        (
+            b"text\na\n",
+            ["--top_k", "many"],
+            "--top_k: expected a whole number of at least 1, got 'many'",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(
@@ -256,7 +264,7 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(
     go_on()
     assert not output.exists()
     assert main([*command, "--threshold", "0.1"]) == 2
-    assert "holds parts of a run with another threshold: finish" in capsys.readouterr().err
+    assert "holds parts of a run with another threshold: resume that run" in capsys.readouterr().err
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "300 rows (128 by an earlier run)" in printed

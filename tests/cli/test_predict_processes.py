@@ -108,11 +108,11 @@ def test_turns_leave_no_part_out(
     path = tmp_path / "in.txt"
     path.write_text("red sky\n" * 32)
     classifier = Classifier.load(model)
-    reader = RowReader(str(path), "lines", text_column="text")
+    reader = RowReader(str(path), "lines", text_columns=["text"])
     writer = RowWriter("lines", reader.schema, classifier.label_space.names)
     output = PartedFile(tmp_path / "out.txt", {}, overwrite=False)
     assert output.open() == set()
-    how, written = labelling.Labelling(), []
+    how, written = labelling.LabellingOptions(), []
     done = {1, 2, 6}
     for number in done:
         output.add(number, b"earlier\n" * 3, [])

@@ -33,8 +33,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out.csv.parts/thesis.txt", "out.csv.parts is in the way and not of an earlier run"),
-        ("out.csv.done/thesis.txt", "out.csv.done is in the way and not of an earlier run"),
+        ("out.csv.parts/thesis.txt", "out.csv.parts is in the way"),
+        ("out.csv.done/thesis.txt", "out.csv.done is in the way"),
         ("out.csv.bad.jsonl", "out.csv.bad.jsonl exists: choose another --output"),
     ],
 )
@@ -63,7 +63,7 @@ def test_a_link_is_written_through_and_a_device_is_not_replaced(
     assert (tmp_path / "link.csv").is_symlink()
     assert "red" in (tmp_path / "far" / "out.csv").read_text()
     assert main([*command, "--output", "/dev/null", "--overwrite"]) == 2
-    assert "/dev/null is no regular file (output)" in capsys.readouterr().err
+    assert "/dev/null is not a regular file (output)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["in.jsonl", "in"])
@@ -142,9 +142,9 @@ def test_cells_that_json_does_not_know(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.json", b'[\n{"text": "red"}]', "a JSON array; expected one JSON object a line"),
-        ("in.csv", "größe,text\n1,red\n".encode("latin-1"), "line 1: not UTF-8 text"),
-        ("in.tsv", "id\ttext\n1\tred\n".encode("utf-16"), "line 1: not UTF-8 text"),
+        ("in.json", b'[\n{"text": "red"}]', "line 1: a JSON array; expected JSON Lines"),
+        ("in.csv", "größe,text\n1,red\n".encode("latin-1"), "line 1: expected UTF-8 text"),
+        ("in.tsv", "id\ttext\n1\tred\n".encode("utf-16"), "line 1: expected UTF-8 text"),
     ],
 )
 def test_files_that_cannot_be_read(
@@ -171,7 +171,7 @@ def test_damaged_pages(model: str, tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_bytes(content)
     command = ["predict", model, "--input", str(path), "--output", str(tmp_path / "out.jsonl")]
     assert main(command) == 2
-    assert "not a readable parquet file" in capsys.readouterr().err
+    assert "not a readable Parquet file" in capsys.readouterr().err
 
 
 def test_nothing_labelled_is_no_success(model: str, tmp_path: Path) -> None:
@@ -236,5 +236,5 @@ def test_formulas_in_labels_and_where_the_option_means_nothing() -> None:
     writer = RowWriter("csv", pa.schema([]), ["=cmd()", "b"], logits=False, spreadsheet_safe=True)
     row = {LABELS: ["=cmd()", "b"], SCORES: [0.9, 0.8]}
     assert writer.render([row]) == b"'=cmd();b,0.9;0.8\n"
-    with pytest.raises(InputError, match="spreadsheet_safe: for csv and tsv only, got jsonl"):
+    with pytest.raises(InputError, match="spreadsheet_safe: only for csv and tsv, got jsonl"):
         RowWriter("jsonl", None, ["a"], spreadsheet_safe=True)

@@ -89,7 +89,7 @@ def test_unseen_labels(caplog: pytest.LogCaptureFixture) -> None:
         (
             [{"body": "x", "labels": ["a"]}],
             {},
-            "no column 'text' for the text; there are body, labels",
+            "no column 'text' for the text.* body, labels",
         ),
         ([{"text": "x", "labels": ["a"]}] * 9, {}, r"at least two labels, got 1 \('a'\)"),
         ([{"text": "x", "labels": ["a"]}], {"group_column": "who"}, "no column 'who'"),

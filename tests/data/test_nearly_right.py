@@ -1,4 +1,4 @@
-"""What a file that is nearly right says: one line with what was probably meant."""
+"""A file that is almost right ends in one line with the probable remedy."""
 
 from pathlib import Path
 
@@ -22,20 +22,24 @@ def read(path: Path, content: str | bytes, **labels: object) -> LabelledData:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Text,labels\na,b\n", "(see text_column); did you mean 'Text'?"),
+        ("a.csv", "Text,labels\na,b\n", "did you mean Text?"),
         ("a.csv", "text, labels \na,b\n", "did you mean ' labels '?"),
         ("a.csv", "text;labels\na;b\n", "are its columns separated by ';'? expected commas"),
         ("a.csv", "text;labels\na;b,c\n", "got 2; are its columns separated by ';'?"),
         ("a.csv", "text\tlabels\na\tb\n", r"are its columns separated by '\t'?"),
         ("a.tsv", "text,labels\na,b\n", "are its columns separated by ','?"),
-        ("a.csv", "text,labels\na,b,c\n", "got 3 (a text with a comma in it needs quotes)"),
-        ("a.csv", "text,labels\na,é\n".encode("cp1252"), "save the file as UTF-8 (a sheet: as CSV"),
+        ("a.csv", "text,labels\na,b,c\n", "got 3 (a cell with ',' in it needs quotes)"),
+        (
+            "a.csv",
+            "text,labels\na,é\n".encode("cp1252"),
+            "line 2: expected UTF-8 text, byte 3 is not; save the file as UTF-8",
+        ),
         ("a.csv", "text,labels\na,b\n".encode("utf-16"), "line 1: expected UTF-8 text"),
-        ("a.xlsx", b"PK", "or .parquet file; save the sheet as CSV UTF-8"),
+        ("a.xlsx", b"PK", "save the sheet as CSV UTF-8"),
         ("a.csv", "text,labels\na,x;y\n", "give the split as a file, or more rows"),
     ],
 )
-def test_a_file_that_is_nearly_right(
+def test_the_probable_remedy_is_named(
     name: str, content: str | bytes, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as refusal:
@@ -43,14 +47,14 @@ def test_a_file_that_is_nearly_right(
     assert message in str(refusal.value)
 
 
-def test_a_folder_for_a_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder: name a file in it, or give it as dataset"):
+def test_folder_given_as_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder: name a file in it"):
         load_source(files={"train": str(tmp_path)})
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
 @pytest.mark.parametrize("cell", ["['red', 'blue']", '["red", "blue"]', "['red']", "[]", "[ ]"])
-def test_a_list_written_as_text_is_no_label(cell: str, delimiter: str, tmp_path: Path) -> None:
+def test_a_list_written_as_text_is_refused(cell: str, delimiter: str, tmp_path: Path) -> None:
     quoted = cell.replace('"', '""')
     with pytest.raises(InputError, match=r"row 1, column 'labels': a list written as text, .*JSON"):
         read(tmp_path / "a.csv", f'text,labels\na,"{quoted}"\n', delimiter=delimiter)
@@ -63,18 +67,16 @@ def test_labels_in_brackets_are_labels(tmp_path: Path) -> None:
 
 
 def test_flags_written_as_text(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"expected a list of numbers, one a label, got '\[1, 0\]'"
-    ):
+    with pytest.raises(InputError, match=r"expected a list of numbers.*got '\[1, 0\]'"):
         read(tmp_path / "a.csv", 'text,labels\na,"[1, 0]"\n', form="multi_hot")
 
 
 def test_columns_in_one_word(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'red,blue' for .*; several names are separated by space"):
+    with pytest.raises(InputError, match="'red,blue' for .*; separate several names by spaces"):
         read(tmp_path / "a.csv", "text,red,blue\na,1,0\n", columns=("red,blue",))
 
 
-def test_spelling_and_empty_texts_are_warned_of(
+def test_warnings_of_empty_texts_and_two_spellings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = ROWS + "some text,Red\n" * 4 + '" ",blue\n,blue\n'
@@ -88,8 +90,8 @@ def test_spelling_and_empty_texts_are_warned_of(
     assert not caplog.messages
 
 
-def test_texts_to_label(tmp_path: Path) -> None:
+def test_predict_suggests_the_separator(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Text;id\na;1\n")
     with pytest.raises(InputError, match="--text_column.*separated by ';'"):
-        RowReader(str(path), "csv", text_column="text")
+        RowReader(str(path), "csv", text_columns=["text"])

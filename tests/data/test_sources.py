@@ -32,20 +32,24 @@ def test_formats_agree(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("d.csv", "text,labels\nred,a\nred, sky,a\n", r"d\.csv, line 3: expected 2 columns.*got 3"),
-        ("d.csv", 'text,labels\n"red,a\n', r"d\.csv, line 2: unexpected end of data"),
-        ("d.csv", "text,text\nred,a\n", "line 1: column 'text' stands twice"),
+        (
+            "d.csv",
+            'text,labels\n"red,a\n',
+            r"d\.csv, line 2: not valid CSV: unexpected end of data",
+        ),
+        ("d.csv", "text,text\nred,a\n", "line 1: duplicate column 'text'"),
         ("d.csv", "text,labels\n", "holds no rows"),
-        ("d.csv", "", "holds no rows"),
+        ("d.csv", "", "line 1: expected a line of column names"),
         ("d.jsonl", '{"text": "a"}\n{"text": \n', r"d\.jsonl, line 2: not JSON"),
-        ("d.jsonl", '["a"]\n', r"line 1: expected one JSON object a line, got \[\"a\"\]"),
+        ("d.jsonl", '["a"]\n', r"line 1: a JSON array; expected JSON Lines"),
         (
             "d.jsonl",
             '{"text": "a", "labels": ["x"]}\n{"text": "b", "labels": "x"}\n',
             "column 'labels': expected one type, got a list of text in row 1, text in row 2",
         ),
         ("d.jsonl", "", "holds no rows"),
-        ("d.parquet", "not parquet", "not a readable parquet file"),
-        ("d.xlsx", "x", r"expected a \.csv"),
+        ("d.parquet", "not parquet", "not a readable Parquet file"),
+        ("d.xlsx", "x", r"expected one of \.csv"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:

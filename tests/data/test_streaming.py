@@ -189,7 +189,7 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
         {"text": "z", "labels": [0.5, 1]},
     ]
     path = Path(write(tmp_path / "in.jsonl", rows))
-    stream = stream_file(path, "text", None, ["labels"])
+    stream = stream_file(path, ["labels"])
     assert str(stream.features["labels"]) == str(Dataset.from_list(rows).features["labels"])
 
 
@@ -203,7 +203,7 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
         ([*ROWS, {"text": "x", "labels": ["red", ""]}], "row 5.*expected a label name, got ''"),
         ([*ROWS, {"text": "x", "labels": "red"}], "expected one type, got .*text in row 5"),
         ([*ROWS, {"text": "x"}], "row 5.*expected a list of label names, got None"),
-        ([{"text": "x", "label": []}], "no column 'labels' for the labels; there are text, label"),
+        ([{"text": "x", "label": []}], "no column 'labels' for the labels.*; did you mean label"),
         ([{"text": "x", "labels": ["red"]}], "needs at least two labels, got 1"),
         ([], r"in\.jsonl: (there are|the file holds) no rows"),
     ],

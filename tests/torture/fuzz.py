@@ -22,13 +22,12 @@ from tests.torture.inputs import DELIMITERS, LABELS, VALUES, Input, make_table, 
 from tests.torture.tally import Tally
 from zlpr_hf import LabelSpace
 from zlpr_hf.data.dataset import build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.label_names import read_label_names
-from zlpr_hf.data.row_reader import RowReader, format_of
+from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import Source, read_file
 from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
-from zlpr_hf.inference.label_file import Labelling, label_file
+from zlpr_hf.inference.label_file import LabellingOptions, label_file
 from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import RowWriter
 from zlpr_hf.models.head_init import read_label_descriptions
@@ -129,8 +128,7 @@ def _train(rng: random.Random, folder: Path) -> None:
 
 def _predict(rng: random.Random, folder: Path) -> None:
     table, path = _table(rng, folder, ".txt")
-    read_as = format_of(str(path), None, option="", otherwise="")
-    reader = RowReader(str(path), read_as, text_column="text")
+    reader = RowReader(str(path), text_columns=["text"])
     formats = ["jsonl"]
     if reader.schema is not None:
         lines = ["lines"] * (reader.schema.names == ["text"])
@@ -142,7 +140,9 @@ def _predict(rng: random.Random, folder: Path) -> None:
     model: Any = _Reader()
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # progress
-            counts = label_file(model, reader, writer, output, Labelling(), done, Processes())
+            counts = label_file(
+                model, reader, writer, output, LabellingOptions(), done, Processes()
+            )
     except InputError:  # as zlpr predict does
         output.discard()
         raise

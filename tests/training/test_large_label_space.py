@@ -15,7 +15,7 @@ from transformers import BertForSequenceClassification
 from tests.builders import tiny_config
 from tests.runs import check_refused, run
 from zlpr_hf import BCELoss, ZLPRTrainer, ZLPRTrainingArguments
-from zlpr_hf.data.collator import MultiLabelCollator
+from zlpr_hf.data.encoding import MultiLabelCollator
 from zlpr_hf.workflows import argument_checks
 
 LABELS, ROWS = 50, 24

@@ -158,6 +158,15 @@ def test_labels_without_a_column_are_not_known(model: str, tmp_path: Path) -> No
     assert support == {"red": 1, "green": 0, "blue": 1}
 
 
+def test_zeros_of_label_columns_are_known(model: str, tmp_path: Path) -> None:
+    """A label whose column says 0 is absent: predicting it is a mistake."""
+    path = tmp_path / "zeros.csv"
+    path.write_text("text,red,blue\nred sky,0,0\nblue sea,0,1\n")
+    columns = ["--label_columns", "red", "blue"]
+    found = evaluated(tmp_path / "n.json", model, "--dataset", str(path), *columns)
+    assert found["metrics"]["f1_micro"] == pytest.approx(2 / 3)  # blue is right, red is wrong
+
+
 def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(
     model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

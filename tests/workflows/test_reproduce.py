@@ -15,7 +15,7 @@ from datasets import Dataset
 from tests.runs import run
 from zlpr_hf import ZLPRTrainer
 from zlpr_hf.cli.main import main
-from zlpr_hf.data.fingerprint import HASHED_ROWS, fingerprint
+from zlpr_hf.data.dataset import HASHED_ROWS, fingerprint
 from zlpr_hf.reports.provenance import find_revision
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.reproduce import Reproduction

@@ -19,7 +19,7 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.runs import run
-from zlpr_hf.data.fingerprint import fingerprint
+from zlpr_hf.data.dataset import fingerprint
 from zlpr_hf.errors import InputError
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.load_data import load_data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from zlpr_hf.errors import InputError
@@ -52,6 +52,30 @@ def resume_command(command: str, words: Sequence[str]) -> list[str]:
     if command == "train":
         return [*words, "--resume_from_checkpoint", "true"]
     return [word for word in words if command != "predict" or word != "--overwrite"]
+
+
+def share_type(word: str) -> float:
+    """Convert an option to a number from 0 to 1."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {word!r}")
+    return value
+
+
+def count_type(least: int) -> Callable[[str], int]:
+    """Return a function that converts an option to a whole number of at least ``least``."""
+
+    def convert(word: str) -> int:
+        if not word.isdecimal() or int(word) < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, got {word!r}"
+            )
+        return int(word)
+
+    return convert
 
 
 def add_loading_options(group: argparse._ActionsContainer) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
-from zlpr_hf.cli.parser import CommandParser, add_loading_options
+from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type, share_type
+from zlpr_hf.data.formats import FORMATS, STDIN
 from zlpr_hf.data.row_reader import RowReader, format_of
 from zlpr_hf.distributed import Processes, announce_loading
 from zlpr_hf.errors import InputError
@@ -19,82 +20,84 @@ from zlpr_hf.inference.row_writer import RowWriter
 
 if TYPE_CHECKING:
     from zlpr_hf.inference.classifier import Classifier
-    from zlpr_hf.inference.label_file import Counts, Labelling
+    from zlpr_hf.inference.label_file import Counts, LabellingOptions
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr predict",
-        description="Label the texts of a file: all its columns are kept, predicted_labels and\n"
-        "predicted_scores are added. A run that was killed goes on where it was. Started with\n"
+        description="Label the texts of a file. The output has all columns of the input,\n"
+        "predicted_labels and predicted_scores. To resume a killed run, start it again. With\n"
         "torchrun --nproc_per_node N -m zlpr_hf.cli predict ... N processes share the file.",
         example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
     )
-    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
-    files = parser.add_argument_group("files")
-    files.add_argument("--input", default="-", help="csv, tsv, jsonl, parquet or txt; - for stdin")
-    files.add_argument("--output", default="-", help="likewise; - for stdout")
-    files.add_argument("--input_format", help="csv, tsv, jsonl, parquet or lines (of - : lines)")
-    files.add_argument("--output_format", help="likewise (of - : jsonl)")
-    files.add_argument("--text_column", default="text", help="column of the text (text)")
-    files.add_argument("--text_pair_column", help="column of a second text, for pairs")
-    files.add_argument("--label_delimiter", default=";", help="between labels in a cell (;)")
-    files.add_argument("--logits", action="store_true", help="add the logits of all labels")
-    files.add_argument(
+    add = parser.add_argument
+    add("model", help="folder or Hub id of a classifier, or an exported folder")
+    add = parser.add_argument_group("files").add_argument
+    known = "csv, tsv, jsonl, parquet or txt"
+    add("--input", default=STDIN, help=f"{known} file (default: -, standard input)")
+    add("--output", default=STDIN, help=f"{known} file (default: -, standard output)")
+    add("--input_format", choices=FORMATS, help="(default: by suffix; lines for -)")
+    add("--output_format", choices=FORMATS, help="(default: by suffix; jsonl for -)")
+    add("--text_column", default="text", help="column of the text (default: text)")
+    add("--text_pair_column", help="column of a second text, for pairs")
+    add("--label_delimiter", default=";", help="separator of labels in a cell (default: ;)")
+    add("--logits", action="store_true", help="add the logits of all labels")
+    add(
         "--spreadsheet_safe",
         action="store_true",
-        help="csv, tsv: an apostrophe in front of cells that a spreadsheet would run",
+        help="csv, tsv: put an apostrophe before cells that a spreadsheet would run",
     )
-    files.add_argument("--strict", action="store_true", help="stop at a bad row, write nothing")
-    files.add_argument("--overwrite", action="store_true", help="replace an output that is there")
-    rule = parser.add_argument_group("labels")
-    rule.add_argument("--threshold", type=float, default=0.5, help="smallest score (0.5: logit 0)")
-    rule.add_argument("--top_k", type=int, help="at most so many labels")
-    rule.add_argument("--min_labels", type=int, help="at least so many labels")
+    add("--strict", action="store_true", help="stop at the first bad row and write nothing")
+    add("--overwrite", action="store_true", help="replace an existing output")
+    add = parser.add_argument_group("labels").add_argument
+    add(
+        "--threshold",
+        type=share_type,
+        default=0.5,
+        help="smallest score of a label (default: 0.5, which is logit 0)",
+    )
+    add("--top_k", type=count_type(1), help="at most this many labels per text")
+    add("--min_labels", type=count_type(0), help="at least this many labels per text")
     reading = parser.add_argument_group("reading")
-    reading.add_argument(
+    add = reading.add_argument
+    add(
         "--long_texts",
         default="max",
         choices=get_args(LongTexts),
-        help="windows of long texts: largest or mean logit, or cut (max)",
+        help="score of a long text: maximum or mean logit of its windows, or cut (default: max)",
     )
-    reading.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
-    reading.add_argument(
-        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
-    )
-    reading.add_argument(
+    add("--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)")
+    add("--backend", default="auto", choices=get_args(Backend), help="(default: auto)")
+    add(
         "--precision",
         default="float32",
         choices=get_args(Precision),
-        help="bfloat16: two to three times as fast where the hardware has it, the same decisions "
-        "at the boundary, logits within some hundredths, by which near ones may change places in "
-        "--top_k and --min_labels (float32)",
+        help="bfloat16 is two to three times as fast on hardware that has it; decisions at the "
+        "threshold stay the same, logits differ by some hundredths, so that --top_k and "
+        "--min_labels may choose another of two close labels (default: float32)",
     )
     add_loading_options(reading)
     return parser
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
-    """Label a file.
-
-    Args:
-        argv: As ``zlpr predict --help`` says.
-        program: How the user called the command; not needed here.
+    """Label a file, as ``zlpr predict --help`` says.
 
     Returns:
         0, or 1 if no row could be labelled.
 
     Raises:
-        InputError: If something is wrong with the input; nothing is written then.
+        InputError: If the input or an option is wrong; nothing is written then.
     """
     processes = Processes.join()
     with processes.fail_together():
         options = _parser().parse_args(argv)
         task = _prepare(options, processes)
-    if options.output == "-":
+    if options.output == STDIN:
         from zlpr_hf.inference.label_file import label_stream
 
-        label_stream(task.classifier, task.reader, task.writer, task.how)
+        label_stream(task.classifier, task.reader, task.writer, task.options)
         return 0
     started = time.monotonic()
     output, counts = _label(options, task, processes)
@@ -105,43 +108,34 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be labelled, by what, and how."""
+    """Model, input, format of the output, and how to label."""
 
     classifier: Classifier
     reader: RowReader
     writer: RowWriter
-    how: Labelling
+    options: LabellingOptions
 
 
 def _prepare(options: Any, processes: Processes) -> _Task:
-    """Everything that can be wrong before a row is labelled is found here."""
-    if processes.count > 1 and "-" in (options.input, options.output):
+    """Find everything that can be wrong before a row is labelled."""
+    if processes.count > 1 and STDIN in (options.input, options.output):
         raise InputError(
             f"{processes.count} processes label a file together: give --input FILE and "
-            "--output FILE, or start a single one for standard input and output"
+            "--output FILE, or start only one for standard input and output"
         )
-    input_format = format_of(
-        options.input, options.input_format, option="--input_format", otherwise="lines"
-    )
-    output_format = format_of(
-        options.output, options.output_format, option="--output_format", otherwise="jsonl"
-    )
-    if options.output == "-" and output_format == "parquet":
-        raise InputError("parquet cannot be written to standard output")
     reader = RowReader(
         options.input,
-        input_format,
-        text_column=options.text_column,
-        text_pair_column=options.text_pair_column,
+        options.input_format or ("lines" if options.input == STDIN else None),
+        option="--input_format",
+        text_columns=[name for name in (options.text_column, options.text_pair_column) if name],
     )
-    if options.output != "-":
-        _check_output(options)
-    # What loads torch and transformers comes after what can be wrong without them.
+    output_format = _check_output(options)
+    # Torch and transformers take seconds to load: only after the checks that need neither.
     announce_loading()
     from zlpr_hf.inference.classifier import Classifier
-    from zlpr_hf.inference.label_file import Labelling
+    from zlpr_hf.inference.label_file import LabellingOptions
 
-    how = Labelling(
+    labelling = LabellingOptions(
         threshold=options.threshold,
         top_k=options.top_k,
         min_labels=options.min_labels,
@@ -156,8 +150,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
-    # Once for nothing, so that options that are out of range are found before anything is written.
-    how.check(classifier)
+    labelling.check(classifier)
     writer = RowWriter(
         output_format,
         reader.schema,
@@ -166,28 +159,28 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         delimiter=options.label_delimiter,
         spreadsheet_safe=options.spreadsheet_safe,
     )
-    return _Task(classifier, reader, writer, how)
+    return _Task(classifier, reader, writer, labelling)
 
 
 def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile, Counts]:
     """Label the file, together with the other processes if there are any."""
     from zlpr_hf.inference.label_file import label_file
 
-    path, plan = Path(options.output), _plan(options, task.classifier, task.how)
+    path, plan = Path(options.output), _plan(options, task)
     done: set[int] = set()
     with processes.fail_together():
         if processes.is_main:
             output = PartedFile(path, plan, overwrite=options.overwrite)
             done = output.open()
     done = processes.gather(done)[0]
-    if not processes.is_main:  # the folder and the plan are there now
+    if not processes.is_main:  # the main process has made the folder and the plan by now
         output = PartedFile(path, plan, overwrite=options.overwrite)
     try:
         with processes.fail_together():
             counts = label_file(
-                task.classifier, task.reader, task.writer, output, task.how, done, processes
+                task.classifier, task.reader, task.writer, output, task.options, done, processes
             )
-    except InputError:  # a bad row with --strict, or an input that breaks off
+    except InputError:  # a bad row with --strict, or a damaged input
         output.discard()
         raise
     if processes.is_main:
@@ -195,39 +188,46 @@ def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile,
     return output, counts
 
 
-def _check_output(options: Any) -> None:
-    """There must be a folder to write to, and neither the output nor the bad rows be the input."""
+def _check_output(options: Any) -> str:
+    """Return the format of the output; refuse a missing folder, and the input as the output."""
+    if options.output == STDIN:
+        if options.output_format == "parquet":
+            raise InputError("Parquet cannot be written to standard output; give --output FILE")
+        return options.output_format or "jsonl"
+    output_format: str = options.output_format or format_of(
+        options.output, option="--output_format"
+    )
     if not Path(options.output).parent.is_dir():
         raise InputError(f"{Path(options.output).parent}: no such folder (--output)")
-    if options.input == "-":
-        return
     for name in (options.output, f"{options.output}.bad.jsonl"):
-        if Path(name).resolve() == Path(options.input).resolve():
+        if options.input != STDIN and Path(name).resolve() == Path(options.input).resolve():
             raise InputError(f"{options.input}: writing {options.output} would replace the input")
+    return output_format
 
 
-def _plan(options: Any, classifier: Classifier, how: Labelling) -> dict[str, Any]:
-    """What the output depends on: parts are gone on with only where all of it is the same."""
+def _plan(options: Any, task: _Task) -> dict[str, Any]:
+    """Return everything that the output depends on: a run resumes only if all of it is equal."""
     content: Any = time.time_ns()  # standard input cannot be read again
-    if options.input != "-":
+    if options.input != STDIN:
         found = os.stat(options.input)
         content = [str(Path(options.input).resolve()), found.st_size, found.st_mtime_ns]
-    names = ("output_format", "text_column", "text_pair_column", "label_delimiter")
-    plan = {
-        "model": classifier.fingerprint(),
+    names = (
+        "output_format", "text_column", "text_pair_column", "label_delimiter", "logits",
+        "spreadsheet_safe",
+    )  # fmt: skip
+    labelling = asdict(task.options)
+    del labelling["batch_size"]  # a run that ran out of memory can resume with smaller batches
+    return {
+        "model": task.classifier.fingerprint(),
         "input": content,
-        "logits": options.logits,
-        "spreadsheet_safe": options.spreadsheet_safe,
         **{name: getattr(options, name) for name in names},
-        **asdict(how),
+        **labelling,
     }
-    del plan["batch_size"]  # so that a run that ran out of memory can go on with smaller ones
-    return plan
 
 
 def _log(counts: Counts, output: PartedFile, seconds: float) -> None:
     rate = (counts.rows - counts.earlier) / max(seconds, 1e-9)
     earlier = f" ({counts.earlier:,} by an earlier run)" if counts.earlier else ""
-    print(f"{counts.rows:,} rows{earlier}, {rate:,.0f} a second: {output.path}")
+    print(f"{counts.rows:,} rows{earlier}, {rate:,.0f} per second: {output.path}")
     if counts.bad:
         print(f"{counts.bad:,} of them left out, with the reason: {output.bad_path}")

@@ -1,58 +1,47 @@
-"""Names of columns: whether one is there, and what may be meant where it is not."""
+"""Column names: refuse a missing one, and suggest the intended one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 
 SEPARATORS = ";\t|,"
 
 
 def check_column(name: str, names: Collection[str], *, origin: str, of: str, option: str) -> None:
-    """Refuse the name of a column that is not there.
+    """Refuse a column that does not exist.
 
     Args:
-        name: What was asked for.
-        names: Those there are.
-        origin: What to call the rows in the message.
-        of: What the column holds, for the message.
-        option: The options that say it.
+        name: The column asked for.
+        names: The columns of the data.
+        origin: Name of the data, for the message.
+        of: Content of the column, for the message.
+        option: Options that set the column, for the message.
 
     Raises:
-        InputError: With the names there are, and what may be meant.
+        InputError: With the existing columns and, if one is close, a suggestion.
 
     Example:
         >>> check_column("a", ["A"], origin="x.csv", of="the text", option="text_column")
         Traceback (most recent call last):
-        zlpr_hf.errors.InputError: x.csv: no column 'a' for the text; there are A (see text_column);
-        did you mean 'A'?
+        zlpr_hf.errors.InputError: x.csv: no column 'a' for the text; the columns are A (see
+        text_column); did you mean A?
     """
     if name in names:
         return
+    if "," in name and all(part.strip() in names for part in name.split(",")):
+        hint = "; separate several names by spaces"
+    else:
+        hint = separator_hint(names) or suggest(name, names)
     raise InputError(
-        f"{origin}: no column {name!r} for {of}; there are {', '.join(names)} (see {option})"
-        + _what_is_meant(name, names)
+        f"{origin}: no column {name!r} for {of}; the columns are {', '.join(names)} "
+        f"(see {option}){hint}"
     )
 
 
-def _what_is_meant(name: str, names: Collection[str]) -> str:
-    for each in names:
-        if each.strip().lower() == name.strip().lower():
-            return f"; did you mean {each!r}?"
-    if "," in name and all(part.strip() in names for part in name.split(",")):
-        return "; several names are separated by spaces"
-    return separator_hint(names) if len(names) == 1 else ""
-
-
 def separator_hint(header: Collection[str]) -> str:
-    """What a header of one column may hold in truth.
-
-    Args:
-        header: Names of columns as they were read.
-
-    Returns:
-        The end of a message; empty where nothing is to be said.
+    """Return the end of a message if a header of one column contains another separator.
 
     Example:
         >>> separator_hint(["text;labels"])

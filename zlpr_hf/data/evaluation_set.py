@@ -1,16 +1,15 @@
-"""EvaluationSet: labelled texts to judge a model by, in the order of the model's labels."""
+"""EvaluationSet: labelled texts to evaluate a model on, in the order of the model's labels."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from zlpr_hf.data.dataset import LabelledData, read_texts
+from zlpr_hf.data.dataset import LabelledData, check_unseen_action, drop_unknown, read_texts
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
@@ -22,12 +21,12 @@ class EvaluationSet:
     """Texts and their targets.
 
     Args:
-        origin: What to call them.
-        texts: One text a row, or two for pairs.
-        label_ids: The model's ids of the labels that are not 0, row by row.
-        label_values: Their values; NaN where a label is not known.
-        num_labels: ``L`` of the model.
-        dropped: Labels the model does not have, and how often, where dropping them was asked for.
+        origin: Name of the data, for messages.
+        texts: Texts of each row: one, or two for pairs.
+        label_ids: Per row, the model's ids of the labels that are not 0.
+        label_values: Their values; NaN means not known.
+        num_labels: Number of labels of the model, ``L``.
+        dropped: Dropped labels that the model does not have, and from how many rows.
     """
 
     origin: str
@@ -44,18 +43,17 @@ class EvaluationSet:
 
     @property
     def positive_ids(self) -> NDArray[np.int64]:
-        """Ids of the labels with a value of 0.5 or more, ``(N, K)`` filled up with ``-100``."""
-        pairs = zip(self.label_ids, self.label_values, strict=True)
+        """Ids of the labels with a value of at least 0.5, ``(N, K)`` padded with ``-100``."""
         return padded_ids(
             [
                 [i for i, value in zip(ids, values, strict=True) if value >= 0.5]
-                for ids, values in pairs
+                for ids, values in zip(self.label_ids, self.label_values, strict=True)
             ]
         )
 
     @property
     def known_cells(self) -> int:
-        """How many labels of rows are known."""
+        """Number of known targets."""
         unknown = sum(math.isnan(value) for values in self.label_values for value in values)
         return len(self.texts) * self.num_labels - unknown
 
@@ -71,42 +69,30 @@ class EvaluationSet:
         text_pair_column: str | None = None,
         unseen_labels: str = "error",
     ) -> EvaluationSet:
-        """Read rows that need not have been near the training data.
+        """Read rows that may be independent of the training data.
 
         Args:
-            rows: As they were stored.
-            origin: What to call them in a message.
-            labels: Where and how they keep their labels; ids are those of the model unless the data
-                has names of its own. With one column a label, those without are not known.
+            rows: The rows as they are stored.
+            origin: Name of the rows, for messages.
+            labels: Columns and form of their labels; ids are those of the model unless the data
+                declares names. With one column per label, labels without a column are not known.
             label_space: The model's labels.
             text_column: Column of the text.
             text_pair_column: Column of a second text, for pairs.
-            unseen_labels: ``error`` or ``drop``: what to do with labels the model does not have.
-
-        Returns:
-            The texts and targets.
+            unseen_labels: ``error`` or ``drop``: labels that the model does not have.
 
         Raises:
-            InputError: If a column is missing, a row is wrong, or a label is not the model's.
+            InputError: If a column is missing, a row is wrong, or the model lacks a label.
         """
-        if unseen_labels not in ("error", "drop"):
-            raise InputError(f"unseen_labels: expected error or drop, got {unseen_labels!r}")
+        check_unseen_action(unseen_labels)
         names = [name for name in (text_column, text_pair_column) if name]
         texts = list(zip(*(read_texts(rows, name, origin) for name in names), strict=True))
         _, found = labels.read(rows, origin)
-        dropped: Counter[str] = Counter()
-        for number, row in enumerate(found, start=1):
-            outside = [name for name in row if name not in label_space.label2id]
-            if outside and unseen_labels == "error":
-                raise InputError(
-                    f"{origin}, row {number}: label {outside[0]!r} is none of the model's "
-                    f"({label_space.summary()}); correct it, or set unseen_labels drop"
-                )
-            for name in outside:
-                del row[name]
-            dropped.update(outside)
-            if labels.columns:  # of a label without a column nobody has said that it is absent
-                row |= dict.fromkeys(set(label_space.names) - set(row), math.nan)
+        absence = f"is not a label of the model ({label_space.summary()})"
+        dropped = drop_unknown(found, label_space, unseen_labels, origin, absence)
+        if labels.columns:  # without a column, nothing says that a label is absent
+            missing = [name for name in label_space.names if name not in labels.columns]
+            found = [row | dict.fromkeys(missing, math.nan) for row in found]
         ids = [[label_space.label2id[name] for name in row] for row in found]
         values = [list(row.values()) for row in found]
         return cls(origin, texts, ids, values, label_space.num_labels, dict(dropped))
@@ -115,19 +101,10 @@ class EvaluationSet:
     def from_split(
         cls, data: LabelledData, split: str, label_space: LabelSpace, origin: str
     ) -> EvaluationSet:
-        """A split of the data that a model was trained on.
-
-        Args:
-            data: All splits.
-            split: ``train``, ``validation`` or ``test``.
-            label_space: The model's labels.
-            origin: What to call the data.
-
-        Returns:
-            The texts and targets.
+        """Return a split of the data that a model was trained on.
 
         Raises:
-            InputError: If the labels are not the model's.
+            InputError: If the labels are not the model's, or the split is streamed.
         """
         if data.label_space != label_space:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Labels of rows as arrays: dense targets, or ids that are filled up."""
+"""Labels of rows as arrays: dense targets, or padded ids."""
 
 from __future__ import annotations
 
@@ -7,22 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.labels import IGNORE_INDEX
+
 
 def dense_targets(
     label_ids: Sequence[Sequence[int]], label_values: Sequence[Sequence[float]], num_labels: int
 ) -> NDArray[np.float32]:
-    """Spread ids and values into rows of ``num_labels`` targets.
-
-    Args:
-        label_ids: Ids of the labels that are not 0, a row.
-        label_values: Their values.
-        num_labels: ``L``.
-
-    Shape:
-        Result: ``(N, L)``.
-
-    Returns:
-        Targets in float32.
+    """Return targets ``(N, L)`` from the ids of the labels that are not 0, and their values.
 
     Example:
         >>> dense_targets([[2], []], [[1.0], []], 3)
@@ -36,16 +27,7 @@ def dense_targets(
 
 
 def padded_ids(label_ids: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Lists of ids as one array.
-
-    Args:
-        label_ids: Ids of the labels of each row.
-
-    Shape:
-        Result: ``(N, K)`` with the ``K`` of the longest row, at least 1.
-
-    Returns:
-        Ids, filled up with ``-100``.
+    """Return lists of ids as one array ``(N, K)``, padded with ``-100``; ``K`` is at least 1.
 
     Example:
         >>> padded_ids([[2, 0], []])
@@ -53,7 +35,7 @@ def padded_ids(label_ids: Sequence[Sequence[int]]) -> NDArray[np.int64]:
                [-100, -100]])
     """
     width = max(map(len, label_ids), default=0)
-    positives = np.full((len(label_ids), max(width, 1)), -100, dtype=np.int64)
+    positives = np.full((len(label_ids), max(width, 1)), IGNORE_INDEX, dtype=np.int64)
     for row, ids in zip(positives, label_ids, strict=True):
         row[: len(ids)] = ids
     return positives

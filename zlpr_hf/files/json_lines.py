@@ -1,4 +1,4 @@
-"""A line of JSON Lines: one object, its keys different, not nested without end."""
+"""A line of JSON Lines, read strictly."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import json
 from typing import Any
 
 MAX_NESTING = 100
-"""Levels of lists and objects. What nests deeper could be read and not be written again."""
+"""Levels of lists and objects: a row nested deeper could be read but not written again."""
 TOO_DEEP = f"not JSON: lists and objects nested more than {MAX_NESTING} levels deep"
 
 
 def parse_json_line(line: str) -> dict[str, Any]:
-    """Read a line.
-
-    Args:
-        line: The text of one line.
-
-    Returns:
-        The object it holds.
+    """Return the object on a line.
 
     Raises:
-        ValueError: If it is no JSON object, a key stands twice, or it nests too deep.
+        ValueError: If the line is not a JSON object, or has a duplicate key, a NUL byte in a key,
+            a lone surrogate, or too many levels.
 
     Example:
         >>> parse_json_line('{"text": "a"}')
@@ -35,7 +30,9 @@ def parse_json_line(line: str) -> dict[str, Any]:
     if line.count("[") + line.count("{") > MAX_NESTING and _depth(row) > MAX_NESTING:
         raise ValueError(TOO_DEEP)
     if not isinstance(row, dict):
-        raise ValueError(f"expected one JSON object a line, got {line.strip()[:40]}")
+        raise ValueError(f"expected one JSON object per line, got {line.strip()[:40]}")
+    if "\\u" in line:
+        _check_escapes(row)
     return row
 
 
@@ -43,9 +40,19 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):  # json would keep the last one and lose the others
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} stands twice")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"duplicate key {duplicate!r}")
     return found
+
+
+def _check_escapes(row: dict[str, Any]) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a lone surrogate) cannot be UTF-8 text") from None
+    for name in row:
+        if "\0" in name:  # Arrow would cut the name there
+            raise ValueError(f"key {name!r:.80} has a NUL byte in it")
 
 
 def _depth(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""RowWriter: labelled rows as a part of a file, and parts as the whole."""
+"""RowWriter: labelled rows in one of the formats, and parts joined to a file."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from zlpr_hf.data.row_reader import DELIMITERS
+from zlpr_hf.data.formats import DELIMITERS
 from zlpr_hf.errors import InputError
 
 LABELS, SCORES, LOGIT = "predicted_labels", "predicted_scores", "logit:"
-"""Columns that are added; with all logits one a label, such as ``logit:joy``."""
-
+"""Added columns; with logits one more per label, such as ``logit:joy``."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet may take a cell that begins so for a formula, and run it."""
+"""A spreadsheet may run a cell that begins with one of these as a formula."""
 
 
 class RowWriter:
-    """Writes rows with their labels in one of the formats.
+    """Write rows with their labels in one of the formats.
 
     Args:
-        format: ``csv``, ``tsv``, ``jsonl``, ``parquet`` or ``lines``.
-        schema: Columns of the input with their types; None where each row has its own.
+        format: A key of :data:`zlpr_hf.data.formats.FORMATS`.
+        schema: Columns of the input with their types; None if each row has its own.
         names: All labels.
-        logits: Whether to write the logits of all labels.
-        delimiter: Between labels, and between scores, where a cell holds text only.
-        spreadsheet_safe: Whether texts of csv and tsv that a spreadsheet might run get an
-            apostrophe in front, which the spreadsheet does not show.
+        logits: Add the logits of all labels.
+        delimiter: Separator between labels, and between scores, in formats with text cells.
+        spreadsheet_safe: In CSV and TSV, put an apostrophe (which spreadsheets hide) in front of
+            cells that a spreadsheet might run.
 
     Raises:
-        InputError: If the input has a column of a name that is added, the format cannot hold its
-            columns, or a label has the delimiter in its name.
+        InputError: If the input already has an added column, the format cannot hold its columns, or
+            a label contains the delimiter.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class RowWriter:
         spreadsheet_safe: bool = False,
     ) -> None:
         if spreadsheet_safe and format not in DELIMITERS:
-            raise InputError(f"spreadsheet_safe: for csv and tsv only, got {format}")
+            raise InputError(f"spreadsheet_safe: only for csv and tsv, got {format}")
         self.format = format
         self.spreadsheet_safe = spreadsheet_safe
         self.delimiter = delimiter
@@ -65,18 +64,18 @@ class RowWriter:
         if schema is not None:
             for name in self.added:
                 if name in schema.names:
-                    raise InputError(f"the input has a column {name!r} already: rename it")
+                    raise InputError(f"the input already has a column {name!r}: rename it")
             self.schema = pa.schema([*schema, *(pa.field(*each) for each in added)])
         self.columns = [*([] if schema is None else schema.names), *self.added]
         if schema is None and format != "jsonl":
-            raise InputError(f"rows of JSON Lines are written as JSON Lines, not as {format}")
+            raise InputError(f"JSON Lines can only be written as JSON Lines, not as {format}")
         if format == "lines" and (logits or len(self.columns) > 1 + len(self.added)):
-            raise InputError("lines hold labels and a text only: write csv, tsv, jsonl or parquet")
+            raise InputError("lines hold only labels and a text: write csv, tsv, jsonl or parquet")
 
     def _check_names(self, names: Sequence[str]) -> None:
-        """Where labels are joined to one text, they must come apart again."""
+        """Refuse names that could not be separated again after they are joined."""
         if not self.delimiter:
-            raise InputError("label_delimiter: expected a sign such as ';', got nothing")
+            raise InputError("label_delimiter: expected a character such as ';', got nothing")
         for name in names:
             for sign in (self.delimiter, "\n", "\r", *("\t" if self.format == "lines" else "")):
                 if sign in name:
@@ -86,14 +85,9 @@ class RowWriter:
                     )
 
     def render(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> bytes:
-        """Rows as the content of a part, or of a stream.
+        """Return rows, with their added columns, as the UTF-8 content of a part or a stream.
 
-        Args:
-            rows: All columns and those that are added, which are lists and numbers.
-            header: Whether a line of column names goes first, where the format has one.
-
-        Returns:
-            Bytes in UTF-8.
+        ``header`` puts a line of column names first if the format has one.
         """
         if self.format == "jsonl":
             lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
@@ -107,8 +101,8 @@ class RowWriter:
 
     def _record(self, cells: Sequence[Any]) -> str:
         text = io.StringIO(newline="")
-        # Quoted is what has a sign of the line's end in it: so both are said to be, or a reader
-        # would take a lone carriage return for the end of a row.
+        # The module quotes only characters of the line terminator: with both of them, a lone
+        # carriage return in a cell cannot be taken for the end of a row.
         writer = csv.writer(text, delimiter=DELIMITERS[self.format], lineterminator="\r\n")
         writer.writerow(map(self._safe, cells))
         return text.getvalue()[:-2] + "\n"
@@ -133,12 +127,7 @@ class RowWriter:
         return f"{self._joined(row[LABELS])}\t{text}\n"
 
     def join(self, parts: Sequence[Path], whole: Path) -> None:
-        """Write the parts one after the other into one file.
-
-        Args:
-            parts: Files with the content that :meth:`render` returned, without a header.
-            whole: The file to write.
-        """
+        """Write the parts, which :meth:`render` made without a header, into one new file."""
         if self.format == "parquet":
             with pyarrow.parquet.ParquetWriter(whole, self.schema) as writer:
                 for part in parts:

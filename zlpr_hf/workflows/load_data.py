@@ -1,12 +1,11 @@
-"""The data set that the arguments of a run describe."""
+"""Load the data set that the arguments of a run describe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.label_names import read_label_names
+from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_file
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
@@ -15,26 +14,17 @@ from zlpr_hf.workflows.arguments import DataArguments
 
 
 def load_data(arguments: DataArguments) -> LabelledData:
-    """Read a data set as the arguments describe it.
-
-    Args:
-        arguments: The data set.
-
-    Returns:
-        Its splits, all of them.
+    """Read all splits of a data set.
 
     Raises:
-        InputError: If an argument, a file or a row is not what was expected.
+        InputError: If an argument, a file or a row is wrong.
     """
-    files = {
-        split: path
-        for split, path in (
-            ("train", arguments.train_file),
-            ("validation", arguments.validation_file),
-            ("test", arguments.test_file),
-        )
-        if path is not None
+    given = {
+        "train": arguments.train_file,
+        "validation": arguments.validation_file,
+        "test": arguments.test_file,
     }
+    files = {split: path for split, path in given.items() if path is not None}
     names_file = arguments.label_names_file
     labels = LabelColumns(
         column=arguments.label_column,
@@ -65,7 +55,7 @@ def load_data(arguments: DataArguments) -> LabelledData:
     if arguments.max_train_samples is not None:
         if arguments.max_train_samples < 1:
             raise InputError(
-                f"max_train_samples: expected 1 or more, got {arguments.max_train_samples}"
+                f"max_train_samples: expected at least 1, got {arguments.max_train_samples}"
             )
         rows = data.splits["train"]
         data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
@@ -75,15 +65,12 @@ def load_data(arguments: DataArguments) -> LabelledData:
 def _load_streamed_data(
     arguments: DataArguments, labels: LabelColumns, files: dict[str, str]
 ) -> StreamedData:
-    """The same without holding the training rows."""
+    """Read all splits, but stream the training rows."""
     train_file, name = files.pop("train", None), arguments.dataset_name
     if (train_file is None) == (name is None):
-        raise InputError("say where the data is: either dataset_name or train_file, not both")
+        raise InputError("name the data with either dataset_name or train_file, not both")
     if train_file is not None:
-        wanted = labels.columns or (labels.column,)
-        rows = stream_file(
-            Path(train_file), arguments.text_column, arguments.text_pair_column, wanted
-        )
+        rows = stream_file(Path(train_file), labels.columns or (labels.column,))
         held = {split: read_file(Path(path)) for split, path in files.items()}
         origins = files
     else:

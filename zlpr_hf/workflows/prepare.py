@@ -12,9 +12,8 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
 
-from zlpr_hf.data.collator import MultiLabelCollator
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.data.encoding import encode
+from zlpr_hf.data.encoding import MultiLabelCollator, encode
 from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_profile
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData

@@ -1,4 +1,4 @@
-"""StreamedRows: training rows that are read, shuffled and shared out as they are needed."""
+"""StreamedRows: training rows that are read, shuffled and shared between processes on demand."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from zlpr_hf.data.dataset import check_text
 from zlpr_hf.data.label_columns import LabelReader
 from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.errors import InputError
 
 GROUPED_BATCHES = 50
-"""Steps whose rows are sorted by length together, as in transformers' own length grouping."""
+"""Steps whose rows are sorted by length together, as in the length grouping of transformers."""
 
 
 @dataclass(frozen=True)
 class StreamedRow:
-    """A row with its number from 1, its texts, and its labels as they were stored."""
+    """A row: its number from 1, its texts, and its label cell as stored."""
 
     number: int
     texts: tuple[str, ...]
@@ -30,13 +31,7 @@ class StreamedRow:
 
 @dataclass(frozen=True)
 class TextStream:
-    """A stream of rows, of which nothing but texts and labels is kept.
-
-    Args:
-        rows: As they are stored.
-        text_columns: Column of the text, and of a second one for pairs.
-        labels: Reads their labels.
-    """
+    """A stream of rows, reduced to texts (one, or two for pairs) and labels."""
 
     rows: RowStream
     text_columns: tuple[str, ...]
@@ -46,29 +41,25 @@ class TextStream:
         for number, row in enumerate(self.rows, start=1):
             texts = tuple(row.get(name) for name in self.text_columns)
             for name, text in zip(self.text_columns, texts, strict=True):
-                if not isinstance(text, str):
-                    raise InputError(
-                        f"{self.rows.origin}, row {number}, column {name!r}: expected a text, "
-                        f"got {text!r}"
-                    )
+                check_text(text, name, number, self.rows.origin)
             yield StreamedRow(number, texts, self.labels.cell_of(row))  # type: ignore[arg-type]
 
 
 class StreamedRows(IterableDataset[dict[str, Any]]):
-    """What one process trains on; the order depends on seed and epoch alone.
+    """The training rows of one process; the order depends only on seed and epoch.
 
-    All processes read and shuffle the whole stream alike, and each keeps every ``world_size``-th
-    row. Where they do not go round, the first rows of the epoch fill up the last round, at most
-    ``world_size - 1`` of them, so that all processes have the same number of batches. Of several
-    workers of a data loader one does all the reading, so that no row comes twice.
+    All processes read and shuffle the whole stream in the same way, and each keeps every
+    ``world_size``-th row. If the rows do not divide evenly, the first rows of the epoch (at most
+    ``world_size - 1``) fill the last round, so that all processes have the same number of batches.
+    Only one worker of a data loader reads, so that no row is repeated.
 
     Args:
         stream: Texts and labels.
         label2id: Label name to id.
-        count: Number of rows, as they were counted before.
-        seed: Same seed, same order.
-        buffer: Rows that are shuffled together, and so held at a time.
-        step_rows: Rows of an optimizer step on all processes; given, rows of like length end up
+        count: Number of rows in the stream.
+        seed: Random seed of the order.
+        buffer: Number of rows that are shuffled together, and so held at a time.
+        step_rows: Rows per optimizer step on all processes; if given, rows of similar length end up
             in the same step.
         rank: Number of the process.
         world_size: Number of processes.
@@ -97,17 +88,17 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        """Rows of this process in an epoch."""
+        """Number of rows of this process per epoch."""
         return -(-self.count // self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader before each epoch."""
+        """Set the epoch; the data loader calls this before each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
         if worker is not None:
-            # The tokenizer's threads do not survive the fork that a worker comes from.
+            # The threads of the tokenizer do not survive the fork that starts a worker.
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             if worker.id > 0:
                 return
@@ -126,7 +117,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
         if count != self.count:
             raise InputError(
                 f"{self.stream.rows.origin}: expected {self.count} rows as at the start of "
-                f"training, got {count}: it must not change meanwhile"
+                f"training, got {count}; do not change it during training"
             )
         if self.rank >= count % self.world_size > 0:
             missing = self.rank - count % self.world_size
@@ -158,12 +149,12 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
 def _grouped(
     rows: Iterable[StreamedRow], step_rows: int, order: random.Random
 ) -> Iterator[StreamedRow]:
-    """Within some steps' rows those of like length together, the steps in random order."""
+    """Put rows of similar length into the same step, and shuffle the steps of each block."""
     rows = iter(rows)
     while block := list(islice(rows, step_rows * GROUPED_BATCHES)):
         block.sort(key=lambda row: -sum(map(len, row.texts)))
         steps = [block[start : start + step_rows] for start in range(0, len(block), step_rows)]
-        # What does not fill a step ends the epoch; elsewhere it would shift all that follow.
+        # An incomplete step ends the epoch; anywhere else it would shift all later steps.
         last = steps.pop() if len(steps[-1]) < step_rows else []
         order.shuffle(steps)
         yield from chain(*steps, last)

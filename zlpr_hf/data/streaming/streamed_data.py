@@ -1,4 +1,4 @@
-"""StreamedData: training rows that stay where they are, and what one pass over them found."""
+"""StreamedData: training rows that stay on disk, and counts from one pass over them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
 
-from zlpr_hf.data.dataset import LabelledData, handle_unseen, read_texts, to_dataset
+from zlpr_hf.data.columns import check_column
+from zlpr_hf.data.dataset import (
+    LabelledData,
+    check_unseen_action,
+    handle_unseen,
+    read_texts,
+    to_dataset,
+)
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
@@ -21,23 +28,23 @@ from zlpr_hf.labels import LabelSpace
 
 SAMPLE_ROWS = 512
 MAX_LABEL_SETS = 10_000
-"""Different label sets that are counted; where there are more, none is frequent."""
+"""Different label sets that are counted; with more than that, none is frequent."""
 
 
 @dataclass
 class Scan:
-    """What one pass over the training rows found; it holds none but a sample of them.
+    """Counts from one pass over the training rows, and a sample of them.
 
     Args:
-        rows: How many there are.
-        label_counts: Rows with each label; soft labels count from 0.5 on.
+        rows: Number of rows.
+        label_counts: Rows per label; soft labels count from 0.5.
         empty_rows: Rows without a label.
-        unknown_cells: Labels that nobody has judged.
-        is_hard: Whether every label is known, and there or not.
-        label_sets: Rows with each set of labels; None where there are too many sets.
-        sample: Texts of some rows, each as likely as the others.
-        shared: Training texts that were looked for and found.
-        fingerprint: Of texts and labels of all rows, in their order.
+        unknown_cells: Number of unknown labels.
+        is_hard: Whether every label is known, and either 0 or 1.
+        label_sets: Rows per set of labels; None if there are too many sets.
+        sample: Texts of a uniform sample of the rows.
+        shared: Training texts that are also in validation or test.
+        fingerprint: SHA-256 of texts and labels of all rows, in their order.
     """
 
     rows: int = 0
@@ -53,35 +60,26 @@ class Scan:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedData(LabelledData):
-    """Validation and test rows as always; of the training rows the stream and the counts.
-
-    Args:
-        stream: The training rows.
-        scan: What is known about them.
-    """
+    """Validation and test rows in memory, training rows as a stream with its counts."""
 
     stream: TextStream
     scan: Scan
 
     @property
     def is_hard(self) -> bool:
-        """Whether every label is known, and there or not."""
+        """Whether every label is known, and either 0 or 1."""
         return self.scan.is_hard and super().is_hard
 
     def fingerprints(self) -> dict[str, str]:
-        """What is in the rows of each split; in the training rows as the pass over them saw it."""
+        """Fingerprint of each split; that of the training rows comes from the pass over them."""
         return {"train": self.scan.fingerprint} | super().fingerprints()
 
 
 def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tuple[Scan, set[str]]:
-    """Read all rows once, and check them.
-
-    Args:
-        stream: The training rows.
-        look_for: Texts of validation and test.
+    """Read and check all rows once; look for the texts of validation and test.
 
     Returns:
-        What was found, and all names of labels.
+        The counts, and all label names.
 
     Raises:
         InputError: If a row is wrong; with the row.
@@ -104,7 +102,7 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
                 scan.label_sets = None
         if row.texts in look_for:
             scan.shared.add(row.texts)
-        # Reservoir sampling: each row so far is in the sample with the same chance.
+        # Reservoir sampling: each row so far is in the sample with the same probability.
         if len(scan.sample) < SAMPLE_ROWS:
             scan.sample.append(row.texts)
         elif (place := choice.randrange(scan.rows)) < SAMPLE_ROWS:
@@ -123,37 +121,35 @@ def build_streamed_data(
     text_pair_column: str | None = None,
     unseen_labels: str = "error",
 ) -> StreamedData:
-    """Check all rows, count what is in the training rows, and fit the label space.
+    """Check all rows, count the labels of the training rows, and fit the label space.
 
     Args:
         rows: The training rows.
-        held: Validation and test rows, as they were stored.
+        held: Validation and test rows, as they are stored.
         origins: Split name to file or data set, for messages.
-        labels: Where and how all of them keep their labels.
+        labels: Columns and form of the labels of all splits.
         text_column: Column of the text.
         text_pair_column: Column of a second text, for pairs.
-        unseen_labels: ``error`` or ``drop``: what to do with labels outside the training rows.
-
-    Returns:
-        The data; of the training rows a sample is held.
+        unseen_labels: ``error`` or ``drop``: labels that no training row has.
 
     Raises:
-        InputError: If validation or test is missing, a column is, a row is wrong, or a label is
-            unseen in training.
+        InputError: If a split or a column is missing, a row is wrong, or a label is unseen in
+            training.
     """
-    if unseen_labels not in ("error", "drop"):
-        raise InputError(f"unseen_labels: expected error or drop, got {unseen_labels!r}")
+    check_unseen_action(unseen_labels)
     for split in ("validation", "test"):
         if split not in held:
             raise InputError(
-                f"streaming: nothing can be split off rows that are not held; give the {split} "
-                f"rows as {split}_file, or take a data set that has them"
+                f"streaming: streamed rows cannot be split; give the {split} rows as {split}_file, "
+                "or use a data set that has them"
             )
     labels.check_apart(text_column, text_pair_column)
     text_columns = tuple(name for name in (text_column, text_pair_column) if name)
     first = next(iter(rows), None)
     if first is None:
-        raise InputError(f"{rows.origin}: there are no rows")
+        raise InputError(f"{rows.origin}: the file holds no rows")
+    for name in text_columns:
+        check_column(name, rows.features, origin=rows.origin, of="the text", option="text_column")
     reader = labels.reader(rows.features, first, rows.origin)
     columns, found = {}, {}
     for split in ("validation", "test"):
@@ -161,7 +157,7 @@ def build_streamed_data(
         columns[split] = dict(zip(("text", "text_pair"), texts, strict=False))
         declared, found[split] = labels.read(held[split], origins[split])
         if declared != reader.names:
-            raise InputError(f"{origins[split]}: its labels are not those of {rows.origin}")
+            raise InputError(f"{origins[split]}: its labels differ from those of {rows.origin}")
     stream = TextStream(rows, text_columns, reader)
     look_for = {text for split in columns.values() for text in zip(*split.values(), strict=True)}
     scan, names = scan_rows(stream, look_for)
@@ -169,7 +165,7 @@ def build_streamed_data(
         several = scan.label_counts.total() > scan.rows - scan.empty_rows
         labels.check_delimiter(several, rows.origin)
     space = LabelSpace(tuple(sorted(names)) if reader.names is None else reader.names)
-    dropped = handle_unseen(found, space, unseen_labels, dict(origins))
+    dropped = handle_unseen(found, space, unseen_labels, origins)
     splits = {split: to_dataset(columns[split], found[split], space) for split in columns}
     return StreamedData(
         splits=DatasetDict(splits), label_space=space, dropped=dropped, stream=stream, scan=scan
