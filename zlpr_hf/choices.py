@@ -1,17 +1,40 @@
-"""What options can be set to; light to import, so that a command knows it before anything heavy."""
+"""Values that options accept; imports nothing slow, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 Backend = Literal["auto", "torch", "onnxruntime"]
+DecisionMetric = Literal["f1_micro", "f1_macro", "f1_samples", "jaccard_samples", "subset_accuracy"]
+HeadInit = Literal["auto", "random", "label_names"]
 LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
 LongTexts = Literal["max", "mean", "cut"]
+PeftSave = Literal["merged", "adapter"]
 Pooling = Literal["auto", "first", "mean"]
 Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["none", "int8"]
 Scope = Literal["global", "per_label"]
+ThresholdTuning = Literal["none", "global", "per_label"]
+UnseenLabels = Literal["error", "drop"]
 
-DECISION_METRICS = ("f1_micro", "f1_macro", "f1_samples", "jaccard_samples", "subset_accuracy")
+DECISION_METRICS = get_args(DecisionMetric)
+"""Metrics that one offset for all labels can maximise."""
 LABEL_METRICS = ("f1_micro", "f1_macro")
-"""What one offset for all labels can maximise, and what one a label can."""
+"""Metrics that one offset per label can maximise."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed values of a number, for ``typing.Annotated``; ``below`` is excluded."""
+
+    low: float
+    below: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value < self.below
+
+    def __str__(self) -> str:
+        more = "or more" if self.below == math.inf else f"to below {self.below:g}"
+        return f"{self.low:g} {more}"

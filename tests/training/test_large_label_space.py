@@ -154,7 +154,7 @@ def test_the_whole_flow(
     ("options", "message"),
     [
         (["--loss=bce"], "large_label_space: expected the loss zlpr, got bce"),
-        (["--save_logits=true"], "large_label_space: cannot be had together with save_logits"),
+        (["--save_logits=true"], "large_label_space: cannot be combined with save_logits"),
         (["--tune_thresholds=per_label"], "together with tune_thresholds per_label"),
         (
             ["--metric_for_best_model=lrap"],

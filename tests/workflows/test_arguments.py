@@ -4,11 +4,19 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.workflows.arguments import ARGUMENTS, OPTION_ALIASES, parse_arguments, save_config
+from zlpr_hf.workflows.argument_checks import check_config
+from zlpr_hf.workflows.arguments import (
+    ARGUMENTS,
+    OPTIONS_OF_OTHER_TOOLS,
+    RENAMED_OPTIONS,
+    parse_arguments,
+    save_config,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,7 +102,8 @@ def test_help_is_grouped() -> None:
         answer.index("--pooling") < answer.index("--dataset_name") < answer.index("--learning_rate")
     )
     words = " ".join(answer.split())
-    assert "longer texts are cut. (default: 128)" in words
+    assert "(default: 128)" in words
+    assert "{auto,first,mean}" in words
     assert "(default: None)" not in words
     assert (
         "little padding), or batch_rebalance (evens them out across processes). (default: random)"
@@ -118,13 +127,55 @@ def test_options_as_other_tools_call_them(word: str, hint: str) -> None:
     assert str(refusal.value).endswith(hint)
 
 
-def test_other_names_are_of_options_that_there_are() -> None:
+@pytest.mark.parametrize("table", [OPTIONS_OF_OTHER_TOOLS, RENAMED_OPTIONS])
+def test_other_names_lead_to_existing_options(table: dict[str, str]) -> None:
     names = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
-    assert set(OPTION_ALIASES.values()) <= names
-    assert not set(OPTION_ALIASES) & names
+    assert set(table.values()) <= names
+    assert not set(table) & names
 
 
-def test_a_name_of_any_length_is_no_option() -> None:
-    """Longer than a file may be called, which is where it is looked for."""
+def test_renamed_options_are_accepted_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = config(tmp_path, "yardsticks: false\n")
+    for argv in ([path], ["--yardsticks=false"], ["--yardsticks", "false"]):
+        caplog.clear()
+        assert parse_arguments(argv).model.baselines is False
+        assert "baselines" in caplog.records[0].getMessage()
+    assert parse_arguments([path, "--baselines=true"]).model.baselines is True
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("model", {"pooling": "max"}, "pooling: expected one of auto, first, mean, got 'max'"),
+        ("model", {"dropout": 1.0}, "dropout: expected 0 to below 1, got 1"),
+        ("model", {"dropout": float("nan")}, "dropout: expected 0 to below 1, got nan"),
+        ("model", {"lora_rank": 0}, "lora_rank: expected 1 or more, got 0"),
+        ("data", {"label_form": "nmaes"}, "label_form: expected one of auto, names"),
+        ("data", {"max_train_samples": 0}, "max_train_samples: expected 1 or more, got 0"),
+    ],
+)
+def test_values_set_in_python_are_checked(part: str, changes: dict[str, Any], message: str) -> None:
+    parsed = parse_arguments([])
+    check_config(parsed)
+    wrong = dataclasses.replace(getattr(parsed, part), **changes)
+    with pytest.raises(InputError, match=message):
+        check_config(dataclasses.replace(parsed, **{part: wrong}))
+
+
+def test_yaml_scalars_keep_their_text_or_are_refused(tmp_path: Path) -> None:
+    text = "text_column: no\nlabel_column: 007\nlabel_columns: [on, 1, 2020-01-01]\n"
+    data = parse_arguments([config(tmp_path, text)]).data
+    assert data.text_column == "no"
+    assert data.label_column == "007"
+    assert data.label_columns == ["on", "1", "2020-01-01"]
+    for text in ("text_column: 1.10", "label_columns: [1.10]", "label_column: true"):
+        with pytest.raises(InputError, match="put it in quotes"):
+            parse_arguments([config(tmp_path, text)])
+
+
+def test_a_very_long_option_name_is_unknown() -> None:
+    """No file can have such a long name either."""
     with pytest.raises(InputError, match="unknown option 'xxx"):
         parse_arguments(["--" + "x" * 5000, "1"])

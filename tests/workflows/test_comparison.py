@@ -41,7 +41,7 @@ def content(
         "settings": {
             "model_name_or_path": str(encoder_dir), "pooling": "mean", "num_train_epochs": 3,
             "per_device_train_batch_size": 8, "learning_rate": 5e-3, "head_learning_rate": 1e-2,
-            "max_length": 16, "save_strategy": False, "bf16": False, "disable_tqdm": True,
+            "max_length": 16, "save_strategy": "no", "bf16": False, "disable_tqdm": True,
         },
     }  # fmt: skip
 

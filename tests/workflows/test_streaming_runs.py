@@ -189,11 +189,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--loss=powerset", "streaming: cannot be had together with loss powerset"),
-        ("--group_column=author", "streaming: cannot be had together with group_column"),
-        ("--max_train_samples=5", "streaming: cannot be had together with max_train_samples"),
+        ("--loss=powerset", "streaming: cannot be combined with loss powerset"),
+        ("--group_column=author", "streaming: cannot be combined with group_column"),
+        ("--max_train_samples=5", "streaming: cannot be combined with max_train_samples"),
         ("--streaming_buffer=0", "streaming_buffer: expected 1 or more, got 0"),
-        ("--dataset_name=cwe", "streaming: cannot be had together with the built-in corpus cwe"),
+        ("--dataset_name=cwe", "streaming: cannot be combined with the built-in corpus cwe"),
         ("--label_column=label", "no column 'label' for the labels"),
     ],
 )

@@ -265,7 +265,7 @@ def test_what_else_is_refused(searched: Any, tmp_path: Path) -> None:
     )
     assert "good neither large nor small" in refusal(config, new, metric="empty_predictions")
     message = refusal(config, new, "--loss=lsep", metric="f1_micro")
-    assert "loss lsep has no zero of its own" in message
+    assert "loss lsep has no threshold" in message
     assert "streaming: a search holds" in refusal(config, new, "--streaming=true")
     assert "unknown option 'trails'" in refusal(config, new, "--trails=1")
     assert not new.exists()

@@ -1,8 +1,9 @@
-"""YamlFile: a mapping that somebody wrote, as YAML understands it and as it was written."""
+"""Mappings in YAML files, read and written with the scalars of YAML 1.2."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,106 +12,92 @@ import yaml
 from zlpr_hf.errors import InputError
 
 MAX_NODES = 100_000
-"""Values of a file with its aliases followed: ten short lines of them can stand for billions."""
-NULL = "tag:yaml.org,2002:null"
+"""Values in a file with its aliases expanded; ten lines of aliases can stand for billions."""
+TAG = "tag:yaml.org,2002:"
+# YAML 1.1 reads "no" as false, "1e-5" as text and "007" as an octal number.
+SCALARS = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"0|[-+]?[1-9][0-9]*",
+    "float": r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    "merge": "<<",
+}
 
 
-@dataclass(frozen=True)
-class YamlFile:
-    """The top-level mapping of a file.
+class _Loader(yaml.SafeLoader):
+    """Loads the scalars of the core schema of YAML 1.2; the names of a mapping are always text."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)  # values that are merged in with "<<"
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that a reader of YAML 1.1 or 1.2 would take for something else."""
+
+
+for _name, _pattern in SCALARS.items():
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(TAG + _name, re.compile(f"(?:{_pattern})$"), None)
+
+
+def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
+    """Read the top-level mapping of a YAML file.
 
     Args:
-        values: Name to value as YAML understands it: numbers, truth values, nothing.
-        written: Name to value as it was written: text, lists and mappings of it, and None for
-            nothing. To YAML the ``no`` of a label is a truth value.
+        path: The file.
+        expected: The expected content, for messages.
+
+    Raises:
+        InputError: If the file cannot be read, is not a mapping, has a duplicate name, or has
+            aliases that expand without end.
     """
-
-    values: dict[str, Any]
-    written: dict[str, Any]
-
-    @classmethod
-    def read(cls, path: Path, expected: str) -> YamlFile:
-        """Read a file.
-
-        Args:
-            path: The file.
-            expected: What it should hold, for messages.
-
-        Returns:
-            Its mapping.
-
-        Raises:
-            InputError: If there is no such file, or it holds no mapping, the same name twice, or
-                something that contains itself.
-        """
-        try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            raise InputError(f"{path}: {reason}; {expected}") from error
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: not a YAML file: {_reason(error)}") from error
-        try:
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                raise InputError(f"{path}: {expected}")
-            _check(node, path)
-            loader.flatten_mapping(node)
-            values = {
-                key.value: loader.construct_object(value, deep=True) for key, value in node.value
-            }
-        except InputError:
-            raise
-        # Dates that do not exist and the like are no YAMLError.
-        except Exception as error:
-            raise InputError(f"{path}: not a YAML file: {_reason(error)}") from error
-        return cls(values, _as_written(node))
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise InputError(f"{path}: {expected}")
+        _check(node, path)
+        values: dict[str, Any] = loader.construct_document(node)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: {reason}; {expected}") from error
+    except InputError:
+        raise
+    except Exception as error:  # !!timestamp and others raise more than YAMLError
+        nested = isinstance(error, RecursionError)
+        reason = "its values are nested too deep" if nested else " ".join(str(error).split())
+        raise InputError(f"{path}: not a YAML file: {reason}") from error
+    return values
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "its values are nested too deep"
-    return " ".join(str(error).split())
+def render_yaml(values: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML, sorted by name."""
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+    return text
 
 
-def _check(node: yaml.Node, path: Path) -> None:
-    """Refuse what would be lost, never end, or fill the memory."""
-    sizes: dict[int, int] = {}
-    above: set[int] = set()
-
-    def size(node: yaml.Node) -> int:
+def _check(root: yaml.Node, path: Path) -> None:
+    """Refuse duplicate names, which YAML drops silently, and endless values."""
+    pending, seen = [root], 0
+    while pending:
+        node = pending.pop()
         line = f"{path}, line {node.start_mark.line + 1}"
-        if id(node) in above:
-            raise InputError(f"{line}: a value that contains itself")
-        if id(node) not in sizes:
-            above.add(id(node))
-            children = [] if isinstance(node, yaml.ScalarNode) else node.value
-            if isinstance(node, yaml.MappingNode):
-                _check_names(node, line)
-                children = [value for _, value in node.value]
-            sizes[id(node)] = 1 + sum(map(size, children))
-            above.remove(id(node))
-            if sizes[id(node)] > MAX_NODES:
-                raise InputError(f"{line}: aliases that stand for more than {MAX_NODES:,} values")
-        return sizes[id(node)]
-
-    size(node)
-
-
-def _check_names(node: yaml.MappingNode, line: str) -> None:
-    names: set[str] = set()
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"{line}: expected lines of 'name: value', got a list as a name")
-        if key.value in names:
-            raise InputError(f"{line}: {key.value!r} stands twice")
-        names.add(key.value)
-
-
-def _as_written(node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        # What is merged in with << comes first, so that what replaces it wins.
-        return {key.value: _as_written(value) for key, value in node.value}
-    if isinstance(node, yaml.SequenceNode):
-        return [_as_written(each) for each in node.value]
-    return None if node.tag == NULL else node.value
+        seen += 1
+        if seen > MAX_NODES:
+            raise InputError(f"{line}: aliases that stand for more than {MAX_NODES:,} values")
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise InputError(f"{line}: expected lines of 'name: value', got a list as name")
+                if key.value in names:
+                    line = f"{path}, line {key.start_mark.line + 1}"
+                    raise InputError(f'{line}: duplicate name "{key.value}"')
+                names.add(key.value)
+                pending.append(value)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.errors import InputError, suggest
-from zlpr_hf.files.yaml_mapping import YamlFile
+from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.head import classification_head
 
@@ -84,8 +84,7 @@ def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[s
     """
     if path is None:
         return {}
-    # As written, not as YAML reads it: a label may be called 1 or no.
-    content = YamlFile.read(Path(path), "expected 'label: description' lines").written
+    content = read_yaml_mapping(Path(path), "expected 'label: description' lines")
     for name, words in content.items():
         if name not in label_space.label2id:
             known = suggest(name, label_space.names)

@@ -12,7 +12,6 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.models.loading import without_load_report
 from zlpr_hf.models.paths import resolve_model_path
 
-SAVE_FORMS = ("merged", "adapter")
 WEIGHTS = "adapter_model.safetensors"
 MISSING_PEFT = "LoRA requires peft: pip install 'zlpr_hf[peft]'"
 

@@ -1,91 +1,92 @@
-"""What can be found wrong with the arguments of a run before anything is read or written."""
+"""Checks of a run's options before anything is read or written."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from typing import get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Pooling
+from zlpr_hf.choices import LABEL_METRICS, Range
 from zlpr_hf.data.corpora import CORPORA
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.losses.registry import LOSSES, losses_with
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.metrics.top_k import LARGE, TopK, compute_top_k_metrics
-from zlpr_hf.models.lora import SAVE_FORMS
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import RunConfig
 
 
-def check_choices(config: RunConfig) -> None:
-    """Raise an InputError for unknown choices and for options that exclude one another."""
-    model_args, data_args, training_args = config.model, config.data, config.training
-    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("pooling", model_args.pooling, get_args(Pooling)),
-        ("head_init", model_args.head_init, ("auto", "random", "label_names")),
-        ("tune_thresholds", model_args.tune_thresholds, ("none", "global", "per_label")),
-        ("peft_save", model_args.peft_save, SAVE_FORMS),
-        (
-            "threshold_metric",
-            model_args.threshold_metric,
-            LABEL_METRICS if model_args.tune_thresholds == "per_label" else DECISION_METRICS,
-        ),
-    )
-    for name, value, allowed in choices:
-        if value not in allowed:
-            raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-    if model_args.dropout is not None and not 0 <= model_args.dropout < 1:
-        raise InputError(f"dropout: expected 0 to below 1, got {model_args.dropout:g}")
-    if model_args.use_peft and model_args.lora_rank < 1:
-        raise InputError(f"lora_rank: expected 1 or more, got {model_args.lora_rank}")
-    if model_args.use_peft and not 0 <= model_args.lora_dropout < 1:
-        raise InputError(f"lora_dropout: expected 0 to below 1, got {model_args.lora_dropout}")
-    if data_args.streaming:
+def check_config(config: RunConfig) -> None:
+    """Raise an InputError for invalid values, and for options that exclude one another."""
+    model, data = config.model, config.data
+    for part in (model, data):
+        check_fields(part)
+    if model.tune_thresholds == "per_label" and model.threshold_metric not in LABEL_METRICS:
+        raise InputError(
+            f"threshold_metric: expected one of {', '.join(LABEL_METRICS)} for tune_thresholds "
+            f"per_label, got {model.threshold_metric!r}"
+        )
+    if data.streaming:
         _check_streaming(config)
-    loss = training_args.loss
-    if LOSSES[loss].predicts_label_sets and model_args.tune_thresholds != "none":
+    loss = config.training.loss
+    if LOSSES[loss].predicts_label_sets and model.tune_thresholds != "none":
         raise InputError(
             f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
-            f"cannot change; expected none, got {model_args.tune_thresholds!r}"
+            f"cannot change; expected none, got {model.tune_thresholds!r}"
         )
-    teacher = model_args.teacher_model_name_or_path
-    column = data_args.teacher_logits_column
-    if teacher and column:
-        raise InputError("expected teacher_model_name_or_path or teacher_logits_column, got both")
-    if (teacher or column) and not LOSSES[loss].has_divergence:
-        option = "teacher_model_name_or_path" if teacher else "teacher_logits_column"
+    teachers = [
+        option
+        for option, value in (
+            ("teacher_model_name_or_path", model.teacher_model_name_or_path),
+            ("teacher_logits_column", data.teacher_logits_column),
+        )
+        if value
+    ]
+    if len(teachers) > 1:
+        raise InputError(f"expected {' or '.join(teachers)}, got both")
+    if teachers and not LOSSES[loss].has_divergence:
         raise InputError(
-            f"{option}: distillation needs a loss with a divergence "
+            f"{teachers[0]}: distillation needs a loss with a divergence "
             f"({losses_with('has_divergence')}), got loss {loss}"
         )
 
 
+def check_fields(arguments: Any) -> None:
+    """Refuse values outside of the ``Literal`` or the :class:`Range` of a dataclass field."""
+    for name, hint in get_type_hints(type(arguments), include_extras=True).items():
+        value = getattr(arguments, name)
+        for kind in (hint, *get_args(hint)):
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                expected = ", ".join(get_args(kind))
+                raise InputError(f"{name}: expected one of {expected}, got {value!r}")
+            for limits in getattr(kind, "__metadata__", ()):
+                if isinstance(limits, Range) and value is not None and value not in limits:
+                    raise InputError(f"{name}: expected {limits}, got {value:g}")
+
+
 def _check_streaming(config: RunConfig) -> None:
     """Refuse options that need all training rows at once."""
-    model_args, data_args, training_args = config.model, config.data, config.training
-    if data_args.streaming_buffer < 1:
-        raise InputError(f"streaming_buffer: expected 1 or more, got {data_args.streaming_buffer}")
-    in_the_way = {
-        f"loss {training_args.loss}": LOSSES[training_args.loss].needs_train_targets,
-        "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
-        "teacher_logits_column": data_args.teacher_logits_column,
-        "group_column": data_args.group_column,
-        "max_train_samples": data_args.max_train_samples is not None,
-        "dataloader_persistent_workers": training_args.dataloader_persistent_workers,
-        f"the built-in corpus {data_args.dataset_name}": data_args.dataset_name in CORPORA,
+    training, data = config.training, config.data
+    needs_all_rows = {
+        f"loss {training.loss}": LOSSES[training.loss].needs_train_targets,
+        "teacher_model_name_or_path": config.model.teacher_model_name_or_path,
+        "teacher_logits_column": data.teacher_logits_column,
+        "group_column": data.group_column,
+        "max_train_samples": data.max_train_samples is not None,
+        "dataloader_persistent_workers": training.dataloader_persistent_workers,
+        f"the built-in corpus {data.dataset_name}": data.dataset_name in CORPORA,
     }
-    found = [name for name, there in in_the_way.items() if there]
+    found = [option for option, is_set in needs_all_rows.items() if is_set]
     if found:
-        raise InputError(f"streaming: cannot be had together with {', '.join(found)}")
+        raise InputError(f"streaming: cannot be combined with {', '.join(found)}")
 
 
 def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> bool:
     """Decide whether head and loss are computed in chunks of labels.
 
-    Without a choice in the configuration this depends on the number of labels, and options that
-    need all logits or soft labels prevent it.
+    By default this depends on the number of labels, and options that need all logits or soft
+    labels prevent it.
 
     Args:
         config: The run.
@@ -95,24 +96,24 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
     Raises:
         InputError: If the configuration asks for it together with such an option.
     """
-    model_args, training_args = config.model, config.training
-    asked = training_args.large_label_space
-    if asked is False or (asked is None and num_labels <= LARGE):
+    model, training = config.model, config.training
+    wanted = training.large_label_space
+    if wanted is False or (wanted is None and num_labels <= LARGE):
         return False
-    in_the_way = {
+    needs_all_logits = {
         "soft or unknown labels": not hard,
-        f"loss {training_args.loss}": not LOSSES[training_args.loss].supports_large_label_space,
-        "label_smoothing_factor": training_args.label_smoothing_factor,
-        "rdrop_alpha": training_args.rdrop_alpha,
-        "teacher_model_name_or_path": model_args.teacher_model_name_or_path,
+        f"loss {training.loss}": not LOSSES[training.loss].supports_large_label_space,
+        "label_smoothing_factor": training.label_smoothing_factor,
+        "rdrop_alpha": training.rdrop_alpha,
+        "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": config.data.teacher_logits_column,
-        "use_peft": model_args.use_peft,
-        "save_logits": model_args.save_logits,
-        "tune_thresholds per_label": model_args.tune_thresholds == "per_label",
+        "use_peft": model.use_peft,
+        "save_logits": model.save_logits,
+        "tune_thresholds per_label": model.tune_thresholds == "per_label",
     }
-    found = [name for name, there in in_the_way.items() if there]
-    if asked and found:
-        raise InputError(f"large_label_space: cannot be had together with {', '.join(found)}")
+    found = [option for option, is_set in needs_all_logits.items() if is_set]
+    if wanted and found:
+        raise InputError(f"large_label_space: cannot be combined with {', '.join(found)}")
     return not found
 
 
@@ -140,21 +141,7 @@ def check_metric(
     else:
         example = np.eye(num_labels)
         known = set(compute_multi_label_metrics(example, example))
-    check_name(option, name, known | set(others))
-
-
-def check_name(option: str, name: str, known: set[str]) -> None:
-    """Refuse a name that is not among those there are.
-
-    Args:
-        option: What the user set.
-        name: What it was set to.
-        known: All that will do.
-
-    Raises:
-        InputError: With the nearest name, or all there are.
-    """
+    known |= set(others)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+        hint = suggest(name, known, otherwise=f"; expected one of {', '.join(sorted(known))}")
         raise InputError(f"{option}: unknown metric {name!r}{hint}")

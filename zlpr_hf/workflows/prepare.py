@@ -135,7 +135,7 @@ def build_model(
         data.label_space,
         loss=loss_name(loss),
         label_sets=label_sets,
-        pooling=arguments.pooling,  # type: ignore[arg-type]
+        pooling=arguments.pooling,
         dropout=arguments.dropout,
         revision=arguments.model_revision,
         trust_remote_code=arguments.trust_remote_code,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.yaml_mapping import YamlFile
-from zlpr_hf.workflows.argument_checks import check_choices
-from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.files.yaml_mapping import read_yaml_mapping
+from zlpr_hf.workflows.argument_checks import check_config
+from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
@@ -127,6 +126,9 @@ def read_plan(
     resamples = content.get("resamples", 1000)
     if type(resamples) is not int or resamples < 100:
         raise InputError(f"{path}: resamples: expected 100 or more, got {resamples!r}")
+    keep_models = content.get("keep_models", False)
+    if not isinstance(keep_models, bool):
+        raise InputError(f"{path}: keep_models: expected true or false, got {keep_models!r}")
     folder = Path(output_dir or str(content.get("output_dir", f"out/compare/{path.stem}")))
     common = _settings(path, "settings", content.get("settings") or {})
     last = _settings(path, "the command line", overrides or {})
@@ -148,12 +150,12 @@ def read_plan(
                 cells.append(Cell(dataset, loss, seed, _config(path, dataset, loss, settings)))
     return Plan(
         folder, tuple(datasets), tuple(losses), tuple(seeds), reference, threshold_metric,
-        tuple(map(str, metrics)), resamples, bool(content.get("keep_models", False)), tuple(cells),
+        tuple(map(str, metrics)), resamples, keep_models, tuple(cells),
     )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content = YamlFile.read(path, f"expected the plan of a comparison: {', '.join(KEYS)}").values
+    content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     for key in content:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
@@ -201,17 +203,11 @@ def _settings(path: Path, where: str, given: Any) -> dict[str, Any]:
 def _config(path: Path, dataset: str, loss: str, settings: dict[str, Any]) -> RunConfig:
     recipe = settings.pop("recipe", None)
     argv = [] if recipe is None else [recipe]
-    for name, value in settings.items():
-        if isinstance(value, list):
-            argv += [f"--{name}", *map(str, value)]
-        elif value is not None:
-            # YAML reads the "no" of "save_strategy: no" as a truth value.
-            no = value is False and name.endswith("_strategy")
-            plain = json.dumps(value, default=str) if isinstance(value, dict) else value
-            argv.append(f"--{name}={'no' if no else plain}")
     try:
+        for name, value in settings.items():
+            argv += option_words(name, value)
         config = parse_arguments(argv)
-        check_choices(config)
+        check_config(config)
         if config.data.streaming:
             raise InputError("streaming: a comparison looks at all training labels; leave it out")
     except InputError as error:

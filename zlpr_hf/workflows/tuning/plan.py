@@ -10,7 +10,7 @@ from typing import Any, Literal
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.metrics.multi_label import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING
-from zlpr_hf.workflows.argument_checks import check_choices, check_metric
+from zlpr_hf.workflows.argument_checks import check_config, check_metric
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
@@ -83,7 +83,7 @@ def plan_tuning(
     """
     argv = (str(config), *options, *TRIAL_OPTIONS)
     parsed = parse_arguments(list(argv))
-    check_choices(parsed)
+    check_config(parsed)
     training_args = parsed.training
     if training_args.world_size > 1:
         raise InputError(f"a search runs in one process, got {training_args.world_size}")

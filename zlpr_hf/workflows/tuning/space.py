@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.yaml_mapping import YamlFile
+from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import SEARCH_SPACE
 
@@ -187,7 +187,7 @@ def read_search_space(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: If it is no mapping of names.
     """
-    given = YamlFile.read(path, "expected lines of 'name: value'").values.get(SEARCH_SPACE)
+    given = read_yaml_mapping(path, "expected lines of 'name: value'").get(SEARCH_SPACE)
     if given is not None and (not isinstance(given, dict) or not given):
         raise InputError(f"{path}: {SEARCH_SPACE}: expected names and their values, got {given!r}")
     return given
@@ -238,7 +238,7 @@ def _dimension(name: str, given: Any) -> Range | Choices:
 
 def _number(where: str, name: str, given: Any) -> float:
     try:
-        number = math.nan if isinstance(given, bool) else float(given)  # YAML reads 1e-5 as text
+        number = math.nan if isinstance(given, bool) else float(given)
     except (TypeError, ValueError):
         number = math.nan
     whole = name in INTEGER_OPTIONS
