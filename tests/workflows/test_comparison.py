@@ -200,7 +200,7 @@ def test_dry_run_shows_the_runs_and_writes_nothing(
         ({"metrics": "f1_micro"}, "metrics: expected a list of metrics, got 'f1_micro'"),
         ({"metrics": ["brier"]}, "metrics: brier reads logits as ZLPR's"),
         ({"metrics": ["precision_at_5"]}, "metrics: unknown metric 'precision_at_5'; did you mean"),
-        ({"settings": {"loss": "bce"}}, "settings: loss is what is compared; see losses"),
+        ({"settings": {"loss": "bce"}}, "settings: the losses are compared; set them under losses"),
         ({"metrics": ["f1_mikro"]}, "metrics: unknown metric 'f1_mikro'; did you mean f1_micro?"),
         ({"threshold_metric": "auc"}, "threshold_metric: expected one of f1_micro, f1_macro"),
         ({"resamples": 1}, "resamples: expected 100 or more, got 1"),
@@ -268,7 +268,7 @@ def test_the_command_line_does_not_rename_losses(
 ) -> None:
     losses = {"zlpr": None, "a": {"loss": "zlpr", "rdrop_alpha": 1}}
     path = str(plan_file(tmp_path, content, losses=losses))
-    for option, message in (("--loss=bce", "see losses"), ("--rdrop_alpha=0", "set for 'a'")):
+    for option, message in (("--loss=bce", "under losses"), ("--rdrop_alpha=0", "set for 'a'")):
         assert main(["compare", path, option, "--dry_run"]) == 2
         assert message in capsys.readouterr().err
 

@@ -18,7 +18,6 @@ from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import (
     as_multi_label_loss,
     build_loss,
-    check_loss,
     loss_class,
     loss_name,
     losses_with,
@@ -121,10 +120,6 @@ class ZLPRTrainer(StepTrainer):
         """Make the model of a trial; what knew the model before it is told."""
         model: nn.Module = super().call_model_init(trial)
         if "loss" in self.__dict__:  # else it is the first one, which `__init__` goes on with
-            if trial is not None:  # a search may vary the hyper-parameters of the loss
-                values = check_loss(loss_name(self.loss), getattr(self.args, "loss_kwargs", {}))
-                for name, value in values.items():
-                    setattr(self.loss, name, value)
             self._describe_loss(model)
             if self._chunked_head is not None:
                 self._chunked_head.head = classification_head(model)  # type: ignore[arg-type]

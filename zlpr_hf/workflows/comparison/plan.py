@@ -11,6 +11,7 @@ from typing import Any
 from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
+from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments
 
@@ -97,7 +98,7 @@ def read_plan(
     """
     content = _read(path)
     datasets = _named(path, content, "datasets")
-    losses = _named(path, content, "losses")
+    losses = _read_losses(path, content)
     seeds = content.get("seeds", [42])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")
@@ -133,8 +134,8 @@ def read_plan(
     common = _settings(path, "settings", content.get("settings") or {})
     last = _settings(path, "the command line", overrides or {})
     for where, settings in (("settings", common), ("the command line", last), *datasets.items()):
-        if "loss" in settings:
-            raise InputError(f"{path}: {where}: loss is what is compared; see losses")
+        if {"loss", "loss_kwargs"} & set(settings):
+            raise InputError(f"{path}: {where}: the losses are compared; set them under losses")
     for loss, settings in losses.items():
         erased = sorted(set(settings) & set(last))
         if erased:
@@ -144,7 +145,7 @@ def read_plan(
         for seed in seeds:
             for loss, of_loss in losses.items():
                 place = folder / _slug(dataset) / _slug(loss) / f"seed{seed}"
-                settings = common | of_dataset | {"loss": loss} | of_loss | last
+                settings = common | of_dataset | {"loss": loss, "loss_kwargs": {}} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
                 settings |= CELL_OPTIONS | {"output_dir": str(place)}
                 cells.append(Cell(dataset, loss, seed, _config(path, dataset, loss, settings)))
@@ -162,6 +163,31 @@ def _read(path: Path) -> dict[str, Any]:
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(KEYS)}"
             raise InputError(f"{path}: unknown key {key!r}{hint}")
     return content
+
+
+def _read_losses(path: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return settings by name; an item of a list is a name or a loss with hyper-parameters."""
+    given = content.get("losses")
+    if isinstance(given, list):
+        listed = [_listed_loss(path, item) for item in given]
+        names = [name for name, _ in listed]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"{path}: losses: duplicate loss {name!r}")
+        content = content | {"losses": dict(listed)}
+    return _named(path, content, "losses")
+
+
+def _listed_loss(path: Path, item: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(item, dict):
+        return str(item), {}
+    loss_kwargs = {str(name): value for name, value in item.items()}
+    loss = str(loss_kwargs.pop("loss", None))
+    try:
+        loss_kwargs = check_loss(loss, loss_kwargs)
+    except ValueError as error:
+        raise InputError(f"{path}: losses: {error}") from error
+    return render_loss(loss, loss_kwargs), {"loss": loss, "loss_kwargs": loss_kwargs}
 
 
 def _named(path: Path, content: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.metrics.multi_label import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING
 from zlpr_hf.workflows.argument_checks import check_config, check_metric
-from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
+from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments, render_config
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
 TRIAL_OPTIONS = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
@@ -58,7 +58,7 @@ class Plan:
         Returns:
             YAML.
         """
-        changes = [f"--{name}={value}" for name, value in self.space.options(values).items()]
+        changes = _as_arguments(self.space.options(values))
         place = f"--output_dir={self.output_dir / 'best'}"
         return render_config(parse_arguments([*self.argv, *changes, place]))
 
@@ -95,14 +95,17 @@ def plan_tuning(
         raise InputError(f"metric: {metric} is good neither large nor small")
     space = SearchSpace.from_mapping(read_search_space(config), training_args)
     for name, values in space.corners():
-        changes = [f"--{option}={value}" for option, value in values.items()]
         try:
-            parse_arguments([*argv, *changes])
+            parse_arguments([*argv, *_as_arguments(values)])
         except InputError as error:
             raise InputError(f"search_space: {name}: {error}") from error
     if output_dir is None:
         output_dir = Path(f"{training_args.output_dir}-tuned")
     return Plan(argv, parsed, space, metric, prune, output_dir)
+
+
+def _as_arguments(options: dict[str, Any]) -> list[str]:
+    return [word for name, value in options.items() for word in option_words(name, value)]
 
 
 def check_plan_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss, *, large: bool) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from transformers import PreTrainedModel, PrinterCallback, set_seed
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
 
 from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import check_loss
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
@@ -81,6 +84,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
             buffer = plan.config.data.streaming_buffer
             trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
             trainer.pop_callback(PrinterCallback)  # a line a trial is enough
+            trainer.add_callback(_LossOfTrial(prepared.loss))
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
             found = find_ended(study)
@@ -90,6 +94,17 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
         _write_best(study, plan, found)
         log(f"\n{render_trials(plan, found, study)}")
     return found
+
+
+class _LossOfTrial(TrainerCallback):
+    """Copies the hyper-parameters of a trial from the arguments to the loss."""
+
+    def __init__(self, loss: MultiLabelLoss) -> None:
+        self.loss = loss
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for name, value in check_loss(args.loss, args.loss_kwargs).items():
+            setattr(self.loss, name, value)
 
 
 def _run_trial(

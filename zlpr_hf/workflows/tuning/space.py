@@ -13,6 +13,7 @@ import optuna
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
+from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import SEARCH_SPACE
 
@@ -24,6 +25,8 @@ SEARCHABLE = (
     "num_train_epochs", "warmup_steps", "weight_decay", "lr_scheduler_type",
     "label_smoothing_factor", "rdrop_alpha", "max_grad_norm", "adam_beta1", "adam_beta2",
 )  # fmt: skip
+LOSS_PREFIX = "loss_kwargs."
+"""Before the name of a hyper-parameter of the loss, as in ``loss_kwargs.gamma``."""
 KEYS = ("low", "high", "log", "step")
 
 
@@ -113,10 +116,16 @@ class SearchSpace:
         """
         base = {name: getattr(arguments, name) for name in SEARCHABLE if name != HEAD_RATE_RATIO}
         base["lr_scheduler_type"] = getattr(base["lr_scheduler_type"], "value", "linear")
+        given_kwargs: Any = arguments.loss_kwargs  # a mapping once it is checked
+        loss_kwargs = LOSSES[arguments.loss].hyper_parameters() | given_kwargs
+        base |= {LOSS_PREFIX + name: value for name, value in loss_kwargs.items()}
+        base["loss_kwargs"] = given_kwargs
         rate = base["learning_rate"]
         base[HEAD_RATE_RATIO] = base["head_learning_rate"] / rate if rate else 1.0
         if given is not None:
-            return cls({name: _dimension(name, given[name]) for name in _checked(given)}, base)
+            known = (*SEARCHABLE, *(LOSS_PREFIX + name for name in loss_kwargs))
+            names = _checked(given, known)
+            return cls({name: _dimension(name, given[name]) for name in names}, base)
         if not rate:
             raise InputError(f"learning_rate: expected more than 0 to search around, got {rate:g}")
         batch = base["per_device_train_batch_size"]
@@ -157,6 +166,10 @@ class SearchSpace:
         if "head_learning_rate" not in found and {HEAD_RATE_RATIO, "learning_rate"} & set(values):
             rate = found.get("learning_rate", self.base["learning_rate"])
             found["head_learning_rate"] = ratio * rate
+        searched = [name for name in found if name.startswith(LOSS_PREFIX)]
+        if searched:
+            changes = {name.removeprefix(LOSS_PREFIX): found.pop(name) for name in searched}
+            found["loss_kwargs"] = self.base["loss_kwargs"] | changes
         return found
 
     @property
@@ -193,10 +206,10 @@ def read_search_space(path: Path) -> dict[str, Any] | None:
     return given
 
 
-def _checked(given: Mapping[Any, Any]) -> list[str]:
+def _checked(given: Mapping[Any, Any], known: Iterable[str]) -> list[str]:
     for name in given:
-        if name not in SEARCHABLE:
-            raise InputError(f"{SEARCH_SPACE}: cannot vary {name!r}{_hint(name, SEARCHABLE)}")
+        if name not in known:
+            raise InputError(f"{SEARCH_SPACE}: cannot vary {name!r}{_hint(name, known)}")
     if {HEAD_RATE_RATIO, "head_learning_rate"} <= set(given):
         raise InputError(
             f"{SEARCH_SPACE}: expected {HEAD_RATE_RATIO} or head_learning_rate, got both"

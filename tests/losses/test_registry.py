@@ -1,0 +1,118 @@
+"""Losses by name: hyper-parameters, facts of their classes, names."""
+
+import inspect
+
+import pytest
+import torch
+
+from tests.losses.functions import FUNCTIONS, logits_of
+from zlpr_hf import AsymmetricLoss, BCELoss, FocalLoss, LabelSets, PowersetLoss, ZLPRLoss
+from zlpr_hf.losses.registry import (
+    LOSSES,
+    as_multi_label_loss,
+    build_compute_loss_func,
+    build_loss,
+    check_loss,
+    loss_class,
+    loss_name,
+    losses_with,
+    render_loss,
+)
+
+PARAMETERS = {
+    "bce": {"positive_weight": 3.0},
+    "focal": {"gamma": 1.0},
+    "asymmetric": {"gamma_negative": 2.0, "gamma_positive": 1.0, "margin": 0.2},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_hyper_parameters_are_those_of_the_function(name: str) -> None:
+    expected = {
+        each.name: each.default
+        for each in inspect.signature(FUNCTIONS[name]).parameters.values()
+        if each.kind is each.KEYWORD_ONLY and each.name != "reduction"
+    }
+    assert LOSSES[name].hyper_parameters() == expected
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_module_passes_its_hyper_parameters_on(name: str) -> None:
+    logits, targets = logits_of((3, 4)), torch.eye(3, 4)
+    loss = build_loss(name, **PARAMETERS[name])
+    expected = FUNCTIONS[name](logits, targets, **PARAMETERS[name])
+    assert torch.equal(loss(logits, targets), expected)
+    assert not torch.equal(build_loss(name)(logits, targets), expected)
+    assert loss.loss_kwargs() == PARAMETERS[name]
+    assert build_loss(name).loss_kwargs() == {}
+    for key, value in PARAMETERS[name].items():
+        assert f"{key}={value}" in repr(loss)
+
+
+def test_compute_loss_func_takes_hyper_parameters() -> None:
+    logits, targets = logits_of((3, 4)), torch.eye(3, 4)
+    outputs = type("Outputs", (), {"logits": logits})
+    found = build_compute_loss_func("focal", gamma=1.0)(outputs, targets)
+    assert torch.equal(found, FocalLoss(gamma=1.0)(logits, targets))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FocalLoss(gamma=-1), "^gamma must be 0 or above, got -1$"),
+        (lambda: FocalLoss(gamma=float("inf")), "^gamma must be"),
+        (lambda: AsymmetricLoss(gamma_negative=0.5), "^gamma_negative must be 0 or at least 1"),
+        (lambda: AsymmetricLoss(margin=1), r"^margin must be in \[0, 1\), got 1$"),
+        (lambda: BCELoss(positive_weight=0), "^positive_weight must be above 0, got 0$"),
+        (lambda: build_loss("focal", gamma=-1), "^loss focal: gamma must be"),
+        (lambda: build_loss("focal", gama=1), "^loss focal: .* 'gama'.*did you mean gamma"),
+        (lambda: build_loss("zlpr", gamma=1), "^loss zlpr: .* 'gamma'; it has none"),
+        (lambda: build_loss("focla"), "^loss must be one of .*got 'focla'.*did you mean focal"),
+    ],
+)
+def test_wrong_names_and_ranges_are_refused(build: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        build()  # type: ignore[operator]
+    assert "\n" not in str(refused.value)
+
+
+def test_text_as_yaml_reads_it_is_a_number() -> None:
+    assert check_loss("focal", {"gamma": "1e-1"}) == {"gamma": 0.1}
+
+
+def test_facts() -> None:
+    assert losses_with("needs_train_targets") == "weighted_bce, powerset"
+    assert losses_with("has_divergence") == losses_with("supports_large_label_space") == "zlpr"
+    assert losses_with("predicts_label_sets") == "powerset"
+    assert losses_with("probability_scale") == "zlpr, bce"
+    assert set(LOSSES) - set(losses_with("decides_at_zero").split(", ")) == {"lsep", "bp_mll"}
+
+
+@pytest.mark.parametrize("name", ["zlpr", "bce"])
+def test_probability_scale_gives_back_soft_targets(name: str) -> None:
+    """At the minimum of the loss, sigmoid of the scaled logit is the target."""
+    targets = torch.tensor([[0.1, 0.5, 0.8]], dtype=torch.float64)
+    scale = LOSSES[name].probability_scale
+    assert scale is not None
+    best = (torch.logit(targets) / scale).requires_grad_()
+    build_loss(name)(best, targets).backward()
+    assert best.grad is not None
+    torch.testing.assert_close(best.grad, torch.zeros_like(best), atol=1e-12, rtol=0)
+
+
+def test_names() -> None:
+    class Own(torch.nn.Module):
+        def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return (logits - targets).square().mean(-1)
+
+    sets = PowersetLoss(LabelSets(((0,), (1,)), 2))
+    assert [loss_name(loss) for loss in (ZLPRLoss(), sets, Own())] == ["zlpr", "powerset", "Own"]
+    own = as_multi_label_loss(Own())
+    assert loss_name(own) == "Own"
+    assert own.loss_kwargs() == {}
+    assert torch.equal(own(torch.ones(2, 3), torch.zeros(2, 3)), torch.ones(2))
+    assert as_multi_label_loss(sets) is sets
+    assert loss_class("focal") is FocalLoss
+    assert not loss_class("Own").has_divergence
+    assert render_loss("focal", {"gamma": 1.0}) == "focal(gamma=1.0)"
+    assert render_loss("zlpr", {}) == "zlpr"
