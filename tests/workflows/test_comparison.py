@@ -18,7 +18,7 @@ from zlpr_hf.cli.main import main
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
-from zlpr_hf.workflows.comparison.table import render_comparison
+from zlpr_hf.workflows.comparison.table import render_comparison, render_summary
 from zlpr_hf.workflows.finetune import finetune_config
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,9 +89,14 @@ def test_table_and_pictures(finished: tuple[Path, Comparison]) -> None:
     text = (folder / "comparison.md").read_text()
     assert text == render_comparison(comparison, threshold_metric="f1_micro")
     row = next(r for r in comparison.rows if r.loss == "bce" and r.rule == "global")
-    quality, difference = (x for x in text.splitlines() if x.startswith("| bce | one tuned off"))
+    quality, difference = (
+        x for x in text.splitlines() if x.startswith("| bce | one tuned offset |")
+    )
     assert f"{row.mean['f1_micro']:.3f} ± {row.std['f1_micro']:.3f}" in quality
     assert f"({row.difference['f1_micro'].low:+.3f} to " in difference
+    summary = render_summary(comparison)
+    assert max(map(len, summary.splitlines())) <= 80
+    assert f"{row.mean['f1_micro']:.3f}" in summary
     for name in ("differences-colours.svg", "groups-colours.svg"):
         assert (folder / name).read_text().startswith("<?xml")
 
@@ -288,7 +293,7 @@ def test_a_failing_run_does_not_end_the_others(
     path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
     argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
     assert main(argv) == 1
-    assert "* Colours · bce · seed 1: training went wrong" in capsys.readouterr().out
+    assert "failed: Colours · bce · seed 1: training went wrong" in capsys.readouterr().out
     comparison = Comparison.load(tmp_path / "out" / "comparison.json")
     assert {row.loss for row in comparison.rows} == {"zlpr"}
     assert all(row.std is None for row in comparison.rows)

@@ -13,7 +13,7 @@ from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
 from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
-from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
+from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, render_summary
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     table = render_comparison(comparison, threshold_metric=plan.threshold_metric)
     write_whole(plan.output_dir / TABLE_FILE, table)
     files = [] if options.no_plots else draw_comparison(comparison, plan.output_dir)
-    print(f"\n{table}")
+    print(f"\n{render_summary(comparison)}")
     names = ", ".join(["comparison.json", TABLE_FILE, *(path.name for path in files)])
     print(f"written to {plan.output_dir}: {names}")
     return 1 if comparison.failed else 0

@@ -22,11 +22,10 @@ METRIC_TITLES = {
     "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
     "predicted_cardinality": "labels per text",
 }  # fmt: skip
-COLUMNS = {
-    "f1_micro": 8, "f1_macro": 8, "f1_samples": 9, "subset_accuracy": 10, "hamming_loss": 9,
-    "lrap": 7, "predicted_cardinality": 9,
-}  # fmt: skip
-"""The metrics of the tables, with the width of their column on a terminal."""
+COLUMNS = (
+    "f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap",
+    "predicted_cardinality",
+)  # fmt: skip
 RARE = 20
 """A label with fewer training texts is called rare."""
 MODEL_ROW = "this model (logit > 0)"
@@ -135,18 +134,14 @@ class Report:
         Returns:
             Test metrics beside the baselines, scores per label, the training time and warnings.
         """
-        width = max(map(len, self.test)) + 1
         titles = [METRIC_TITLES[name].split(" ", 1) for name in COLUMNS]
         rows = [
-            ("", [title[0] if len(title) > 1 else "" for title in titles]),
-            ("test", [title[-1] for title in titles]),
+            ["", *(title[0] if len(title) > 1 else "" for title in titles)],
+            ["test", *(title[-1] for title in titles)],
         ]
         for name, metrics in self.test.items():
-            rows.append((name, [f"{metrics[c]:.4f}" if c in metrics else "-" for c in COLUMNS]))
-        lines = [
-            name.ljust(width) + "".join(map(str.rjust, cells, COLUMNS.values()))
-            for name, cells in rows
-        ]
+            rows.append([name, *(f"{metrics[c]:.4f}" if c in metrics else "-" for c in COLUMNS)])
+        lines = [align_columns(rows, gap=1)]
         lines += ["", render_label_scores(self.label_scores, limit=labels)]
         resumed = self.training["resumed_from"]
         since = f" since {resumed}" if resumed else ""
@@ -167,16 +162,12 @@ class Report:
 def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str:
     """Return the scores per label as a table for the terminal, the most frequent labels first."""
     shown = sorted(scores, key=lambda score: -score.support)[:limit]
-    width = max(len(score.label) for score in shown) + 2
-    titles = ("precision", "recall", "F1", "AP", "support")
-    lines = ["label".ljust(width) + "".join(f"{name:>11}" for name in titles)]
+    rows = [["label", "precision", "recall", "F1", "AP", "support"]]
     for score in shown:
         ap = "-" if score.average_precision is None else f"{score.average_precision:.3f}"
-        lines.append(
-            score.label.ljust(width)
-            + f"{score.precision:>11.3f}{score.recall:>11.3f}{score.f1:>11.3f}"
-            + f"{ap:>11}{score.support:>11,}"
-        )
+        decisions = (f"{value:.3f}" for value in (score.precision, score.recall, score.f1))
+        rows.append([score.label, *decisions, ap, f"{score.support:,}"])
+    lines = [align_columns(rows)]
     if len(shown) < len(scores):
         lines.append(f"... and {len(scores) - len(shown)} rarer labels in the file")
     never = [score.label for score in scores if score.support and not score.predicted]
@@ -184,3 +175,16 @@ def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str
         names = ", ".join(never[:8]) + ", ..." * (len(never) > 8)
         lines.append(f"never predicted: {len(never)} of {len(scores)} labels ({names})")
     return "\n".join(lines)
+
+
+def align_columns(rows: Sequence[Sequence[str]], *, left: int = 1, gap: int = 2) -> str:
+    """Return a table for the terminal: the first columns flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        (" " * gap).join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

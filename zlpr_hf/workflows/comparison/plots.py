@@ -1,7 +1,8 @@
-"""A comparison as pictures: differences with their intervals, and head, middle and tail."""
+"""Plots of a comparison: differences with their intervals, and groups of labels."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +12,20 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS
-from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES
+from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES, SUMMARY_METRICS
 
 COLOURS = {"own": "#1f5fa8", "global": "#e08a1e", "per_label": "#6a9c5b"}
 SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
-PAIRED = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
 def check_plots() -> None:
-    """Refuse to start where pictures cannot be drawn at the end.
-
-    Raises:
-        InputError: If matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "pictures need matplotlib: pip install 'zlpr_hf[plots]', or add --no_plots"
-        ) from error
+    """Raise an InputError before the first run if matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise InputError("plots need matplotlib: pip install 'zlpr_hf[plots]', or add --no_plots")
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Draw all pictures.
-
-    Args:
-        comparison: The numbers.
-        folder: Where to.
-
-    Returns:
-        The files.
-    """
+    """Draw all plots into a folder, and return the files."""
     import matplotlib as mpl
 
     style: Any = {"svg.hashsalt": "zlpr_hf", "font.size": 9, "axes.spines.top": False,
@@ -69,7 +53,9 @@ def _differences(comparison: Comparison, dataset: str, rows: list[Row]) -> Any:
 
     losses = list(dict.fromkeys(row.loss for row in rows))
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(losses)), layout="constrained")
-    for axis, metric in zip(figure.subplots(1, len(PAIRED), sharey=True), PAIRED, strict=True):
+    for axis, metric in zip(
+        figure.subplots(1, len(SUMMARY_METRICS), sharey=True), SUMMARY_METRICS, strict=True
+    ):
         axis.axvline(0, color="#888888", linewidth=0.8)
         for shift, rule in enumerate(RULE_NAMES):
             for row in rows:
@@ -80,7 +66,7 @@ def _differences(comparison: Comparison, dataset: str, rows: list[Row]) -> Any:
                 axis.plot([interval.low, interval.high], [height] * 2, color=COLOURS[rule])
                 axis.plot(interval.difference, height, "o", markersize=4, color=COLOURS[rule])
             axis.plot([], [], "o-", markersize=4, color=COLOURS[rule], label=RULE_NAMES[rule])
-        axis.set_title(f"{METRIC_TITLES[metric]}")
+        axis.set_title(METRIC_TITLES[metric])
         axis.set_yticks(range(len(losses)), losses)
     figure.get_axes()[0].invert_yaxis()
     figure.supxlabel(f"difference from {comparison.reference} at zero on {dataset}, 95 % interval")
@@ -102,10 +88,8 @@ def _groups(dataset: str, rows: list[Row]) -> Any:
         axis.bar(places + 0.27 * (shift - 1), heights, 0.25, yerr=spread, color=shade, label=group,
                  error_kw={"linewidth": 0.8})  # fmt: skip
     names = [row.loss for row in own]
-    if len(names) > 6:  # too many for one line
-        axis.set_xticks(places, names, rotation=20, ha="right")
-    else:
-        axis.set_xticks(places, names)
+    many = len(names) > 6
+    axis.set_xticks(places, names, rotation=20 * many, ha="right" if many else "center")
     axis.set_ylabel("macro-F1")
     axis.set_title(f"{dataset}: labels by frequency in training, own rule")
     figure.legend(loc="outside right upper", frameon=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import statistics
@@ -38,7 +37,11 @@ COST = ("outputs", "seconds_per_step", "peak_memory_mib", "seconds", "steps")
 
 @dataclass(frozen=True)
 class Row:
-    """A loss under a rule on a data set, over its seeds."""
+    """A loss with a decision rule on a dataset: metrics per seed and their mean.
+
+    ``difference`` holds the intervals of the difference from the reference; None for the reference
+    itself.
+    """
 
     dataset: str
     loss: str
@@ -55,15 +58,15 @@ class Comparison:
     """All numbers of a comparison.
 
     Args:
-        reference: The loss that differences are taken from, under its own rule.
+        reference: The loss that differences are taken from, with its own rule.
         metrics: Columns of the table.
-        rows: A loss, a rule, a data set.
-        baselines: Data set to predictor to metrics.
-        cost: Data set to loss to medians over seeds.
-        unseen: Data set to the share of test rows whose label set training does not have.
-        data: Data set to counts.
-        failed: Runs that did not come to their end, with the reason.
-        settings: Run to its configuration, as ``train.py`` takes it.
+        rows: One row per dataset, loss and rule.
+        baselines: Metrics per dataset and predictor.
+        cost: Medians over seeds per dataset and loss.
+        unseen: Fraction of the test rows per dataset whose label set is not in training.
+        data: Number of rows per dataset and split, and of labels.
+        failed: Reason per failed run.
+        settings: Configuration per run, as ``zlpr train`` reads it.
         environment: Versions and machine.
     """
 
@@ -84,152 +87,159 @@ class Comparison:
         return list(dict.fromkeys(row.dataset for row in self.rows))
 
     def rows_of(self, dataset: str) -> list[Row]:
-        """Rows of a data set."""
+        """Return the rows of a dataset."""
         return [row for row in self.rows if row.dataset == dataset]
 
     def save(self, folder: Path) -> None:
-        """Write ``comparison.json``, whole or not at all.
-
-        Args:
-            folder: Where to.
-        """
+        """Write ``comparison.json``, whole or not at all."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
         write_whole(folder / COMPARISON_FILE, text)
 
     @classmethod
     def load(cls, path: Path) -> Comparison:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: The JSON file.
-        """
+        """Read a comparison that :meth:`save` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [
-            Row(**(row | {
-                "seeds": tuple(row["seeds"]),
-                "each": tuple(row["each"]),
-                "difference": row["difference"] and {
-                    name: Interval(**value) for name, value in row["difference"].items()
-                },
-            }))
-            for row in content["rows"]
-        ]  # fmt: skip
-        return cls(**(content | {"rows": tuple(rows), "metrics": tuple(content["metrics"])}))
+        rows = []
+        for row in content["rows"]:
+            if row["difference"]:
+                row["difference"] = {
+                    name: Interval(**interval) for name, interval in row["difference"].items()
+                }
+            rows.append(Row(**row | {"seeds": tuple(row["seeds"]), "each": tuple(row["each"])}))
+        return cls(**content | {"rows": tuple(rows), "metrics": tuple(content["metrics"])})
 
 
-def gather(plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, str]) -> Comparison:
-    """Compute all statistics from the logits that the runs left.
+def summarise(
+    plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, str]
+) -> Comparison:
+    """Compute all statistics from the logits of the finished runs.
 
     Args:
-        plan: The plan; its finished cells are read.
-        data: Cell to its rows; the test rows of a data set are the same for all.
-        failed: Runs that did not come to their end.
-
-    Returns:
-        All numbers.
+        plan: The plan of the comparison.
+        data: Rows per cell; all cells of a dataset share the validation and test rows.
+        failed: Reason per failed run.
     """
     cells = [cell for cell in plan.cells if str(cell) not in failed]
     rows: list[Row] = []
     cost: dict[str, dict[str, dict[str, float | None]]] = {}
-    baselines, unseen, counts, environment = {}, {}, {}, _environment()
+    baselines, unseen, counts, environment = {}, {}, {}, _describe_machine()
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         here = [cell for cell in cells if cell.dataset == dataset]
         shared = data[here[0]]
-        rows += _rows(plan, here, shared)
+        rows += _summarise_dataset(plan, here, shared)
         results = {cell: json.loads((cell.folder / RESULTS_FILE).read_text()) for cell in here}
         cost[dataset] = {
-            loss: _medians([results[c]["training"] for c in here if c.loss == loss])
+            loss: _medians([results[cell]["training"] for cell in here if cell.loss == loss])
             for loss in dict.fromkeys(cell.loss for cell in here)
         }
-        environment |= next(iter(results.values()))["versions"]
-        baselines[dataset] = _yardsticks(here[0].folder.parents[1], shared)
-        unseen[dataset] = _unseen(shared)
+        environment |= results[here[0]]["versions"]
+        baselines[dataset] = _fit_baselines(here[0].folder.parents[1], shared)
+        unseen[dataset] = _count_unseen(shared) / len(shared.splits["test"])
         counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
         counts[dataset] |= {"labels": shared.label_space.num_labels}
-    settings = {str(cell): render_config(cell.config) for cell in cells}
     return Comparison(
-        plan.reference, plan.metrics, tuple(rows), baselines, cost, unseen, counts, dict(failed),
-        settings, environment,
-    )  # fmt: skip
+        reference=plan.reference,
+        metrics=plan.metrics,
+        rows=tuple(rows),
+        baselines=baselines,
+        cost=cost,
+        unseen=unseen,
+        data=counts,
+        failed=dict(failed),
+        settings={str(cell): render_config(cell.config) for cell in cells},
+        environment=environment,
+    )
 
 
-def _rows(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
-    groups = split_into_groups(data.targets("train"))
-    decided: dict[tuple[str, str], dict[int, Bools]] = {}
-    metrics: dict[tuple[str, str], list[dict[str, float]]] = {}
-    seeds: dict[str, list[int]] = {}
-    truth = data.targets("test")
+def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) -> list[Row]:
+    groups, truth = split_into_groups(data.targets("train")), data.targets("test")
+    predictions: dict[tuple[str, str], dict[int, Bools]] = {}
+    metrics: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
     for cell in cells:
         with np.load(cell.folder / LOGITS_FILE) as stored:
             logits, validation = stored["test_logits"], stored["validation_logits"]
         rules = fit_rules(validation, data.targets("validation"), metric=plan.threshold_metric)
         if not LOSSES[cell.config.training.loss].decides_at_zero:
             rules["own"] = rules["global"]  # the offset that the run fitted too
-        seeds.setdefault(cell.loss, []).append(cell.seed)
         for name, rule in rules.items():
-            decided.setdefault((cell.loss, name), {})[cell.seed] = rule.apply(logits)
-            found = evaluate_rule(logits, truth, rule, groups)
-            metrics.setdefault((cell.loss, name), []).append(found)
-    # Pairs share the seed: only seeds that came to their end for all losses count here.
-    paired = sorted(set.intersection(*(set(runs) for runs in decided.values())))
-    names = {f"{a} / {b}": [runs[seed] for seed in paired] for (a, b), runs in decided.items()}
-    differences: dict[str, dict[str, Interval]] = {}
-    if paired and f"{plan.reference} / own" in names:
-        differences = paired_bootstrap(
-            names, truth, reference=f"{plan.reference} / own", resamples=plan.resamples
-        )
-    dataset = cells[0].dataset
+            key = cell.loss, name
+            predictions.setdefault(key, {})[cell.seed] = rule.apply(logits)
+            metrics.setdefault(key, {})[cell.seed] = evaluate_rule(logits, truth, rule, groups)
+    differences = _compare_predictions(plan, predictions, truth)
+    losses = dict.fromkeys(cell.loss for cell in cells)
     return [
-        Row(
-            dataset, loss, rule, tuple(seeds[loss]),
-            {name: statistics.mean(run[name] for run in runs) for name in runs[0]},
-            {name: statistics.stdev(run[name] for run in runs) for name in runs[0]}
-            if len(runs) > 1 else None,
-            differences.get(f"{loss} / {rule}"),
-            tuple(runs),
-        )
-        for loss in seeds for rule in RULES for runs in [metrics[loss, rule]]
-    ]  # fmt: skip
+        _summarise_seeds(cells[0].dataset, loss, rule, metrics[loss, rule], differences)
+        for loss in losses
+        for rule in RULES
+    ]
+
+
+def _compare_predictions(
+    plan: Plan, predictions: Mapping[tuple[str, str], Mapping[int, Bools]], truth: Any
+) -> dict[tuple[str, str], dict[str, Interval]]:
+    """Bootstrap the differences from the reference, over the seeds that finished for all losses."""
+    reference = plan.reference, "own"
+    seeds = sorted(set.intersection(*(set(runs) for runs in predictions.values())))
+    if not seeds or reference not in predictions:
+        return {}
+    paired = {key: [runs[seed] for seed in seeds] for key, runs in predictions.items()}
+    return paired_bootstrap(paired, truth, reference=reference, resamples=plan.resamples)
+
+
+def _summarise_seeds(
+    dataset: str,
+    loss: str,
+    rule: str,
+    metrics: Mapping[int, dict[str, float]],
+    differences: Mapping[tuple[str, str], dict[str, Interval]],
+) -> Row:
+    runs = tuple(metrics.values())
+    columns = {name: [run[name] for run in runs] for name in runs[0]}
+    return Row(
+        dataset=dataset,
+        loss=loss,
+        rule=rule,
+        seeds=tuple(metrics),
+        mean={name: statistics.mean(values) for name, values in columns.items()},
+        std={name: statistics.stdev(values) for name, values in columns.items()}
+        if len(runs) > 1
+        else None,
+        difference=differences.get((loss, rule)),
+        each=runs,
+    )
 
 
 def _medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     medians: dict[str, float | None] = {}
     for name in COST:
-        # The seconds of a run that went on are those of its last part alone.
+        # The seconds of a resumed run cover its last part only.
         whole = [run for run in runs if name != "seconds" or run.get("resumed_from") is None]
         values = [run[name] for run in whole if run.get(name) is not None]
         medians[name] = statistics.median(values) if values else None
     return medians
 
 
-def _yardsticks(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]:
-    """Fitted once for the same rows and kept, since the SVM takes a while on many labels."""
-    path = folder / BASELINES_FILE
-    content = hashlib.sha256()
-    for split in ("train", "test"):
-        content.update(json.dumps(data.texts(split)).encode())
-        content.update(data.targets(split).tobytes())
+def _fit_baselines(folder: Path, data: LabelledData) -> dict[str, dict[str, float]]:
+    """Fit the baselines, or read them from the last call: the SVM is slow with many labels."""
+    path, rows = folder / BASELINES_FILE, data.fingerprints()
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored.get("rows") == content.hexdigest():
-            kept: dict[str, dict[str, float]] = stored["metrics"]
-            return kept
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if stored["rows"] == rows:
+            return dict(stored["metrics"])
     metrics = compute_baselines(data)
-    text = json.dumps({"rows": content.hexdigest(), "metrics": metrics}, indent=1)
-    write_whole(path, text + "\n")
+    write_whole(path, json.dumps({"rows": rows, "metrics": metrics}, indent=1) + "\n")
     return metrics
 
 
-def _unseen(data: LabelledData) -> float:
+def _count_unseen(data: LabelledData) -> int:
+    """Return the number of test rows whose label set is not in training."""
     train = {row.tobytes() for row in data.targets("train") >= 0.5}
-    test = data.targets("test") >= 0.5
-    return sum(row.tobytes() not in train for row in test) / len(test)
+    return sum(row.tobytes() not in train for row in data.targets("test") >= 0.5)
 
 
-def _environment() -> dict[str, str]:
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"{torch.get_num_threads()} threads of a processor ({platform.machine()})"
-    )
+def _describe_machine() -> dict[str, str]:
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = f"{platform.machine()} processor, {torch.get_num_threads()} threads"
     return {"device": device, "system": platform.system()}

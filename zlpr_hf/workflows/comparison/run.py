@@ -21,7 +21,7 @@ from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
-from zlpr_hf.workflows.comparison.results import Comparison, gather
+from zlpr_hf.workflows.comparison.results import Comparison, summarise
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
@@ -85,7 +85,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
         raise InputError(f"no run came to its end; the first one: {next(iter(failed.values()))}")
     if not is_main:
         return None
-    comparison = gather(plan, data, failed)
+    comparison = summarise(plan, data, failed)
     comparison.save(plan.output_dir)
     return comparison
 

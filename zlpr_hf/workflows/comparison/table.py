@@ -1,36 +1,34 @@
-"""A comparison as Markdown, for the terminal and for a repository."""
+"""A comparison as Markdown for its folder, and as a summary for the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from zlpr_hf.reports.report import align_columns
 from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS, PAIRED_METRICS
 
 TABLE_FILE = "comparison.md"
-RULE_NAMES = {"own": "own rule", "global": "one tuned offset", "per_label": "an offset a label"}
+RULE_NAMES = {
+    "own": "own rule", "global": "one tuned offset", "per_label": "one tuned offset per label",
+}  # fmt: skip
 METRIC_TITLES = {
     "f1_micro": "micro-F1", "f1_macro": "macro-F1", "f1_samples": "samples-F1",
     "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
 }  # fmt: skip
+SUMMARY_METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 EXPLANATION = """\
-Test rows; mean over {seeds} of training ± standard deviation over them. *Own rule* is zero; for
-`lsep` and `bp_mll`, which have none, one offset fitted on validation. Tuned offsets maximise
-{metric} on validation. Head, middle and tail are the labels by frequency in training, a third each:
-their macro-F1. Differences are from `{reference}` under its own rule, with the 95 % interval of a
-paired bootstrap over test rows, **bold** where it excludes zero; of a hundred such intervals about
-five exclude it by chance. Offsets for `powerset` are for study: no saved model can carry them. Peak
-memory on a processor is that of the whole process, with what earlier runs left."""
+Metrics on the test rows: mean over {seeds} of training ± standard deviation over them. The *own
+rule* of a loss is zero; `lsep` and `bp_mll` have none and get one offset fitted on validation.
+Tuned offsets maximise {metric} on validation. Head, middle and tail: macro-F1 of the labels by
+frequency in training, a third each. Differences are from `{reference}` with its own rule, with the
+95 % interval of a paired bootstrap over test rows, **bold** if it excludes zero; about five of a
+hundred such intervals do so by chance. Offsets for `powerset` are for study: a saved model cannot
+carry them. Peak memory on a CPU is that of the whole process, including earlier runs."""
 
 
 def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
-    """All tables.
-
-    Args:
-        comparison: The numbers.
-        threshold_metric: What tuned offsets maximise.
-
-    Returns:
-        Markdown: per data set a table of quality and one of cost.
-    """
+    """Return all tables as Markdown: quality, differences and cost per dataset."""
     seeds = max(len(row.seeds) for row in comparison.rows)
     parts = [
         "# Comparison of losses",
@@ -41,16 +39,13 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
         ),
     ]
     for dataset in comparison.datasets:
-        counts = comparison.data[dataset]
         parts += [
             f"## {dataset}",
-            f"{counts['train']:,} training, {counts['validation']:,} validation and "
-            f"{counts['test']:,} test rows, {counts['labels']} labels; "
-            f"{comparison.unseen[dataset]:.1%} of the test rows have a label set that no training "
-            "row has.",
-            _quality(comparison, dataset),
-            _differences(comparison, dataset),
-            _cost(comparison, dataset),
+            f"{_describe_data(comparison, dataset)}. {comparison.unseen[dataset]:.1%} of the test "
+            "rows have a label set that is not in training.",
+            _markdown(_quality(comparison, dataset)),
+            _markdown(_differences(comparison, dataset)),
+            _markdown(_cost(comparison, dataset), texts=1),
         ]
     if comparison.failed:
         parts += ["## Failed", *(f"* {cell}: {why}" for cell, why in comparison.failed.items())]
@@ -58,73 +53,88 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
     return "\n\n".join(part for part in [*parts, f"Made on: {about}."] if part) + "\n"
 
 
-def _quality(comparison: Comparison, dataset: str) -> str:
+def render_summary(comparison: Comparison) -> str:
+    """Return the main metrics as tables for the terminal, at most 80 columns wide."""
+    parts = []
+    for dataset in comparison.datasets:
+        rows = [[dataset, "rule", *(METRIC_TITLES[name] for name in SUMMARY_METRICS)]]
+        for row in comparison.rows_of(dataset):
+            cells = (_summarise(row, name) for name in SUMMARY_METRICS)
+            rows.append([row.loss, row.rule, *cells])
+        parts.append(f"{align_columns(rows, left=2)}\n{_describe_data(comparison, dataset)}")
+    parts.append(f"* the 95 % interval of the difference from {comparison.reference} excludes zero")
+    parts += [f"failed: {cell}: {why}" for cell, why in comparison.failed.items()]
+    return "\n\n".join(parts)
+
+
+def _summarise(row: Row, metric: str) -> str:
+    clear = row.difference is not None and row.difference[metric].is_clear
+    return f"{row.mean[metric]:.3f}{'*' if clear else ' '}"
+
+
+def _describe_data(comparison: Comparison, dataset: str) -> str:
+    counts = comparison.data[dataset]
+    return (
+        f"{counts['train']:,} training, {counts['validation']:,} validation and "
+        f"{counts['test']:,} test rows, {counts['labels']} labels"
+    )
+
+
+def _quality(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
     columns = comparison.metrics
-    head = [
-        "loss",
-        "rule",
-        *(METRIC_TITLES.get(name, name) for name in columns),
-        "head / middle / tail",
-    ]
-    lines = [head, ["---"] * len(head)]
+    titles = (METRIC_TITLES.get(name, name) for name in columns)
+    yield ["loss", "rule", *titles, "head / middle / tail"]
     for name, metrics in comparison.baselines[dataset].items():
-        cells = [f"{metrics[c]:.3f}" if c in metrics else "" for c in columns]
-        lines.append([name, "", *cells, ""])
+        yield [name, "", *(f"{metrics[c]:.3f}" if c in metrics else "" for c in columns), ""]
+    seeds = max(len(row.seeds) for row in comparison.rows)
     for row in comparison.rows_of(dataset):
-        cells = [_mean_and_spread(row, name) for name in columns]
+        fewer = f" (seeds {', '.join(map(str, row.seeds))})" if len(row.seeds) < seeds else ""
+        cells = (_mean_and_spread(row, name) for name in columns)
         groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
-        fewer = len(row.seeds) < max(len(other.seeds) for other in comparison.rows)
-        loss = f"{row.loss} (seeds {', '.join(map(str, row.seeds))})" if fewer else row.loss
-        lines.append([loss, RULE_NAMES[row.rule], *cells, groups])
-    return _markdown(lines)
+        yield [row.loss + fewer, RULE_NAMES[row.rule], *cells, groups]
 
 
 def _mean_and_spread(row: Row, metric: str) -> str:
-    if metric not in row.mean:  # a ranking metric where no row could be ranked
+    if metric not in row.mean:  # a ranking metric without a row to rank
         return ""
     return f"{row.mean[metric]:.3f}" + ("" if row.std is None else f" ± {row.std[metric]:.3f}")
 
 
-def _differences(comparison: Comparison, dataset: str) -> str:
-    lines = [
-        [
-            f"difference from {comparison.reference}",
-            "rule",
-            *(METRIC_TITLES[name] for name in PAIRED_METRICS),
-        ]
-    ]
-    lines.append(["---"] * len(lines[0]))
-    for row in comparison.rows_of(dataset):
-        if row.difference is None:
-            continue
+def _differences(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
+    rows = [row for row in comparison.rows_of(dataset) if row.difference is not None]
+    if rows:
+        titles = (METRIC_TITLES[name] for name in PAIRED_METRICS)
+        yield [f"difference from {comparison.reference}", "rule", *titles]
+    for row in rows:
         cells = []
-        for interval in (row.difference[name] for name in PAIRED_METRICS):
+        for interval in ((row.difference or {})[name] for name in PAIRED_METRICS):
             text = f"{interval.difference:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
             cells.append(f"**{text}**" if interval.is_clear else text)
-        lines.append([row.loss, RULE_NAMES[row.rule], *cells])
-    return _markdown(lines) if len(lines) > 2 else ""
+        yield [row.loss, RULE_NAMES[row.rule], *cells]
 
 
-def _cost(comparison: Comparison, dataset: str) -> str:
-    lines = [["loss", "outputs", "time per step", f"relative to {comparison.reference}",
-              "peak memory", "training"]]  # fmt: skip
-    lines.append(["---", *["---:"] * 5])
+def _cost(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
+    relative = f"relative to {comparison.reference}"
+    yield ["loss", "outputs", "time per step", relative, "peak memory", "training"]
     costs = comparison.cost[dataset]
     base = costs.get(comparison.reference, {}).get("seconds_per_step")
     for loss, cost in costs.items():
         step, memory, seconds = (
-            cost["seconds_per_step"], cost["peak_memory_mib"], cost["seconds"],
-        )  # fmt: skip
-        lines.append([
+            cost[name] for name in ("seconds_per_step", "peak_memory_mib", "seconds")
+        )
+        yield [
             loss,
             f"{cost['outputs']:,.0f}",
             "" if step is None else f"{1000 * step:,.0f} ms",
             "" if step is None or not base else f"{step / base:.2f}",
             "" if memory is None else f"{memory:,.0f} MiB",
             "" if seconds is None else f"{seconds / 60:.1f} min",
-        ])  # fmt: skip
-    return _markdown(lines)
+        ]
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def _markdown(rows: Iterable[list[str]], *, texts: int = 2) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    if lines:
+        columns = lines[0].count(" | ") + 1
+        lines.insert(1, f"| {' | '.join(['---'] * texts + ['---:'] * (columns - texts))} |")
+    return "\n".join(lines)
