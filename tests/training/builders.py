@@ -1,12 +1,15 @@
-"""A tiny model, ten rows and arguments for the trainer."""
+"""Tiny models, ten rows, arguments for the trainer, and a checkpoint."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors.torch import save_file
+from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from tests.builders import tiny_config
@@ -29,6 +32,25 @@ def model() -> BertForSequenceClassification:
     return BertForSequenceClassification(tiny_config(num_labels=3, **quiet))
 
 
+class Shifted(BertForSequenceClassification):
+    """A model with an input per label, which may have as many entries as the batch has rows."""
+
+    def forward(self, input_ids: Tensor, offsets: Tensor, **kwargs: Any) -> Any:
+        outputs = super().forward(input_ids, **kwargs)
+        outputs.logits = outputs.logits + offsets
+        return outputs
+
+
+def collate_shifted(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    batch = {name: torch.tensor([row[name] for row in rows]) for name in ("input_ids", "labels")}
+    return batch | {"offsets": torch.tensor([1.0, 2.0, 3.0])}
+
+
+def shifted_model(**changes: Any) -> Shifted:
+    torch.manual_seed(0)
+    return Shifted(tiny_config(num_labels=3, **changes))
+
+
 def arguments(folder: Path, **changes: Any) -> ZLPRTrainingArguments:
     settings: dict[str, Any] = {
         "output_dir": str(folder),
@@ -45,3 +67,14 @@ def arguments(folder: Path, **changes: Any) -> ZLPRTrainingArguments:
         "logging_strategy": "no",
     }
     return ZLPRTrainingArguments(**(settings | changes))
+
+
+def save_checkpoint(folder: Path, *, whole: bool = True, labels: str = "ab") -> Path:
+    folder.mkdir(parents=True)
+    save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({}, folder / name)
+    config = {"id2label": {str(i): name for i, name in enumerate(labels)}, "num_hidden_layers": 3}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "trainer_state.json").write_text("{}" if whole else '{"st')
+    return folder

@@ -20,7 +20,7 @@ from tests.runs import run
 from tests.several_processes import CASES, EVALUATED, LABELS, make_rows, run_case
 from zlpr_hf import ZLPRLoss
 from zlpr_hf.cli.main import main
-from zlpr_hf.training.sampler import SharedBatchSampler
+from zlpr_hf.training.dataloaders import SharedBatchSampler
 
 REPOSITORY = Path(zlpr_hf.__file__).parent.parent
 CONFIGS = REPOSITORY / "configs" / "accelerate"

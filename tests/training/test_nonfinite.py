@@ -12,7 +12,14 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tests.training.builders import ROWS, arguments, model, rows
+from tests.training.builders import (
+    ROWS,
+    arguments,
+    collate_shifted,
+    model,
+    rows,
+    shifted_model,
+)
 from zlpr_hf import ZLPRLoss, ZLPRTrainer
 from zlpr_hf.cli.main import main
 from zlpr_hf.training.nonfinite import NonFiniteStep, merge_nonfinite_steps
@@ -75,11 +82,20 @@ def test_the_rows_at_fault_are_named(
     start = model()
     trainer = ZLPRTrainer(model=start, args=args, train_dataset=marked(4), loss=Marked())
     found = message(trainer)
-    assert "its loss held NaN or infinity (training rows 4);" in found
+    assert "NaN or infinity in its loss (training rows 4);" in found
     assert f"stopped at step {trainer.state.global_step + 1}:" in found
     if trainer.state.global_step == 0:
         for name, value in model().state_dict().items():
             assert torch.equal(start.state_dict()[name], value)
+
+
+def test_inputs_that_are_not_per_row_are_left_whole(tmp_path: Path) -> None:
+    """Batches have three rows, as many as the offsets have labels."""
+    trainer = ZLPRTrainer(
+        model=shifted_model(), args=arguments(tmp_path, per_device_train_batch_size=3),
+        train_dataset=marked(5), loss=Marked(), data_collator=collate_shifted,
+    )  # fmt: skip
+    assert "in its loss (training rows 5);" in message(trainer)
 
 
 def test_a_later_epoch_and_a_resumed_run_name_the_same_rows(tmp_path: Path) -> None:
@@ -112,7 +128,7 @@ def test_a_later_epoch_and_a_resumed_run_name_the_same_rows(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("what", ["weights", "labels", "teacher_logits", "logits", "gradient"])
-def test_what_was_not_finite_is_told(tmp_path: Path, what: str) -> None:
+def test_the_cause_is_named(tmp_path: Path, what: str) -> None:
     start, data, loss = model(), marked(2), None
     expected = "2"
     if what == "weights":
@@ -140,7 +156,7 @@ def test_what_was_not_finite_is_told(tmp_path: Path, what: str) -> None:
     trainer = ZLPRTrainer(model=start, args=arguments(tmp_path), train_dataset=data, loss=loss)
     with pytest.raises(FloatingPointError) as failed:
         trainer.train()
-    assert f"at step 1: its {what} held NaN or infinity (training rows {expected});" in str(
+    assert f"at step 1: NaN or infinity in its {what} (training rows {expected});" in str(
         failed.value
     )
 
@@ -164,7 +180,7 @@ def test_an_order_that_is_drawn_anew_names_no_rows(tmp_path: Path) -> None:
             return Turning()
 
     trainer = Anew(model=model(), args=arguments(tmp_path), train_dataset=marked(4), loss=Marked())
-    assert "(training rows unknown, for they are streamed or drawn anew)" in message(trainer)
+    assert "(training rows unknown: " in message(trainer)
 
 
 def test_float16_overflows_are_left_to_its_scaler(tmp_path: Path) -> None:
@@ -177,11 +193,11 @@ def test_float16_overflows_are_left_to_its_scaler(tmp_path: Path) -> None:
     trainer.accelerator.scaler = SimpleNamespace(get_scale=lambda: 2.0)
     assert trainer._get_grad_norm(trainer.model, infinite) == infinite
     trainer.accelerator.scaler = SimpleNamespace(get_scale=lambda: 0.5)
-    with pytest.raises(FloatingPointError, match="its gradient held NaN or infinity"):
+    with pytest.raises(FloatingPointError, match="in its gradient"):
         trainer._get_grad_norm(trainer.model, infinite)
 
 
-def test_what_several_processes_found_is_one() -> None:
+def test_findings_of_several_processes_are_merged() -> None:
     found = [
         NonFiniteStep(3, "loss", (1, 9)),
         NonFiniteStep(3, "gradient", (2,)),
@@ -223,7 +239,7 @@ def test_train_ends_with_one_line_and_the_last_checkpoint(
     ]  # fmt: skip
     assert main(argv) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert f"its logits held NaN or infinity (training rows {number}); lower learning_rate" in line
+    assert f"in its logits (training rows {number}); lower learning_rate" in line
     assert not (folder / "model.safetensors").exists()
     kept = sorted(folder.glob("checkpoint-*"))
     if kept:

@@ -6,10 +6,21 @@ import pytest
 import torch
 from datasets import Dataset
 from torch import nn
-from transformers import BertForSequenceClassification, Trainer, TrainingArguments
+from transformers import (
+    BertForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+)
 
 from tests.builders import tiny_config
-from tests.training.builders import ROWS, arguments, model, rows
+from tests.training.builders import (
+    ROWS,
+    arguments,
+    collate_shifted,
+    model,
+    rows,
+    shifted_model,
+)
 from zlpr_hf import (
     BCELoss,
     ZLPRLoss,
@@ -19,7 +30,7 @@ from zlpr_hf import (
     zlpr_divergence,
     zlpr_loss,
 )
-from zlpr_hf.training.sampler import EpochLengthGroupedSampler
+from zlpr_hf.training.dataloaders import EpochLengthGroupedSampler
 
 
 def trained(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -169,7 +180,7 @@ def test_configuration_and_wrong_use(tmp_path: Path) -> None:
         arguments(tmp_path, loss="zplr")
 
 
-def test_what_a_users_loss_may_return(tmp_path: Path) -> None:
+def test_a_users_loss_returns_values_per_example_or_their_mean(tmp_path: Path) -> None:
     class PerCell(nn.Module):
         def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return logits - targets
@@ -178,7 +189,7 @@ def test_what_a_users_loss_may_return(tmp_path: Path) -> None:
         model=model(), args=arguments(tmp_path), train_dataset=rows(), loss=PerCell()
     )
     with pytest.raises(
-        ValueError, match=r"one value an example \(8,\) or their mean, got the shape \(8, 3\)"
+        ValueError, match=r"one value per example \(8,\) or their mean, got the shape \(8, 3\)"
     ):
         trainer.train()
     with pytest.raises(ValueError, match="give loss=MODULE"):
@@ -230,6 +241,21 @@ def test_rdrop_is_one_forward_with_the_divergence_of_both_halves(tmp_path: Path)
     calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     assert len(outputs.logits) == ROWS
     torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+
+
+def test_rdrop_does_not_double_inputs_that_are_not_per_row(tmp_path: Path) -> None:
+    """The batch has three rows, as many as the offsets have labels."""
+    trainer = ZLPRTrainer(
+        model=shifted_model(), args=arguments(tmp_path, rdrop_alpha=1.0), train_dataset=rows()
+    )
+    batch = collate_shifted(list(rows().select(range(3))))
+    trainer.model.train()
+    torch.manual_seed(1)
+    value, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
+    torch.manual_seed(1)
+    expected = trainer.model(batch["input_ids"].repeat(2, 1), batch["offsets"]).logits
+    torch.testing.assert_close(outputs.logits, expected)
+    assert torch.isfinite(value)
 
 
 def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(
 
 @pytest.mark.slow
 def test_a_step_that_is_not_finite_ends_it_in_a_line(streamed: list[str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"step \d+: .*rows unknown, for they are stre"):
+    with pytest.raises(InputError, match=r"step \d+: .*rows unknown: they are stre"):
         run(streamed, tmp_path / "out", "--learning_rate=1e6", "--head_learning_rate=1e6")
 
 

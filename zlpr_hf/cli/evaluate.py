@@ -156,9 +156,9 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
     from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
-    from zlpr_hf.training.checkpoints import CONFIG_FILE
     from zlpr_hf.workflows.arguments import parse_arguments
     from zlpr_hf.workflows.load_data import load_data
+    from zlpr_hf.workflows.output_dir import CONFIG_FILE
 
     if options.dataset is None:
         config = Path(options.model) / CONFIG_FILE

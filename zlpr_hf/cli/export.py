@@ -107,9 +107,9 @@ def _texts(options: Any, source: Path | None) -> Texts:
     """The texts of ``--check_file``, or those of the test split that the model comes from."""
     from zlpr_hf.data.dataset import read_texts
     from zlpr_hf.data.sources import read_file
-    from zlpr_hf.training.checkpoints import CONFIG_FILE
     from zlpr_hf.workflows.arguments import parse_arguments
     from zlpr_hf.workflows.load_data import load_data
+    from zlpr_hf.workflows.output_dir import CONFIG_FILE
 
     path = options.check_file
     if path is None:

@@ -13,7 +13,9 @@ from zlpr_hf.distributed import is_main_process
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.training.checkpoints import (
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune_config
+from zlpr_hf.workflows.output_dir import (
     CARD_FILES,
     CONFIG_FILE,
     PROFILE_FILE,
@@ -21,8 +23,6 @@ from zlpr_hf.training.checkpoints import (
     RESULTS_FILE,
     find_resume_checkpoint,
 )
-from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.push import push_folder
 
 SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"

@@ -1,4 +1,4 @@
-"""ZLPRTrainingArguments: transformers' TrainingArguments and what multi-label training adds."""
+"""ZLPRTrainingArguments: transformers' TrainingArguments plus options for multi-label training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from zlpr_hf.losses.registry import LOSSES, check_loss, losses_with
 from zlpr_hf.losses.smoothing import SMOOTHING_MODES, check_smoothing
 
-# What transformers takes and then fails on, in the middle of a run and with a trace.
+# transformers accepts values outside these ranges, and fails on them in the middle of a run.
 RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (0.0, 1e6),
     "head_learning_rate": (0.0, 1e6),
@@ -31,31 +31,40 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass
 class ZLPRTrainingArguments(TrainingArguments):
-    """TrainingArguments with the few that multi-label fine-tuning needs besides.
+    """TrainingArguments with the options that multi-label fine-tuning needs.
 
     Args:
-        loss: A name in :data:`zlpr_hf.LOSSES`.
+        loss: A name in :data:`zlpr_hf.LOSSES` (default: ``"zlpr"``).
         loss_kwargs: Hyper-parameters of the loss, such as ``{"gamma": 1.0}`` for ``focal``, as a
-            mapping or as JSON; see :func:`zlpr_hf.build_loss`.
-        head_learning_rate: Learning rate of everything outside the encoder. None means ten times
-            ``learning_rate``: a fresh head on a small encoder learns far too slowly at its rate.
-        label_smoothing_mode: Where ``label_smoothing_factor`` moves the targets of training; see
+            mapping or as JSON (default: none); see :func:`zlpr_hf.build_loss`.
+        head_learning_rate: Learning rate of all parameters outside the encoder (default: ten times
+            ``learning_rate``, since a fresh head on a small encoder learns too slowly at its rate).
+        label_smoothing_mode: How ``label_smoothing_factor`` moves the training targets; see
             :func:`zlpr_hf.smooth_targets`.
-        rdrop_alpha: Weight of the divergence between two passes with different dropout (R-Drop);
-            0 for a single pass. With the loss ``zlpr``.
-        distillation_alpha: Share of the divergence from a teacher in the loss, where the batch
-            has ``teacher_logits``; the rest is the loss on the labels. With the loss ``zlpr``.
+        rdrop_alpha: Weight of the divergence between two passes with different dropout (R-Drop),
+            from 0 (default: a single pass). Requires the loss ``zlpr``.
+        distillation_alpha: Share of the divergence from a teacher in the loss, 0 to 1 (default:
+            0.5), where the batch has ``teacher_logits``; the rest is the loss on the labels.
+            Requires the loss ``zlpr``.
         large_label_space: Whether ``labels`` are ids ``(B, K)`` filled up with ``-100``, head and
             loss are computed in chunks of labels, and evaluation keeps the best
-            ``evaluated_labels`` of each row only. With the loss ``zlpr`` and hard labels. None
-            leaves it to :func:`zlpr_hf.finetune`, which does so above 4,096 labels; the trainer by
-            itself takes it for no.
-        evaluated_labels: How many labels of each row evaluation looks at in a large label space.
-        bf16: None means yes where the processor computes bfloat16 natively. Evaluation is always
-            in float32, so that reported decisions are those of the saved model.
+            ``evaluated_labels`` of each row. Requires the loss ``zlpr`` and hard labels. By default
+            :func:`zlpr_hf.finetune` turns it on above 4,096 labels, and the trainer leaves it off.
+        evaluated_labels: Labels per row that evaluation looks at in a large label space.
+        cpu_speedups: Whether to train faster, mostly on a CPU, by changing the model's own modules
+            while it trains: dropout with fewer random bits (other masks than torch's from the same
+            seed), attention without fused kernels up to 128 tokens, and on any device no unused
+            tokens in the last layer of BERT-like models. Off by default; ``zlpr train``, ``tune``
+            and ``compare`` turn it on. See ``docs/speed.md``.
+        bf16: Whether to train in bfloat16 (default: where the hardware computes it natively).
+            Evaluation is always in float32, so that reported decisions are those of the saved
+            model.
         train_sampling_strategy: As in transformers. ``group_by_length`` saves much of the time;
             with a few hundred rows it may cost some quality (``docs/speed.md``).
-        logging_nan_inf_filter: Off here: a loss that is no number is to be seen.
+        logging_nan_inf_filter: Off by default, so that NaN and infinite losses show up in the log.
+
+    Raises:
+        ValueError: If an option is out of range or does not go with the loss.
 
     Example:
         >>> ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4).head_learning_rate
@@ -71,14 +80,17 @@ class ZLPRTrainingArguments(TrainingArguments):
     )
     head_learning_rate: float | None = field(
         default=None,
-        metadata={"help": "Learning rate of the classification head; default 10 x learning_rate."},
+        metadata={
+            "help": "Learning rate of the classification head (default: 10 x learning_rate)."
+        },
     )
     label_smoothing_mode: str = field(
         default="mass_preserving",
-        metadata={"help": f"What label_smoothing_factor does: {', '.join(SMOOTHING_MODES)}."},
+        metadata={"help": f"Mode of label_smoothing_factor: {', '.join(SMOOTHING_MODES)}."},
     )
     rdrop_alpha: float = field(
-        default=0.0, metadata={"help": "Weight of R-Drop's divergence between two passes; 0: off."}
+        default=0.0,
+        metadata={"help": "Weight of the divergence between two passes (R-Drop); 0 turns it off."},
     )
     distillation_alpha: float = field(
         default=0.5, metadata={"help": "Share of the teacher's divergence in the loss, 0 to 1."}
@@ -86,39 +98,46 @@ class ZLPRTrainingArguments(TrainingArguments):
     large_label_space: bool | None = field(
         default=None,
         metadata={
-            "help": "Head and loss in chunks, labels as ids, metrics of the best labels; default: "
-            "above 4,096 labels."
+            "help": "Compute head and loss in chunks, read labels as ids, evaluate the best labels "
+            "(default: above 4,096 labels)."
         },
     )
     evaluated_labels: int = field(
-        default=100, metadata={"help": "Best labels of a row that large_label_space evaluates."}
+        default=100, metadata={"help": "Best labels per row that large_label_space evaluates."}
+    )
+    cpu_speedups: bool = field(
+        default=False,
+        metadata={
+            "help": "Train faster, mostly on a CPU, with other dropout masks than torch draws from "
+            "the same seed; see docs/speed.md."
+        },
     )
     bf16: bool | None = field(  # type: ignore[assignment]
         default=None,
-        metadata={"help": "Train in bfloat16 autocast; default: where the hardware has it."},
+        metadata={"help": "Train in bfloat16 autocast (default: where the hardware supports it)."},
     )
     train_sampling_strategy: str = field(
         default="random",
         metadata={
-            "help": "random, sequential, group_by_length (batches of like length: little padding), "
-            "or batch_rebalance (evens them out across processes).",
+            "help": "random, sequential, group_by_length (similar lengths per batch, little "
+            "padding), or batch_rebalance (evens them out across processes).",
             "choices": ["random", "sequential", "group_by_length", "batch_rebalance"],
         },
     )
     logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Leave losses that are no numbers out of the log."}
+        default=False, metadata={"help": "Leave NaN and infinite losses out of the log."}
     )
 
     def __post_init__(self) -> None:
-        # A share of the steps below 1: a search casts what it tries to the type of what is there.
+        # A search casts the values it tries to the type of the value set here; 0.1 is a share.
         self.warmup_steps = float(self.warmup_steps)
         self.loss_kwargs = check_loss(self.loss, _as_mapping(self.loss_kwargs))
         loss = LOSSES[self.loss]
         check_smoothing(self.label_smoothing_factor, self.label_smoothing_mode)
         if self.label_smoothing_factor and loss.predicts_label_sets:
             raise ValueError(
-                f"label_smoothing_factor: loss {self.loss} takes the nearest label set of a "
-                "smoothed target, so smoothing changes nothing; expected 0"
+                f"label_smoothing_factor: expected 0 for loss {self.loss}, which maps a smoothed "
+                "target to its nearest label set"
             )
         if self.rdrop_alpha and not loss.has_divergence:
             raise ValueError(
@@ -132,7 +151,7 @@ class ZLPRTrainingArguments(TrainingArguments):
             if value is not None and not low <= value <= high:
                 limits = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
                 raise ValueError(f"{name}: expected {limits}, got {value:g}")
-        # TrainingArguments takes bf16 on a processor only from those who say that they mean one.
+        # TrainingArguments accepts bf16 on a CPU only together with use_cpu.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bfloat16(self.use_cpu)
@@ -147,8 +166,8 @@ class ZLPRTrainingArguments(TrainingArguments):
         for name in ("label_smoothing_factor", "rdrop_alpha"):
             if getattr(self, name):
                 raise ValueError(
-                    f"large_label_space: its labels are hard and its logits never held, so {name} "
-                    f"must be 0, got {getattr(self, name):g}"
+                    f"large_label_space: expected {name} 0 (labels are hard and logits never "
+                    f"held), got {getattr(self, name):g}"
                 )
 
 
@@ -168,11 +187,7 @@ def _as_mapping(given: Any) -> dict[str, Any]:
 
 
 def has_bfloat16(use_cpu: bool) -> bool:
-    """Whether the processor, or else the accelerator, computes bfloat16 natively.
-
-    Args:
-        use_cpu: Whether the processor is asked about.
-    """
+    """Whether the CPU (``use_cpu``), or else the accelerator, computes bfloat16 natively."""
     if use_cpu:
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""What makes training faster, on a processor above all, and leaves its result alone."""
+"""Faster training with ``cpu_speedups``: in the model's own modules, and undone afterwards."""
 
 from __future__ import annotations
 
@@ -7,79 +7,160 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from threading import Lock
 from typing import Any
 
-from zlpr_hf.models.first_token import first_token_only
-from zlpr_hf.training.dropout import all_dropout_fast
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
 
-MAX_EAGER_TOKENS = 128
-"""Tokens up to which a processor is faster without fused attention."""
+from zlpr_hf.models.first_token import first_token_only
+from zlpr_hf.training.dropout import drop
+
+MAX_PLAIN_ATTENTION_TOKENS = 128
+"""Tokens up to which a CPU is faster without fused attention."""
+
+PLAIN_ATTENTION = "zlpr_plain"
+"""Name of :func:`attend_plainly` in transformers' registry of attention functions."""
+
+PLAIN_ATTENTION_TYPES = (
+    "albert", "bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta",
+)  # fmt: skip
+"""Model types whose eager attention is softmax, dropout and two products, and nothing else."""
 
 # Parameters of glibc's mallopt, and the largest values that glibc chooses by itself.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_THRESHOLD = 2**26, 2**25
+MAX_AUTO_TRIM_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD = 2**26, 2**25
 MALLOC_VARIABLES = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
-"""Variables that set them."""
+"""Environment variables that set these thresholds."""
 
 
 @contextmanager
-def fast_training(model: Any, *, on_cpu: bool, max_length: int | None) -> Iterator[None]:
-    """Train faster: the last layer computes what is read of it (:mod:`zlpr_hf.models.first_token`).
+def speed_up_training(model: Any, *, on_cpu: bool, max_length: int | None) -> Iterator[None]:
+    """Train a model faster, and undo all changes afterwards.
 
-    On a processor also dropout draws fewer random bits (:mod:`zlpr_hf.training.dropout`), short
-    texts are attended to by plain matrix products, and memory that a step gave back is kept for the
-    next one.
-
-    Args:
-        model: Any module; afterwards it computes as before.
-        on_cpu: Whether training runs on the processor.
-        max_length: Longest text in tokens; None where it is not known.
+    Unused tokens are skipped in the last layer (:mod:`zlpr_hf.models.first_token`). On a CPU, the
+    model's ``nn.Dropout`` layers draw fewer random bits (:mod:`zlpr_hf.training.dropout`), texts of
+    up to 128 tokens use plain attention, and the process keeps freed memory (:class:`KeptMemory`).
+    ``max_length`` is None where it is unknown.
     """
     with ExitStack() as stack:
         stack.enter_context(first_token_only(model))
-        if on_cpu and max_length is not None and max_length <= MAX_EAGER_TOKENS:
-            stack.enter_context(_plain_attention(model))
         if on_cpu:
-            stack.enter_context(_kept_memory())
-            stack.enter_context(all_dropout_fast())
+            stack.enter_context(KEPT_MEMORY)
+            stack.enter_context(_fast_dropout_layers(model))
+        if on_cpu and max_length is not None and max_length <= MAX_PLAIN_ATTENTION_TOKENS:
+            stack.enter_context(_plain_attention(model))
         yield
+
+
+@contextmanager
+def _fast_dropout_layers(model: nn.Module) -> Iterator[None]:
+    """Replace ``forward`` of each dropout layer.
+
+    The layers are changed and not torch's dispatch: torch modes are off in the backward pass, where
+    activation checkpointing computes layers again and must find the same masks.
+    """
+    layers = [
+        layer
+        for layer in model.modules()
+        if type(layer) is nn.Dropout and "forward" not in vars(layer)
+    ]
+    try:
+        for layer in layers:
+            layer.forward = partial(_drop, layer)  # type: ignore[method-assign]
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
+def _drop(layer: nn.Dropout, values: Tensor) -> Tensor:
+    return drop(values, layer.p, training=layer.training, inplace=layer.inplace)
 
 
 @contextmanager
 def _plain_attention(model: Any) -> Iterator[None]:
-    """Attention in steps: torch's fused kernel for processors knows no dropout, and what stands in
-    for it takes the same steps and more.
-    """
-    before = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    if before != "sdpa":
+    """Switch the model from torch's fused attention, which is slow on a CPU with dropout."""
+    if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
+        model = model.get_base_model()
+    config = getattr(model, "config", None)
+    before = getattr(config, "_attn_implementation", None)
+    if before != "sdpa" or getattr(config, "model_type", None) not in PLAIN_ATTENTION_TYPES:
         yield
         return
-    model.set_attn_implementation("eager")
+    # transformers cannot forget a name; this one is used by models in training here and no other.
+    AttentionInterface.register(PLAIN_ATTENTION, attend_plainly)
+    AttentionMaskInterface.register(PLAIN_ATTENTION, eager_mask)
     try:
+        model.set_attn_implementation(PLAIN_ATTENTION)
         yield
     finally:
         model.set_attn_implementation(before)
 
 
-@contextmanager
-def _kept_memory() -> Iterator[None]:
-    """Have glibc keep what was freed: it asks the system for large blocks anew each time, and the
-    system clears every page of them. Other allocators have no such knob and keep it by themselves.
+def attend_plainly(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """Compute attention as transformers' eager functions do, with the faster dropout."""
+    scaling = query.size(-1) ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = drop(scores.softmax(-1), dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
-    Afterwards the thresholds stand at the largest that glibc chooses by itself. Whoever has set
-    them in the environment keeps them.
+
+class KeptMemory:
+    """Let glibc keep freed memory for the next step; the one change outside the model.
+
+    By default glibc returns large blocks to the system, which clears every page again for the next
+    step. The setting belongs to the process: it holds while any trainer uses it, and its users are
+    counted. Afterwards the thresholds are the largest that glibc chooses by itself, since its
+    automatic choice cannot be turned on again. Thresholds set in the environment are kept.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    chosen = MALLOC_VARIABLES & os.environ.keys()
-    if chosen or libc is None or not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
-        yield
-        return
-    if not libc.mallopt(M_MMAP_THRESHOLD, 2**30):  # older ones refuse more than their own largest
-        libc.mallopt(M_MMAP_THRESHOLD, DEFAULT_MMAP_THRESHOLD)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    try:
-        yield
-    finally:
-        libc.mallopt(M_MMAP_THRESHOLD, DEFAULT_MMAP_THRESHOLD)
-        libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
-        libc.malloc_trim(0)
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            libc = _find_glibc()
+            if self._users > 1 or libc is None:
+                return
+            if not libc.mallopt(M_MMAP_THRESHOLD, 2**30):  # older versions refuse large values
+                libc.mallopt(M_MMAP_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD)
+            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            libc = _find_glibc()
+            if self._users > 0 or libc is None:
+                return
+            libc.mallopt(M_MMAP_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD)
+            libc.mallopt(M_TRIM_THRESHOLD, MAX_AUTO_TRIM_THRESHOLD)
+            libc.malloc_trim(0)
+
+
+KEPT_MEMORY = KeptMemory()
+
+
+def _find_glibc() -> Any:
+    """Return the C library if it has these thresholds and the environment does not set them."""
+    if sys.platform != "linux" or MALLOC_VARIABLES & os.environ.keys():
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

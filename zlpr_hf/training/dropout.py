@@ -1,9 +1,8 @@
-"""Dropout that spends a fraction of the time on its random numbers, for training on a processor."""
+"""Dropout that spends a fraction of the time on random numbers, for training on a CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,23 @@ from torch.nn import functional
 from zlpr_hf.losses.numerics import is_traced
 
 PROBABILITY_STEPS = 2**16
-"""Steps of the probability: sixteen random bits decide on an element."""
+"""Resolution of the probability: sixteen random bits decide on one element."""
 
 MIN_ELEMENTS = 2**14
 """Elements below which torch's own dropout is as fast."""
-
-_stock_dropout = functional.dropout
 
 
 def fast_dropout(values: Tensor, p: float) -> Tensor:
     """Zero each element with probability ``p`` and scale the rest by ``1 / (1 - p)``.
 
-    Torch draws a number of 53 bits an element, on one thread where its MKL does not; here a draw of
-    64 bits decides on four elements. The source is SFC64, seeded from torch's generator on every
-    call: the same torch seed gives the same mask, whatever the number of threads, and a checkpoint
-    that holds the state of torch's generator holds that of this one. A byte an element is kept
-    for the backward pass, where torch keeps a number.
+    Torch draws 53 bits per element, on one thread unless MKL does it. Here one draw of 64 bits
+    decides on four elements. The source is SFC64, seeded from torch's generator on every call: the
+    same torch seed gives the same mask on any number of threads, and a checkpoint with the state of
+    torch's generator holds that of this one. The backward pass keeps one byte per element.
 
     Args:
-        values: On the processor, floating.
-        p: In [0, 1]. Rounded to a multiple of 2^-16; the scale belongs to what it was rounded to.
+        values: Floating, on the CPU.
+        p: In [0, 1]. Rounded to a multiple of 2^-16; the scale follows the rounded value.
 
     Shape:
         values: ``(*)``. Result: the same.
@@ -42,8 +38,7 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         New values, differentiable twice.
 
     Raises:
-        ValueError: If ``p`` is outside [0, 1], or ``values`` are no floating numbers on the
-            processor.
+        ValueError: If ``p`` is outside [0, 1], or ``values`` are not floating or not on the CPU.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -57,7 +52,7 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         raise ValueError(f"p must lie in [0, 1], got {p:g}")
     if not (values.is_cpu and values.is_floating_point()):
         raise ValueError(
-            f"values must be floating and on the processor, got {values.dtype} on {values.device}"
+            f"values must be floating and on the CPU, got {values.dtype} on {values.device}"
         )
     threshold = round(p * PROBABILITY_STEPS)
     if threshold in (0, PROBABILITY_STEPS):
@@ -66,8 +61,27 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
     return result
 
 
+def drop(values: Tensor, p: float, *, training: bool, inplace: bool = False) -> Tensor:
+    """Apply :func:`fast_dropout` where it is faster, else ``torch.nn.functional.dropout``.
+
+    Torch's own takes tensors that are small, in place, on another device, or traced by a compiler
+    or by ``torch.func``.
+    """
+    fast = (
+        training
+        and not inplace
+        and 0.0 <= p <= 1.0
+        and type(values) is Tensor
+        and not is_traced(values)
+        and values.is_cpu
+        and values.is_floating_point()
+        and values.numel() >= MIN_ELEMENTS
+    )
+    return fast_dropout(values, p) if fast else functional.dropout(values, p, training, inplace)
+
+
 def _draw_mask(shape: torch.Size, threshold: int) -> Tensor:
-    """True where an element is kept."""
+    """Return True where an element is kept."""
     count = shape.numel()
     seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
     bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]
@@ -89,36 +103,3 @@ class _FastDropout(torch.autograd.Function):
 
 
 _apply: Callable[[Tensor, int], Tensor] = _FastDropout.apply
-
-
-@contextmanager
-def all_dropout_fast() -> Iterator[None]:
-    """While it is entered, dropout on the processor is :func:`fast_dropout`.
-
-    That holds for ``torch.nn.Dropout`` and ``torch.nn.functional.dropout`` in any model of the
-    process; what is on another device, small, in place, or traced by a compiler or by
-    ``torch.func`` is left to torch, and so is dropout within fused attention. The function is
-    exchanged, where a mode of torch would be off during the backward pass: activation checkpointing
-    computes layers again there, and must find the masks that it had before.
-    """
-    before = functional.dropout
-    setattr(functional, "dropout", _dropout)  # noqa: B010 (mypy refuses to assign to a function)
-    try:
-        yield
-    finally:
-        setattr(functional, "dropout", before)  # noqa: B010
-
-
-def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """With the parameters that torch names so."""
-    ours = (
-        training
-        and not inplace
-        and 0.0 <= p <= 1.0
-        and type(input) is Tensor
-        and not is_traced(input)
-        and input.is_cpu
-        and input.is_floating_point()
-        and input.numel() >= MIN_ELEMENTS
-    )
-    return fast_dropout(input, p) if ours else _stock_dropout(input, p, training, inplace)

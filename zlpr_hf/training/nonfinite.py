@@ -1,8 +1,8 @@
-"""NonFiniteStep: a training step with NaN or infinite loss or gradients, its cause and remedy."""
+"""NonFiniteStep: a training step with NaN or infinity, its cause, its rows and the remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,40 +15,40 @@ MAX_ROWS_SHOWN = 20
 REMEDIES = {
     "weights": "the model was broken before this step: load another one, or start again with a "
     "lower learning_rate",
-    "labels": "look at the labels of these rows: a target lies in [0, 1] or is NaN",
-    "teacher_logits": "look at the teacher's logits of these rows",
-    "logits": "lower learning_rate and head_learning_rate, or set bf16 false where it is on",
-    "loss": "look at the targets of these rows, and at the loss if it is your own",
-    "gradient": "lower learning_rate, set bf16 false where it is on, or set max_grad_norm to 1 "
-    "where it is 0",
+    "labels": "check the labels of these rows: a target must lie in [0, 1] or be NaN",
+    "teacher_logits": "check the teacher's logits of these rows",
+    "logits": "lower learning_rate and head_learning_rate, or set bf16 to false if it is on",
+    "loss": "check the targets of these rows, and the loss if it is your own",
+    "gradient": "lower learning_rate, set bf16 to false if it is on, or set max_grad_norm to 1 "
+    "if it is 0",
 }
-"""What was not finite, from what comes first to what follows from it, and what helps."""
+"""Possible causes, each before its consequences, and the remedy for each."""
 
 
 @dataclass(frozen=True)
 class NonFiniteStep:
-    """Where the numbers of a step stopped being finite.
+    """The point where the numbers of a step stopped being finite.
 
     Args:
-        step: The optimizer step that was not taken, from 1.
-        what: A key of :data:`REMEDIES`.
-        rows: Training rows, from 1: those at fault, or for weights and gradients all of the step;
-            empty where nobody knows them.
+        step: Number of the optimizer step that was not taken, from 1.
+        cause: A key of :data:`REMEDIES`.
+        rows: Training rows, from 1: those at fault, or for weights and gradients all rows of the
+            step; empty if unknown.
     """
 
     step: int
-    what: str
+    cause: str
     rows: tuple[int, ...]
 
     def render(self) -> str:
-        """One line: the step, what was not finite, the rows, the remedy."""
+        """Return one line with the step, the cause, the rows and the remedy."""
         shown = ", ".join(map(str, self.rows[:MAX_ROWS_SHOWN]))
-        shown = shown or "unknown, for they are streamed or drawn anew"
+        shown = shown or "unknown: they are streamed or drawn in a new order"
         more = len(self.rows) - MAX_ROWS_SHOWN
         rest = f" and {more} more" if more > 0 else ""
         return (
-            f"training stopped at step {self.step}: its {self.what} held NaN or infinity "
-            f"(training rows {shown}{rest}); {REMEDIES[self.what]}"
+            f"training stopped at step {self.step}: NaN or infinity in its {self.cause} "
+            f"(training rows {shown}{rest}); {REMEDIES[self.cause]}"
         )
 
 
@@ -59,18 +59,13 @@ def diagnose_nonfinite_step(
     *,
     step: int,
     weights: Iterator[Tensor],
+    row_inputs: Collection[str],
 ) -> NonFiniteStep:
-    """Look for the cause row by row, after a step whose gradients were not finite.
+    """Find the first cause, row by row, after a step whose gradients were not finite.
 
-    Args:
-        batches: Of the step.
-        rows: Training rows of each batch; None where nobody knows them.
-        run: Loss and logits of a batch, here of a single row.
-        step: Its number, from 1.
-        weights: The model's, which the step has not changed.
-
-    Returns:
-        The first cause there is.
+    ``rows`` holds the training rows of each batch, ``run`` returns loss and logits of a batch,
+    ``weights`` are those before the step, and ``row_inputs`` names the tensors of a batch with one
+    entry per row.
     """
     numbers = [number for batch in rows or () for number in batch]
     if not all(torch.isfinite(weight).all() for weight in weights):
@@ -79,41 +74,29 @@ def diagnose_nonfinite_step(
     position = 0
     for batch in batches:
         for index in range(len(batch["labels"])):
-            what = _cause(_row(batch, index), run)
-            if what is not None:
-                found.setdefault(what, []).append(position)
+            row = {
+                name: value[index : index + 1] if name in row_inputs else value
+                for name, value in batch.items()
+            }
+            cause = _find_cause(row, run)
+            if cause is not None:
+                found.setdefault(cause, []).append(position)
             position += 1
-    what = next((what for what in REMEDIES if what in found), "gradient")
-    at_fault = found.get(what, range(position))
-    return NonFiniteStep(step, what, tuple(numbers[index] for index in at_fault) if numbers else ())
+    cause = next((cause for cause in REMEDIES if cause in found), "gradient")
+    at_fault = found.get(cause, range(position))
+    at_fault_rows = tuple(numbers[index] for index in at_fault) if numbers else ()
+    return NonFiniteStep(step, cause, at_fault_rows)
 
 
 def merge_nonfinite_steps(found: Sequence[NonFiniteStep]) -> NonFiniteStep:
-    """What several processes found in the same step.
-
-    Args:
-        found: Of each process.
-
-    Returns:
-        The first cause there is, with the rows of all that met it.
-    """
-    first = min(found, key=lambda each: [*REMEDIES].index(each.what))
-    rows = {row for each in found if each.what == first.what for row in each.rows}
-    return NonFiniteStep(first.step, first.what, tuple(sorted(rows)))
-
-
-def _row(batch: Mapping[str, Any], index: int) -> dict[str, Any]:
-    rows = len(batch["labels"])
-    return {
-        name: value[index : index + 1]
-        if isinstance(value, Tensor) and value.ndim and len(value) == rows
-        else value
-        for name, value in batch.items()
-    }
+    """Merge findings of several processes: the first cause, with the rows of all that met it."""
+    first = min(found, key=lambda each: [*REMEDIES].index(each.cause))
+    rows = {row for each in found if each.cause == first.cause for row in each.rows}
+    return NonFiniteStep(first.step, first.cause, tuple(sorted(rows)))
 
 
 @torch.no_grad()
-def _cause(
+def _find_cause(
     row: dict[str, Any], run: Callable[[dict[str, Any]], tuple[Tensor, Tensor]]
 ) -> str | None:
     loss, logits = run(row)
@@ -129,17 +112,10 @@ def _cause(
 def find_rows(
     loader: Any, batches: Sequence[Mapping[str, Any]], *, epoch: float
 ) -> list[list[int]] | None:
-    """Which rows of its data set a data loader put into the batches of a step.
+    """Return the dataset rows, from 0, of each batch of a step.
 
-    The order is drawn once more, and believed only if the same rows give the same batches.
-
-    Args:
-        loader: The training data loader.
-        batches: Of the step that was begun.
-        epoch: Epochs that are done, with the share of the one that has begun.
-
-    Returns:
-        Positions from 0, batch by batch; None where the order cannot be drawn again.
+    The order is drawn once more, and trusted only if the same rows give the same batches; None if
+    they do not. ``epoch`` counts finished epochs plus the share of the current one.
     """
     sampler = getattr(loader, "batch_sampler", None)
     if sampler is None or isinstance(loader.dataset, IterableDataset):

@@ -1,13 +1,14 @@
-"""Objective: what a batch is trained on, from its logits: loss, smoothing, R-Drop, distillation."""
+"""Objective: the value that a batch is trained on: loss, smoothing, R-Drop, distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainingArguments
 
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_name, losses_with
@@ -16,73 +17,81 @@ from zlpr_hf.losses.zlpr import zlpr_divergence
 
 
 @dataclass(frozen=True)
+class BatchLoss:
+    """A batch after the forward pass.
+
+    Args:
+        outputs: Outputs of the model.
+        values: Values as the loss returned them: one per row, or their mean.
+        total: The objective, summed over the rows.
+    """
+
+    outputs: Any
+    values: Tensor
+    total: Tensor
+
+
 class Objective:
-    """The loss of a batch, and in training what is added to it.
+    """The loss of a batch and, in training, everything added to it.
+
+    Options are read from ``arguments`` for each batch: a search changes them between trials.
 
     Args:
         loss: Called with ``(logits, targets)``; returns ``(B,)`` or the mean over the batch.
-        label_smoothing_factor: How far targets are moved in training, 0 to 1.
-        label_smoothing_mode: As for :func:`zlpr_hf.smooth_targets`.
-        rdrop_alpha: Weight of the divergence between two passes in training; 0 for a single pass.
-        distillation_alpha: Share of the teacher's divergence where a batch has its logits.
+        arguments: ``ZLPRTrainingArguments``, or transformers' own, whose missing options are off.
+        row_inputs: Names of the batch's tensors that have one entry per row.
     """
 
-    loss: MultiLabelLoss
-    label_smoothing_factor: float = 0.0
-    label_smoothing_mode: Any = "mass_preserving"
-    rdrop_alpha: float = 0.0
-    distillation_alpha: float = 0.5
+    def __init__(
+        self, loss: MultiLabelLoss, arguments: TrainingArguments, row_inputs: Collection[str]
+    ) -> None:
+        self.loss = loss
+        self.arguments = arguments
+        self.row_inputs = row_inputs
 
-    def compute(
-        self,
-        model: nn.Module,
-        inputs: Mapping[str, Any],
-        targets: Tensor,
-        teacher_logits: Tensor | None = None,
-    ) -> tuple[Any, Tensor, Tensor]:
-        """Run the model on a batch.
+    def _option(self, name: str, default: Any) -> Any:
+        return getattr(self.arguments, name, default)
 
-        Args:
-            model: In training mode or not.
-            inputs: What it takes.
-            targets: ``(B, L)``.
-            teacher_logits: ``(B, L)``, where there is a teacher.
-
-        Returns:
-            The model's outputs, the values of the loss as it returned them, and the objective,
-            summed over the batch.
+    def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
+        """Run a model on a batch with targets ``(B, L)`` and, for distillation, teacher logits.
 
         Raises:
-            ValueError: If the loss returns something else, or has no divergence for a teacher.
+            ValueError: If the loss returns another shape, or has no divergence for a teacher.
         """
+        inputs = dict(inputs)
+        teacher_logits = inputs.pop("teacher_logits", None)
         rows, copies = len(targets), 1
-        if model.training and self.label_smoothing_factor:
-            targets = smooth_targets(
-                targets, self.label_smoothing_factor, mode=self.label_smoothing_mode
-            )
-        if model.training and self.rdrop_alpha:
+        smoothing = self._option("label_smoothing_factor", 0.0)
+        rdrop_alpha = self._option("rdrop_alpha", 0.0)
+        if model.training and smoothing:
+            mode = self._option("label_smoothing_mode", "mass_preserving")
+            targets = smooth_targets(targets, smoothing, mode=mode)
+        if model.training and rdrop_alpha:
             copies = 2  # one forward on the doubled batch: other dropout in each half
-            inputs = {name: _doubled(value, rows) for name, value in inputs.items()}
+            inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
         outputs = model(**inputs, return_dict=True)
         logits = outputs.logits
         values = self.loss(logits, targets)
         if values.ndim > 1 or (values.ndim == 1 and len(values) != len(targets)):
             raise ValueError(
-                f"the loss must return one value an example ({len(targets)},) or their mean, "
+                f"the loss must return one value per example ({len(targets)},) or their mean, "
                 f"got the shape {tuple(values.shape)}"
             )
         total = values.sum() / copies if values.ndim else values * rows
         if model.training and teacher_logits is not None:
-            share = self.distillation_alpha
+            share = self._option("distillation_alpha", 0.5)
             total = (1 - share) * total + share * self._regret(logits, teacher_logits, copies)
         if copies == 2:
             one, other = logits[:rows], logits[rows:]
             both = zlpr_divergence(one, other, reduction="sum") + zlpr_divergence(
                 other, one, reduction="sum"
             )
-            total = total + self.rdrop_alpha * both / 2
-        return outputs, values, total
+            total = total + rdrop_alpha * both / 2
+        return BatchLoss(outputs, values, total)
+
+    def _doubled(self, name: str, value: Any) -> Any:
+        return torch.cat([value, value]) if name in self.row_inputs else value
 
     def _regret(self, logits: Tensor, teacher_logits: Tensor, copies: int) -> Tensor:
         if not self.loss.has_divergence:
@@ -92,8 +101,3 @@ class Objective:
             )
         teacher = torch.cat([teacher_logits] * copies).detach()
         return zlpr_divergence(logits, teacher, reduction="sum") / copies
-
-
-def _doubled(value: Any, rows: int) -> Any:
-    per_row = isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows
-    return torch.cat([value, value]) if per_row else value

@@ -1,53 +1,65 @@
-"""StepTrainer: optimizer steps that are the same however their rows are dealt out."""
+"""StepTrainer: optimizer steps that do not depend on processes, and checkpoints whole or gone."""
 
 from __future__ import annotations
 
+import copy
 import math
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers import Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.data.streaming.batches import StreamedRows
-from zlpr_hf.training.checkpoint_trainer import CheckpointTrainer
-from zlpr_hf.training.cpu_speedups import fast_training
-from zlpr_hf.training.dataloaders import build_streamed_loader, share_batches
+from zlpr_hf.training.checkpoints import UNFINISHED_FILE, remove_old_checkpoints
+from zlpr_hf.training.dataloaders import (
+    EpochLengthGroupedSampler,
+    SharedBatchSampler,
+    build_streamed_loader,
+    share_batches,
+)
 from zlpr_hf.training.nonfinite import (
     NonFiniteStep,
     diagnose_nonfinite_step,
     find_rows,
     merge_nonfinite_steps,
 )
-from zlpr_hf.training.sampler import EpochLengthGroupedSampler, SharedBatchSampler
 
 PADDING_BATCH = "spare"
 """Marks a batch that a process computes only because the others have one."""
 
+ROW_INPUTS = frozenset(
+    ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "labels",
+     "teacher_logits")
+)  # fmt: skip
+"""Tensors of a batch with one entry per row, whatever the tokenizer and the data set."""
 
-class StepTrainer(CheckpointTrainer):
+
+class StepTrainer(Trainer):
     """Trainer whose step is the mean over its rows, over batches and processes, or is not taken.
 
-    Several processes share the batches that a single one would take; rows of like length are
+    Several processes share the batches that a single one would take; rows of similar length are
     grouped by seed and epoch alone. A step that is not finite ends training with its rows and the
-    remedy. While it trains, :func:`zlpr_hf.training.cpu_speedups.fast_training` holds, for texts as
-    long as the tokenizer allows. A subclass returns ``_share_of_step`` of its loss from
-    ``compute_loss``.
+    remedy. A run that is killed leaves checkpoints that are whole or recognised as unfinished. A
+    subclass returns ``_share_of_step`` of its loss from ``compute_loss``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The loss is divided by the examples of the whole step (see `_get_num_items_in_batch`).
+        # The loss is divided by the examples of the whole step (see `get_batch_samples`).
         self.loss_is_scaled_for_ga = True
+        self.model_accepts_loss_kwargs = False  # else transformers counts label cells as well
+        self.row_inputs = ROW_INPUTS.union(
+            getattr(self.processing_class, "model_input_names", ()),
+            getattr(self.train_dataset, "column_names", None) or (),
+        )
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None
-
-    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        model: Any = self.model
-        limit: int | None = getattr(self.processing_class, "model_max_length", None)
-        with fast_training(model, on_cpu=self.args.device.type == "cpu", max_length=limit):
-            return super()._inner_training_loop(*args, **kwargs)
 
     def _share_of_step(
         self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
@@ -59,18 +71,8 @@ class StepTrainer(CheckpointTrainer):
         # Gradients are averaged over processes, the count is over all of them.
         return total / num_items_in_batch * self.accelerator.num_processes
 
-    def _get_num_items_in_batch(
-        self, batch_samples: list[Any], device: torch.device
-    ) -> Tensor | int | None:
-        """Number of examples in the batches of one optimizer step, over all processes."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        rows = sum(len(batch["labels"]) for batch in batch_samples if PADDING_BATCH not in batch)
-        count = torch.tensor(rows, device=device)
-        return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
-
     def get_train_dataloader(self) -> Any:
-        """Batches of training; several processes share those that a single one would take."""
+        """Return the batches of training; several processes share those that one would take."""
         self._shared_batches = None
         rows: Any = self.train_dataset
         if isinstance(rows, StreamedRows):
@@ -83,13 +85,18 @@ class StepTrainer(CheckpointTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> Any:
-        """Batches of one optimizer step; one without a row of this process is marked.
+        """Return the batches of one optimizer step, and their examples over all processes.
 
-        They are kept until the next step, to find out what went wrong.
+        A batch without a row of this process is marked. Batches are kept until the next step, for
+        the diagnosis of one that is not finite.
         """
-        found = super().get_batch_samples(map(self._marked, epoch_iterator), num_batches, device)
-        self._batches = found[0]
-        return found
+        marked = map(self._marked, epoch_iterator)
+        self._batches, _ = super().get_batch_samples(marked, num_batches, device)
+        if not self._batches or "labels" not in self._batches[0]:
+            return self._batches, None
+        rows = sum(len(batch["labels"]) for batch in self._batches if PADDING_BATCH not in batch)
+        count = self.accelerator.gather(torch.tensor(rows, device=device))
+        return self._batches, count.sum()
 
     def _marked(self, batch: Any) -> Any:
         shared = self._shared_batches
@@ -99,14 +106,13 @@ class StepTrainer(CheckpointTrainer):
         return batch
 
     def _finalize_training(self, *args: Any) -> Any:
-        # What was not logged is the loss of this process alone.
+        # The losses since the last log are those of this process alone.
         self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")
         return super()._finalize_training(*args)  # type: ignore[no-untyped-call]
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """The norm of the step's gradients, which must be a number before the step is taken."""
+        # The only value between backward pass and optimizer step that shows NaN for free.
         norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
-        # Asked for once a step; transformers' logging_nan_inf_filter asks twice a batch.
         if norm is None or math.isfinite(norm):
             return norm
         scaler = self.accelerator.scaler
@@ -136,15 +142,18 @@ class StepTrainer(CheckpointTrainer):
             run,
             step=self.state.global_step + 1,
             weights=model.parameters(),
+            row_inputs=self.row_inputs,
         )
 
     def _set_signature_columns_if_needed(self) -> None:
+        # The collator reads columns that the model does not.
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
         columns += [name for name in ("label_values", "teacher_logits") if name not in columns]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Of the one that is passed the lengths have been taken out, as a column no model reads.
+        # The stock order of grouped lengths cannot be resumed in the middle of an epoch. The
+        # dataset passed here has lost its lengths, a column that no model reads.
         dataset: Any = self.train_dataset
         column = self.args.length_column_name
         grouped = self.args.train_sampling_strategy == "group_by_length"
@@ -157,3 +166,41 @@ class StepTrainer(CheckpointTrainer):
             lengths=dataset[column],
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
         )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        # The stock trainer saves over an older checkpoint file by file, in any order, and
+        # removes old ones file by file: a run killed then leaves folders that look whole.
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        unfinished = folder / UNFINISHED_FILE
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            unfinished.touch()
+        self.accelerator.wait_for_everyone()
+        given, self.args = self.args, copy.copy(self.args)
+        self.args.save_total_limit = None  # of the copy: the user's arguments stay as they are
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process saves its random state
+        except Exception:  # a full disk: the older checkpoints are still there
+            if given.should_save:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self.args = given
+        if given.should_save:
+            unfinished.unlink()
+            best = self.state.best_model_checkpoint
+            remove_old_checkpoints(folder.parent, given.save_total_limit, best)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model; beside an adapter also its configuration, which holds the labels."""
+        super().save_model(output_dir, _internal_call)
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        # A pickle that nothing reads again, with the token for the Hub in it.
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        if hasattr(self.model, "peft_config"):
+            config: Any = self.model.config  # type: ignore[union-attr]
+            config.save_pretrained(folder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from zlpr_hf.losses.registry import (
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.training.chunked_head import ChunkedHead
-from zlpr_hf.training.head_rate import set_head_rate
+from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.objective import Objective
 from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -37,22 +38,24 @@ class ZLPRTrainer(StepTrainer):
     Targets are taken from ``labels``: bool, integer or floating, hard or soft, ``-100`` or NaN
     where unknown. The loss is summed over examples and divided by the number of examples of the
     whole optimizer step, on all processes: 8 x 1, 4 x 2 and 2 x 4 (batch x accumulation) give the
-    same gradient, also for an uneven last step. Logits are cut at zero for the metrics.
+    same gradient, also for an uneven last step. Metrics cut logits at zero.
 
-    While it trains, classifiers of the BERT family compute of their last layer what they read, the
-    first token: see :func:`zlpr_hf.models.first_token.first_token_only` before a loss of your own
-    looks at hidden states. On a processor dropout, attention and memory are faster too
-    (:func:`zlpr_hf.training.cpu_speedups.fast_training`).
+    Training changes the model and nothing else. With ``cpu_speedups=True`` in the arguments, the
+    model's dropout and attention modules are replaced while it trains, and the last layer of
+    classifiers of the BERT family skips unused tokens: its ``last_hidden_state`` then holds the
+    first token alone.
 
-    A step whose loss or gradients hold NaN or infinity is not taken: :meth:`train` ends with a
+    A step whose loss or gradients hold NaN or infinity is not taken: :meth:`train` raises a
     ``FloatingPointError`` of one line that names the step, the training rows and the remedy.
 
     Args:
-        *args: As for ``transformers.Trainer``.
+        model: As for ``transformers.Trainer``.
+        args: Usually :class:`zlpr_hf.ZLPRTrainingArguments`. They are never changed.
+        *more: As for ``transformers.Trainer``.
         loss: A module called with ``(logits, targets)`` that returns ``(B,)`` or the mean over the
-            batch; without it the one that ``args.loss`` names.
-        **kwargs: As for ``transformers.Trainer``; without ``compute_metrics`` all multi-label
-            metrics are computed.
+            batch (default: the loss named by ``args.loss``).
+        **kwargs: As for ``transformers.Trainer``. ``compute_metrics`` computes all multi-label
+            metrics by default.
 
     Example:
         >>> from zlpr_hf import LabelSpace, ZLPRTrainingArguments, load_model, load_tokenizer
@@ -70,43 +73,62 @@ class ZLPRTrainer(StepTrainer):
         True
     """
 
-    def __init__(self, *args: Any, loss: nn.Module | None = None, **kwargs: Any) -> None:
+    _objective: Objective | ChunkedHead | None = None
+    _training: ExitStack | None = None
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: Any = None,
+        *more: Any,
+        loss: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("compute_metrics", compute_trainer_metrics)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
                 "compute_loss_func is for a Trainer of your own; here give loss=MODULE"
             )
-        arguments = kwargs.get("args") or (args[1] if len(args) > 1 else None)
-        with _own_label_smoothing(arguments):
-            super().__init__(*args, **kwargs)
+        super().__init__(model, _without_label_smoothing(args), *more, **kwargs)
+        if args is not None:
+            self._restore_arguments(args)
         self.label_names = ["labels"]
         name = getattr(self.args, "loss", "zlpr")
         self.loss = self._build_loss(name) if loss is None else as_multi_label_loss(loss)
         self.loss.to(self.args.device)
         self._row_losses: list[Tensor] | None = None
-        self._chunked_head: ChunkedHead | None = None
         if getattr(self.args, "large_label_space", False):
-            self._chunked_head = self._build_chunked_head()
+            self._objective = self._build_chunked_head()
+        else:
+            self._objective = Objective(self.loss, self.args, self.row_inputs)
         if self.loss.label_sets is not None:
             self._prepare_for_label_sets(self.loss.label_sets)
-        if self._option("rdrop_alpha") and not self.loss.has_divergence:
+        if getattr(self.args, "rdrop_alpha", 0.0):
+            self._check_rdrop()
+        self._describe_loss(self.model)
+
+    def _restore_arguments(self, given: Any) -> None:
+        """Give the user's own arguments back, with whatever transformers has set on them."""
+        smoothing = getattr(given, "label_smoothing_factor", 0.0)
+        vars(given).update(vars(self.args) | {"label_smoothing_factor": smoothing})
+        self.args = given
+
+    def _check_rdrop(self) -> None:
+        if not self.loss.has_divergence:
             raise ValueError(
                 f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}), "
                 f"got {loss_name(self.loss)}"
             )
-        if self._option("rdrop_alpha") and not any(
-            isinstance(module, nn.Dropout) and module.p > 0
-            for module in self.model.modules()  # type: ignore[union-attr]
-        ):
+        model: Any = self.model
+        if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
             warnings.warn(
                 "rdrop_alpha compares two passes with different dropout, and this model has none: "
                 "set hidden_dropout_prob or leave rdrop_alpha at 0",
-                stacklevel=2,
+                stacklevel=3,
             )
-        self._describe_loss(self.model)
 
     def _describe_loss(self, model: Any) -> None:
-        """Write into the model's configuration what its outputs are, for whoever loads it."""
+        """Record in the model's configuration the meaning of its outputs."""
         config: Any = getattr(model, "config", None)
         if config is not None:
             single = self.loss.predicts_label_sets
@@ -116,18 +138,31 @@ class ZLPRTrainer(StepTrainer):
             name, loss_kwargs = loss_name(self.loss), self.loss.loss_kwargs()
             ZLPRConfig.update(config, loss=name, loss_kwargs=loss_kwargs)
 
-    def call_model_init(self, trial: Any = None) -> nn.Module:
-        """Make the model of a trial; what knew the model before it is told."""
-        model: nn.Module = super().call_model_init(trial)
-        if "loss" in self.__dict__:  # else it is the first one, which `__init__` goes on with
-            self._describe_loss(model)
-            if self._chunked_head is not None:
-                self._chunked_head.head = classification_head(model)  # type: ignore[arg-type]
-        return model
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as ``Trainer.train`` does; see ``cpu_speedups`` for faster training."""
+        with ExitStack() as self._training:
+            if self.model_init is None:
+                self._speed_up(self.model)
+            try:
+                return super().train(*args, **kwargs)
+            finally:
+                self._training = None
 
-    def _option(self, name: str) -> float:
-        """An argument of ours, 0 where the arguments are transformers' own."""
-        return float(getattr(self.args, name, 0.0))
+    def _speed_up(self, model: Any) -> None:
+        if self._training is not None and getattr(self.args, "cpu_speedups", False):
+            limit: int | None = getattr(self.processing_class, "model_max_length", None)
+            on_cpu = self.args.device.type == "cpu"
+            self._training.enter_context(speed_up_training(model, on_cpu=on_cpu, max_length=limit))
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Make the model of a trial."""
+        model: nn.Module = super().call_model_init(trial)
+        if self._objective is not None:  # else `__init__` goes on with this model
+            self._describe_loss(model)
+        if isinstance(self._objective, ChunkedHead):
+            self._objective.head = classification_head(model)  # type: ignore[arg-type]
+        self._speed_up(model)
+        return model
 
     def _build_loss(self, name: str) -> MultiLabelLoss:
         columns = getattr(self.train_dataset, "column_names", None) or ()
@@ -149,12 +184,13 @@ class ZLPRTrainer(StepTrainer):
         self.preprocess_logits_for_metrics = lambda logits, labels: self.loss.label_scores(logits)
 
     def _build_chunked_head(self) -> ChunkedHead:
-        """No logits of all labels anywhere: evaluation sees the best ones of each row."""
+        """Evaluate the best labels of each row, so that no logits of all labels are held."""
         if not self.loss.supports_large_label_space:
             names = losses_with("supports_large_label_space")
             raise ValueError(f"large_label_space: expected {names}, got {loss_name(self.loss)}")
         head = classification_head(self.accelerator.unwrap_model(self.model))
-        chunked = ChunkedHead(head, evaluated_labels=int(self._option("evaluated_labels")))
+        evaluated: int = self.args.evaluated_labels  # type: ignore[attr-defined]
+        chunked = ChunkedHead(head, evaluated_labels=evaluated)
         self.preprocess_logits_for_metrics: Any = chunked.best
         if self.compute_metrics is compute_trainer_metrics:
             self.compute_metrics = chunked.compute_metrics
@@ -167,7 +203,7 @@ class ZLPRTrainer(StepTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Loss of a batch, as its share of the mean over the whole optimizer step.
+        """Return the loss of a batch as its share of the mean over the whole optimizer step.
 
         Args:
             model: The model, possibly wrapped.
@@ -189,32 +225,20 @@ class ZLPRTrainer(StepTrainer):
             raise ValueError(
                 f"the batch has no 'labels', only {', '.join(inputs)}; expected multi-hot (B, L)"
             )
-        if self._chunked_head is not None:
-            outputs, value = self._chunked_head.run(model, inputs, targets)
-            self._keep(model, value, len(targets))
-            loss = self._share_of_step(value.sum() * counts, len(targets), num_items_in_batch)
-            return (loss, outputs) if return_outputs else loss
-        teacher_logits = inputs.pop("teacher_logits", None)
-        objective = Objective(
-            self.loss,
-            self._option("label_smoothing_factor"),
-            getattr(self.args, "label_smoothing_mode", "mass_preserving"),
-            self._option("rdrop_alpha"),
-            self._option("distillation_alpha"),
-        )
-        outputs, values, total = objective.compute(model, inputs, targets, teacher_logits)
-        self._keep(model, values, len(targets))
-        loss = self._share_of_step(total * counts, len(targets), num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
+        objective: Any = self._objective
+        found = objective.compute(model, inputs, targets)
+        self._keep(model, found.values, len(targets))
+        loss = self._share_of_step(found.total * counts, len(targets), num_items_in_batch)
+        return (loss, found.outputs) if return_outputs else loss
 
-    def _keep(self, model: nn.Module, value: Tensor, rows: int) -> None:
-        """Keep the losses of evaluated rows, none twice where the last batch is filled up."""
+    def _keep(self, model: nn.Module, values: Tensor, rows: int) -> None:
+        """Keep the losses of evaluated rows, without those that fill up the last batch."""
         if self._row_losses is not None and not model.training:
-            losses = value.detach().float().expand(rows).contiguous()
+            losses = values.detach().float().expand(rows).contiguous()
             self._row_losses.append(self.accelerator.gather_for_metrics(losses))
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        # The stock sampler shuffles evaluation rows under group_by_length, and so the predictions.
+        # Under group_by_length the stock sampler shuffles evaluation rows and predictions.
         if self.args.world_size <= 1:
             return torch.utils.data.SequentialSampler(eval_dataset)
         return None
@@ -232,7 +256,7 @@ class ZLPRTrainer(StepTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """As in transformers; the loss is the mean over rows and not over batches."""
+        """Evaluate as transformers does; the loss is the mean over rows and not over batches."""
         self._row_losses = []
         try:
             output = super().evaluation_loop(
@@ -247,39 +271,53 @@ class ZLPRTrainer(StepTrainer):
         return output
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Give the parameters outside the encoder a learning rate of their own."""
+        """Create the optimizer, with ``head_learning_rate`` for parameters outside the encoder."""
         made_here = self.optimizer is None
         optimizer = super().create_optimizer(model)
         rate = getattr(self.args, "head_learning_rate", None)
-        if not made_here or rate is None:
-            return optimizer
-        module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
-        set_head_rate(optimizer, module, rate)
+        if made_here and rate is not None:
+            module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
+            _set_head_rate(optimizer, module, rate)
         return optimizer
 
     def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, float]) -> None:
-        """Compare trials by epochs: with another batch size an epoch has other steps."""
+        # Trials are compared by epochs; with another batch size an epoch has other steps.
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
 
 
-@contextmanager
-def _own_label_smoothing(arguments: Any) -> Iterator[None]:
-    """Keep transformers from warning that it cannot smooth several labels: here it is done."""
-    factor = getattr(arguments, "label_smoothing_factor", 0.0)
-    if factor:
-        arguments.label_smoothing_factor = 0.0
-    try:
-        yield
-    finally:
-        if factor:
-            arguments.label_smoothing_factor = factor
+def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Return the multi-label metrics of logits cut at zero, in the form of ``Trainer``."""
+    return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)
+
+
+def _without_label_smoothing(arguments: Any) -> Any:
+    """Return arguments for transformers, which would warn that it cannot smooth several labels."""
+    if not getattr(arguments, "label_smoothing_factor", 0.0):
+        return arguments
+    arguments = copy.copy(arguments)
+    arguments.label_smoothing_factor = 0.0
+    return arguments
+
+
+def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:
+    """Move parameters outside the encoder, if the model names one, to groups of their own."""
+    if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
+        model = model.get_base_model()
+    if not hasattr(model, "base_model"):
+        return
+    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    for group in list(optimizer.param_groups):
+        head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
+        if head:
+            optimizer.add_param_group({**group, "params": head, "lr": rate})
 
 
 @contextmanager
 def _without_autocast(model: Any) -> Iterator[None]:
-    """Undo accelerate's autocast wrapper around ``forward`` for a while."""
+    """Call the model without the autocast wrapper that accelerate puts around ``forward``."""
     wrapped = model.__dict__.get("forward")
     original = model.__dict__.get("_original_forward")
     if wrapped is None or original is None:
@@ -290,8 +328,3 @@ def _without_autocast(model: Any) -> Iterator[None]:
         yield
     finally:
         model.forward = wrapped
-
-
-def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Multi-label metrics of logits cut at zero, in the form that ``Trainer`` asks for."""
-    return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)

@@ -198,8 +198,8 @@ UNSAVED_OPTIONS = (
     "trust_remote_code",
 )
 """Options that depend on the machine, say how to start, or need the consent of each user."""
-ALWAYS_SAVED = ("bf16", "head_learning_rate", "seed")
-"""Options with defaults that depend on the machine or on other options."""
+ALWAYS_SAVED = ("bf16", "cpu_speedups", "head_learning_rate", "seed")
+"""Options with defaults that depend on the machine, on the caller or on other options."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +236,7 @@ def parse_arguments(argv: list[str]) -> RunConfig:
         exit_on_error=False,
         formatter_class=_HelpFormatter,
     )
+    parser.set_defaults(cpu_speedups=True)  # on for commands, off in Python code
     config = argv[0] if argv and not argv[0].startswith("-") else None
     options = argv if config is None else argv[1:]
     words = [] if config is None else _read_config(Path(config))

@@ -23,8 +23,15 @@ from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.reports.sanity_checks import check_run
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.training.callbacks import BriefProgress
-from zlpr_hf.training.checkpoints import (
+from zlpr_hf.training.callbacks import BriefProgress, TrainingCost
+from zlpr_hf.training.distillation import Teacher
+from zlpr_hf.training.trainer import ZLPRTrainer
+from zlpr_hf.workflows.argument_checks import check_config
+from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
+from zlpr_hf.workflows.baselines import compute_baselines
+from zlpr_hf.workflows.logits import save_logits
+from zlpr_hf.workflows.outcome import Outcome, evaluate_run, evaluate_top_k
+from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
     LOGITS_FILE,
     PROFILE_FILE,
@@ -36,18 +43,14 @@ from zlpr_hf.training.checkpoints import (
     is_unfinished,
     run_end,
 )
-from zlpr_hf.training.cost import TrainingCost
-from zlpr_hf.training.distillation import Teacher
-from zlpr_hf.training.trainer import ZLPRTrainer
-from zlpr_hf.workflows.argument_checks import check_config
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
-from zlpr_hf.workflows.baselines import compute_baselines
-from zlpr_hf.workflows.logits import save_logits
-from zlpr_hf.workflows.outcome import Outcome, evaluate_run, evaluate_top_k
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
 
 logger = logging.getLogger(__name__)
+
+SPEEDUPS_NOTE = (
+    "cpu_speedups: on (--cpu_speedups false trains with the dropout and attention of torch)"
+)
 
 
 def finetune(
@@ -134,6 +137,8 @@ def finetune_config(
         log(profile.render())
         if data_args.streaming and model_args.baselines:
             log("no SVM baseline: it would need all training texts, which are streamed")
+        if training_args.cpu_speedups:
+            log(SPEEDUPS_NOTE)
         save_config(output_dir / CONFIG_FILE, config)
         profile.save(output_dir / PROFILE_FILE)
         if checkpoint is not None:
@@ -186,6 +191,7 @@ def finetune_config(
         "train_loss": trained.training_loss,
         "seed": training_args.seed,
         "bf16": training_args.bf16,
+        "cpu_speedups": training_args.cpu_speedups,
         "processes": training_args.world_size,
         "resumed_from": None if checkpoint is None else checkpoint.name,
         "outputs": model.config.num_labels,

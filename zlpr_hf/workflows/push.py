@@ -19,7 +19,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
-from zlpr_hf.training.checkpoints import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 
 MESSAGE = "Model, its numbers and its card"
 TORCH_WEIGHTS = (

@@ -14,10 +14,10 @@ import torch
 from zlpr_hf.errors import InputError
 from zlpr_hf.reports.provenance import UNCOMMITTED_SUFFIX, Provenance, find_versions
 from zlpr_hf.reports.report import MODEL_ROW
-from zlpr_hf.training.checkpoints import CONFIG_FILE, RESULTS_FILE
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
 
 ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
 

@@ -16,7 +16,6 @@ import torch
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.losses.registry import LOSSES
-from zlpr_hf.training.checkpoints import LOGITS_FILE, RESULTS_FILE
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
@@ -29,6 +28,7 @@ from zlpr_hf.workflows.comparison.statistics import (
     paired_bootstrap,
     split_into_groups,
 )
+from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
 
 COMPARISON_FILE = "comparison.json"
 BASELINES_FILE = "baselines.json"

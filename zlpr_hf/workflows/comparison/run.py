@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.losses.registry import build_loss
-from zlpr_hf.training.checkpoints import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE, find_checkpoints
+from zlpr_hf.training.checkpoints import find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import render_config
@@ -24,6 +24,7 @@ from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
 
 Log = Callable[[str], None]
 
