@@ -235,7 +235,7 @@ def test_links_and_devices_in_an_archive_are_refused(
     kind: bytes, link: str, tmp_path: Path
 ) -> None:
     path = archive(tmp_path / "x.tar.gz", member("loop.sgm", kind, link))
-    with pytest.raises(InputError, match="loop.sgm is no ordinary file"):
+    with pytest.raises(InputError, match="loop.sgm is not a regular file"):
         read_reuters21578(path)
 
 

@@ -93,7 +93,6 @@ def test_unseen_labels(caplog: pytest.LogCaptureFixture) -> None:
         ),
         ([{"text": "x", "labels": ["a"]}] * 9, {}, r"at least two labels, got 1 \('a'\)"),
         ([{"text": "x", "labels": ["a"]}], {"group_column": "who"}, "no column 'who'"),
-        ([{"text": "x", "labels": ["a"]}], {"unseen_labels": "ignore"}, "expected error or drop"),
     ],
 )
 def test_wrong_rows_are_named(

@@ -105,7 +105,7 @@ def _beside(source: Path | None, options: Any) -> Path:
 
 def _texts(options: Any, source: Path | None) -> Texts:
     """The texts of ``--check_file``, or those of the test split that the model comes from."""
-    from zlpr_hf.data.dataset import read_texts
+    from zlpr_hf.data.columns import read_texts
     from zlpr_hf.data.sources import read_file
     from zlpr_hf.workflows.arguments import parse_arguments
     from zlpr_hf.workflows.load_data import load_data

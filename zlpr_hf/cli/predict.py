@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -135,15 +135,8 @@ def _prepare(options: Any, processes: Processes) -> _Task:
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.label_file import LabellingOptions
 
-    labelling = LabellingOptions(
-        threshold=options.threshold,
-        top_k=options.top_k,
-        min_labels=options.min_labels,
-        long_texts=options.long_texts,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        strict=options.strict,
-    )
+    names = [each.name for each in fields(LabellingOptions)]
+    labelling = LabellingOptions(**{name: getattr(options, name) for name in names})
     classifier = Classifier.load(
         options.model,
         backend=options.backend,

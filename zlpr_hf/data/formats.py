@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
 from types import ModuleType
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -37,18 +37,17 @@ class Defect:
     line: int
 
 
-class RowFile(Protocol):
+class RowFile(Iterable[Mapping[str, Any] | Defect]):
     """A file of one format; iterating yields the cells of each row by column name.
 
     ``schema`` holds the columns with their types; it is None if every row has its own columns.
     """
 
-    schema: pa.Schema | None
-
-    def __iter__(self) -> Iterator[Mapping[str, Any] | Defect]: ...
+    schema: pa.Schema | None = None
 
     def read_table(self) -> pa.Table | None:
         """Return all rows at once if the format stores typed columns, else None."""
+        return None
 
 
 def origin_of(path: str) -> str:
@@ -56,7 +55,7 @@ def origin_of(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
-class DelimitedFile:
+class DelimitedFile(RowFile):
     """A CSV or TSV file with a header; all cells are text."""
 
     def __init__(self, path: str, delimiter: str) -> None:
@@ -86,9 +85,6 @@ class DelimitedFile:
                 yield dict(zip(self.names, cells, strict=True))
             elif cells:  # an empty line has none
                 yield Defect(self._explain_width(len(cells)), cells, line)
-
-    def read_table(self) -> None:
-        """Return None: cells are text."""
 
     def _explain_width(self, found: int) -> str:
         reason = f"expected {len(self.names)} columns as in the header, got {found}"
@@ -137,10 +133,8 @@ def _own_csv_module() -> ModuleType:
 CSV = _own_csv_module()
 
 
-class JsonLinesFile:
+class JsonLinesFile(RowFile):
     """A file with one JSON object per line; each row has its own columns."""
-
-    schema = None
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -160,9 +154,6 @@ class JsonLinesFile:
                 if line.strip():
                     yield find_bad_byte([line], number) or _parse_object(line, number)
 
-    def read_table(self) -> None:
-        """Return None: the types of the columns depend on all rows."""
-
 
 def _parse_object(line: str, number: int) -> dict[str, Any] | Defect:
     try:
@@ -171,7 +162,7 @@ def _parse_object(line: str, number: int) -> dict[str, Any] | Defect:
         return Defect(str(error), line.rstrip("\n"), number)
 
 
-class TextFile:
+class TextFile(RowFile):
     """A plain text file: one text per line, in a single column."""
 
     def __init__(self, path: str, text_column: str) -> None:
@@ -184,11 +175,8 @@ class TextFile:
                 cells = {self.text_column: line.rstrip("\n")}
                 yield find_bad_byte([line], number) or cells
 
-    def read_table(self) -> None:
-        """Return None: cells are text."""
 
-
-class ParquetFile:
+class ParquetFile(RowFile):
     """A Parquet file."""
 
     def __init__(self, path: str) -> None:

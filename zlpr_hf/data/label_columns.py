@@ -12,9 +12,8 @@ from typing import Any, get_args
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from zlpr_hf.choices import LabelForm
-from zlpr_hf.data.columns import check_column
+from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.label_cells import CellError, CellReader, RowLabels, cell_reader
-from zlpr_hf.data.sources import read_column
 from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -52,12 +51,10 @@ class LabelColumns:
             InputError: If a column is missing or of another type, or a cell cannot be read; with
                 the row.
         """
-        wanted = [name for name in self.columns or (self.column,) if name in rows.column_names]
-        head = rows.select(range(min(1, len(rows))))
-        first = {name: read_column(head, name, origin)[0] for name in wanted} if len(rows) else {}
-        read = self.reader(rows.features, first, origin)
+        self._form(rows.features, origin)
         columns = [read_column(rows, name, origin) for name in self.columns or (self.column,)]
         cells: Sequence[Any] = list(zip(*columns, strict=True)) if self.columns else columns[0]
+        read = self.reader(rows.features, {self.column: cells[0]} if cells else {}, origin)
         if read.form == "delimited":
             self.check_delimiter(any(str(self.delimiter) in str(cell) for cell in cells), origin)
         return read.names, [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]

@@ -1,11 +1,11 @@
-"""DataProfile: what a data set looks like before anything is trained on it."""
+"""DataProfile: counts of a data set before training."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,10 @@ RAREST_SHOWN = 5
 
 @dataclass(frozen=True)
 class SplitProfile:
-    """Counts of one split; soft labels count from 0.5 on.
+    """Counts of one split; soft labels count from 0.5.
 
-    Of training rows that are streamed, ``truncated`` is that of a sample, and ``repeated_texts``,
-    for which all texts would have to be held, is None.
+    For streamed training rows, ``truncated`` comes from a sample, and ``repeated_texts`` is None
+    because it would need all texts in memory.
     """
 
     rows: int
@@ -38,28 +38,18 @@ class SplitProfile:
 
 @dataclass(frozen=True)
 class DataProfile:
-    """Profiles of all splits, and the texts that occur in more than one.
-
-    Args:
-        splits: Split name to its counts.
-        shared_texts: ``validation in train`` and so on: rows whose text is also there.
-        dropped_labels: Labels left out since training has none, with their count.
-    """
+    """Profiles of all splits, with counts of texts that two splits share and of dropped labels."""
 
     splits: dict[str, SplitProfile]
     shared_texts: dict[str, int]
     dropped_labels: dict[str, int]
 
     def save(self, path: Path) -> None:
-        """Write the profile as JSON, whole or not at all.
-
-        Args:
-            path: The file.
-        """
+        """Write the profile to a JSON file."""
         write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def render(self) -> str:
-        """A few lines for people."""
+        """Return the profile as a table with notes."""
         lines = [
             f"{'split':<12}{'rows':>9}{'labels/row':>12}{'density':>9}{'no label':>10}"
             f"{'truncated':>11}"
@@ -105,16 +95,7 @@ class DataProfile:
 def compute_streamed_profile(
     data: StreamedData, encoded: Mapping[str, Dataset], sample: Dataset
 ) -> DataProfile:
-    """Profile a data set whose training rows are streamed.
-
-    Args:
-        data: Texts and labels, and the counts of the training rows.
-        encoded: Validation and test after :func:`zlpr_hf.data.encoding.encode`.
-        sample: The same of some training rows.
-
-    Returns:
-        The profile.
-    """
+    """Profile data with streamed training rows, of which only a sample is encoded."""
     held, scan = compute_profile(data, encoded), data.scan
     cardinality = scan.label_counts.total() / scan.rows
     train = SplitProfile(
@@ -136,20 +117,11 @@ def compute_streamed_profile(
 
 
 def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataProfile:
-    """Profile the splits of a data set.
-
-    Args:
-        data: Texts and labels.
-        encoded: The same splits after :func:`zlpr_hf.data.encoding.encode`.
-
-    Returns:
-        The profile.
-    """
+    """Profile splits, given texts with labels, and the same splits after ``encode``."""
     splits: dict[str, SplitProfile] = {}
     texts: dict[str, list[tuple[str, ...]]] = {}
     for name, rows in data.splits.items():
-        columns = [rows[column] for column in ("text", "text_pair") if column in rows.column_names]
-        texts[name] = list(zip(*columns, strict=True))
+        texts[name] = data.texts(name)
         sizes = [len(ids) for ids in rows["label_ids"]]
         ids = np.fromiter(chain.from_iterable(rows["label_ids"]), np.int64)
         values = np.fromiter(chain.from_iterable(rows["label_values"]), np.float32)
@@ -168,9 +140,7 @@ def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataP
             label_counts=dict(zip(data.label_space.names, counts.tolist(), strict=True)),
         )
     shared: dict[str, int] = {}
-    names = list(splits)
-    for position, name in enumerate(names):
-        for earlier in names[:position]:
-            known = set(texts[earlier])
-            shared[f"in {name} and {earlier}"] = sum(text in known for text in texts[name])
+    for earlier, name in combinations(splits, 2):
+        known = set(texts[earlier])
+        shared[f"in {name} and {earlier}"] = sum(text in known for text in texts[name])
     return DataProfile(splits, shared, data.dropped)

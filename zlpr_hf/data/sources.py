@@ -128,19 +128,6 @@ def _collect(reader: RowReader) -> Dataset:
     return Dataset(pa.table(typed))
 
 
-def read_column(rows: Dataset, name: str, origin: str) -> list[Any]:
-    """Return all values of a column as Python objects.
-
-    Raises:
-        InputError: If Python has no such values, such as times in an unknown time zone.
-    """
-    try:
-        return list(rows[name])
-    except Exception as error:  # every type has its own error
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{origin}, column {name!r} cannot be read: {reason}") from error
-
-
 def typed_column(origin: str, name: str, values: Mapping[int, Any]) -> Dataset:
     """Return a column whose type follows from all its values, given by row number.
 

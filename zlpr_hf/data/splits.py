@@ -1,4 +1,4 @@
-"""Splits that keep the share of every label, and keep groups together."""
+"""Split rows so that every label keeps its share and groups stay together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from zlpr_hf.errors import InputError
 
 MAX_STRATIFIED_LABELS = 1000
-"""Labels whose share is kept; the time that it takes grows with rows times labels."""
+"""Labels whose share is kept; the time for it grows with rows times labels."""
 
 
 def split_rows(
@@ -22,18 +22,17 @@ def split_rows(
     seed: int,
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows in two so that each label keeps its share, and no group is on both sides.
+    """Split rows in two so that each label keeps its share and no group is on both sides.
 
     Args:
-        label_sets: The labels of each row. Of more than :data:`MAX_STRATIFIED_LABELS` different
-            ones the most frequent keep their share; the others are rare and stay in training at
-            least.
-        size: Share of the rows on the second side, in (0, 1). With groups, the share of groups.
-        seed: Same seed, same split.
+        label_sets: The labels of each row. Only the :data:`MAX_STRATIFIED_LABELS` most frequent
+            labels keep their share; every label stays in training.
+        size: Share of the rows (with groups: of the groups) on the second side, in (0, 1).
+        seed: Random seed of the split.
         groups: Group of each row (author, document, patient); rows of a group stay together.
 
     Returns:
-        The rows that stay and the rows that are split off, as numbers in rising order.
+        Ascending indices of the rows that stay, and of those that are split off.
 
     Raises:
         InputError: If a side would be empty, or no row has a label.
@@ -47,7 +46,7 @@ def split_rows(
         (16, 4)
     """
     if not 0 < size < 1:
-        raise InputError(f"the share of a split must lie between 0 and 1, got {size:g}")
+        raise InputError(f"the share of a split must be between 0 and 1, got {size:g}")
     unit_of_row = np.arange(len(label_sets))
     sets = label_sets
     if groups is not None:
@@ -77,7 +76,7 @@ def split_rows(
     _, second = next(splitter.split(np.zeros(count), strata.astype(int)))
     chosen = np.zeros(count, dtype=bool)
     chosen[second] = True
-    # What is split off must be learnable: labels that would be on that side only stay together.
+    # Every label must be learnable: rows whose labels would only be on the second side stay.
     lonely = (units[chosen].getnnz(axis=0) > 0) & (units[~chosen].getnnz(axis=0) == 0)
     chosen &= units[:, lonely].getnnz(axis=1) == 0
     if not chosen.any() or chosen.all():

@@ -17,14 +17,9 @@ from zlpr_hf.errors import InputError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file beside its place, and put it there when all went well.
+    """Yield a temporary file to write, with the same suffix; on success it replaces ``path``.
 
-    Args:
-        path: The place; what is there is replaced.
-
-    Yields:
-        The file to write, with the same ending. Its name is always the same, so that the next run
-        takes away what a killed one left.
+    Its name is always the same, so that the next run removes the one that a killed run left.
     """
     part = part_of(path)
     try:
@@ -35,44 +30,29 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Args:
-        path: The file; what is there is replaced.
-        content: Bytes, or text that becomes UTF-8.
-    """
+    """Write a file completely or not at all; text is encoded as UTF-8."""
     with whole_file(path) as part:
         part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def part_of(path: Path) -> Path:
-    """What a file is called as long as it is being written.
-
-    Args:
-        path: The file.
-    """
+    """Return the name of a file while it is being written."""
     return path.with_name(f"part-{path.name}")
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder beside its place, and put it there when all went well.
+    """Yield a temporary folder to fill; on success it replaces ``folder``.
 
-    What killed runs left beside it is removed: a lock tells it from what another run writes now.
-
-    Args:
-        folder: The place; what is there is replaced.
-
-    Yields:
-        The folder to fill, of a name that nobody else has.
+    Leftovers of killed runs are removed: a lock tells them from the folder of a running one.
 
     Raises:
         InputError: If another run is writing the same folder now.
     """
     folder = folder.resolve()
-    os.scandir(folder.parent).close()  # there must be one: a lock would make it, or say little
-    path = folder.with_name(f".{folder.name}-lock")
-    lock = FileLock(path)
+    os.scandir(folder.parent).close()  # fail early if it is missing: the lock would create it
+    lock_path = folder.with_name(f".{folder.name}-lock")
+    lock = FileLock(lock_path)
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
@@ -87,9 +67,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if folder.exists():  # else what is old is all there is
-            ours = re.compile(rf"\.{re.escape(folder.name)}-(part|old)-[0-9a-f]{{8}}")
-            for left in [each for each in folder.parent.iterdir() if ours.fullmatch(each.name)]:
-                shutil.rmtree(left, ignore_errors=True)
-        path.unlink(missing_ok=True)
+        if folder.exists():  # otherwise the old folder is the only one
+            _remove_leftovers(folder)
+        lock_path.unlink(missing_ok=True)
         lock.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    pattern = re.compile(rf"\.{re.escape(folder.name)}-(part|old)-[0-9a-f]{{8}}")
+    for leftover in [each for each in folder.parent.iterdir() if pattern.fullmatch(each.name)]:
+        shutil.rmtree(leftover, ignore_errors=True)

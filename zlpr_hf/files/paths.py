@@ -1,4 +1,4 @@
-"""Paths as they may be shown to others."""
+"""Paths in a form that may be published."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 
 def shorten_path(name: str) -> str:
-    """Cut a path of this machine to its last part, so that nobody reads how it is laid out.
-
-    Args:
-        name: A name or a path.
-
-    Returns:
-        The name as it is where it says nothing of this machine.
+    """Return the last part of an absolute path, which would reveal the layout of this machine.
 
     Example:
         >>> shorten_path("/home/me/models/reviews"), shorten_path("out/reviews")

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from zlpr_hf.data.dataset import check_text
+from zlpr_hf.data.columns import check_text
 from zlpr_hf.data.label_columns import LabelReader
 from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.errors import InputError

@@ -12,14 +12,9 @@ from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
 
-from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.dataset import (
-    LabelledData,
-    check_unseen_action,
-    handle_unseen,
-    read_texts,
-    to_dataset,
-)
+from zlpr_hf.choices import UnseenLabels
+from zlpr_hf.data.columns import check_column, read_texts
+from zlpr_hf.data.dataset import LabelledData, handle_unseen, to_dataset
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
@@ -119,7 +114,7 @@ def build_streamed_data(
     *,
     text_column: str = "text",
     text_pair_column: str | None = None,
-    unseen_labels: str = "error",
+    unseen_labels: UnseenLabels = "error",
 ) -> StreamedData:
     """Check all rows, count the labels of the training rows, and fit the label space.
 
@@ -136,7 +131,6 @@ def build_streamed_data(
         InputError: If a split or a column is missing, a row is wrong, or a label is unseen in
             training.
     """
-    check_unseen_action(unseen_labels)
     for split in ("validation", "test"):
         if split not in held:
             raise InputError(
