@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics: how far they would move with other texts of the same kind."""
+"""Bootstrap intervals: how far metrics would move with other texts of the same kind."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.multi_label import LIMITS, ratio
-from zlpr_hf.thresholds import decide
+from zlpr_hf.metrics.counts import Counts, Floats, ratio
+from zlpr_hf.metrics.multi_label import LIMITS
+from zlpr_hf.thresholds import compute_scores, decide
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
 
-ENDS = (2.5, 97.5)
-DEPTH = 5
-DRAWS = 100
-"""Resamples at a time; with it memory is that of the counts, three numbers a cell."""
-ROWS = 1000
-"""Rows that are ranked at a time."""
+PERCENTILES = (2.5, 97.5)
+RANKING_DEPTH = 5
+DRAWS_AT_ONCE = 100
+ROWS_AT_ONCE = 1000
+"""Rows that are ranked at a time; both bounds limit memory."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +39,19 @@ def compute_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of metrics, from rows drawn with replacement.
+    """Compute percentile intervals of metrics from rows drawn with replacement.
 
-    They speak of the rows, not of training again with another seed. A metric of a resample is what
-    :func:`zlpr_hf.compute_multi_label_metrics` says of its rows. Average precision and
-    ``ece`` are neither means nor ratios of sums over rows, would have to be computed anew for every
-    resample, and are left out.
+    They describe the choice of rows, not training again with another seed. Each metric of a
+    resample equals :func:`zlpr_hf.compute_multi_label_metrics` of its rows. Average precision and
+    ``ece`` are left out: they are neither means nor ratios of sums over rows. A ranking metric is
+    missing if no row can be ranked; resamples without such a row do not count for it.
 
     Args:
-        logits: Raw scores.
-        targets: Values in [0, 1]; ``-100`` or NaN where not known.
-        predictions: Decisions; without them ``logits > 0``.
-        resamples: Number of draws.
-        seed: Of the draws.
-
-    Shape:
-        logits, targets, predictions: ``(N, L)``.
-
-    Returns:
-        Metric to its interval. A ranking metric is missing where no row can be ranked; resamples
-        without such a row do not count for it.
+        logits: Raw scores ``(N, L)``.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target.
+        predictions: Decisions (default: ``logits > 0``).
+        resamples: Number of resamples.
+        seed: Random seed for resampling.
 
     References:
         Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13.
@@ -70,10 +62,8 @@ def compute_intervals(
     """
     scores, truth = np.asarray(logits), np.asarray(targets, dtype=np.float32)
     known = known_mask(truth)
-    present = known & (truth >= 0.5)
     decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
-    decided = decided & known
-    decisions = DecisionCounts.from_decisions(decided, present, known)
+    decisions = DecisionCounts.from_decisions(decided & known, known & (truth >= 0.5), known)
     others = RowMeans.from_scores(scores, truth, known)
     drawn: dict[str, list[Floats]] = {}
     for weights in draw_weights(len(truth), resamples, seed):
@@ -84,100 +74,60 @@ def compute_intervals(
         values = np.concatenate(parts)
         defined = values[~np.isnan(values)]
         if len(defined):
-            low, high = np.percentile(defined, ENDS)
+            low, high = np.percentile(defined, PERCENTILES)
             intervals[name] = Interval(float(low), float(high))
     return intervals
 
 
 def draw_weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each row is drawn, for some resamples at a time.
+    """Yield the number of times that each row is drawn, ``(draws, N)``, some resamples at a time.
 
-    Args:
-        rows: Number of rows, ``N``; so many are drawn with replacement.
-        resamples: Number of draws.
-        seed: Of the draws.
-
-    Shape:
-        Each: ``(draws, N)``.
-
-    Yields:
-        Counts in float32.
+    Float32 holds the counts and their sums exactly, up to 16 million.
     """
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples, DRAWS):
-        size = min(DRAWS, resamples - start)
+    for start in range(0, resamples, DRAWS_AT_ONCE):
+        size = min(DRAWS_AT_ONCE, resamples - start)
         drawn = generator.multinomial(rows, np.full(rows, 1 / rows), size=size)
         yield drawn.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class DecisionCounts:
-    """What each row adds to the metrics of decisions: a resampled one is a product of matrices.
+    """Contributions of each row to the metrics of decisions: a resample is a product of matrices.
 
     Args:
-        true_positives: Cells that are predicted and present.
-        predicted: Cells that are predicted.
-        true: Cells that are present.
-        rows: What a metric is a mean of, by its name; ``wrong`` and ``known`` cells of the row.
+        cells: True positive, predicted and true cells, each ``(N, L)``.
+        rows: Values per row: the metrics that are means over rows, and ``wrong`` and ``known``.
     """
 
-    true_positives: Floats
-    predicted: Floats
-    true: Floats
+    cells: Counts
     rows: dict[str, Floats]
 
     @classmethod
     def from_decisions(cls, decided: Bools, present: Bools, known: Bools) -> DecisionCounts:
-        """Count.
-
-        Args:
-            decided: Which known cells are predicted.
-            present: Which known cells are true.
-            known: Which cells are known.
-
-        Shape:
-            decided, present, known: ``(N, L)``.
-        """
-        cells = decided & present
-        true_positives, predicted, true = cells.sum(1), decided.sum(1), present.sum(1)
+        """Count predicted and true cells ``(N, L)``; unknown cells must be neither."""
+        counts = Counts.from_decisions(decided, present, axis=1)
         rows = {
-            "f1_samples": ratio(2 * true_positives, predicted + true),
-            "precision_samples": ratio(true_positives, predicted),
-            "recall_samples": ratio(true_positives, true),
-            "jaccard_samples": ratio(true_positives, predicted + true - true_positives),
-            "subset_accuracy": (decided == present).all(1).astype(float),
-            "predicted_cardinality": predicted.astype(float),
-            "empty_predictions": (predicted == 0).astype(float),
-            "wrong": (decided != present).sum(1).astype(float),
-            "known": known.sum(1).astype(float),
+            "f1_samples": counts.f1,
+            "precision_samples": counts.precision,
+            "recall_samples": counts.recall,
+            "jaccard_samples": counts.jaccard,
+            "subset_accuracy": counts.wrong == 0,
+            "predicted_cardinality": counts.predicted,
+            "empty_predictions": counts.predicted == 0,
+            "wrong": counts.wrong,
+            "known": known.sum(1),
         }
-        # Float32 is exact for whole numbers up to 16 million.
-        parts = [part.astype(np.float32) for part in (cells, decided, present)]
-        return cls(parts[0], parts[1], parts[2], rows)
+        cells = Counts(*(each.astype(np.float32) for each in (decided & present, decided, present)))
+        return cls(cells, {name: values.astype(float) for name, values in rows.items()})
 
     def metrics(self, weights: Floats) -> dict[str, Floats]:
-        """Metrics of rows that are counted ``weights`` times.
-
-        Args:
-            weights: Counts, as of :func:`draw_weights`.
-
-        Shape:
-            weights: ``(draws, N)``. Each result: ``(draws,)``.
-
-        Returns:
-            The decision and sanity metrics of
-            :func:`zlpr_hf.compute_decision_metrics`.
-        """
-        found: dict[str, Floats] = {}
-        labels = [weights @ part for part in (self.true_positives, self.predicted, self.true)]
-        everything = [part.sum(1, dtype=np.float64)[:, None] for part in labels]
-        for average, (true_positives, predicted, true) in (
-            ("micro", everything),
-            ("macro", labels),
-        ):
-            found[f"f1_{average}"] = ratio(2 * true_positives, predicted + true).mean(1)
-            found[f"precision_{average}"] = ratio(true_positives, predicted).mean(1)
-            found[f"recall_{average}"] = ratio(true_positives, true).mean(1)
+        """Return each metric ``(draws,)`` of rows counted ``weights`` times, ``(draws, N)``."""
+        cells = self.cells
+        labels = Counts(
+            *(weights @ each for each in (cells.true_positives, cells.predicted, cells.support))
+        )
+        found = labels.total().averages("micro") | labels.averages("macro")
         sums = dict(zip(self.rows, (weights @ np.stack([*self.rows.values()], 1)).T, strict=True))
         found["hamming_loss"] = ratio(sums.pop("wrong"), sums.pop("known"))
         return found | {name: values / weights.sum(1) for name, values in sums.items()}
@@ -188,9 +138,8 @@ class RowMeans:
     """Values of rows whose weighted mean is a metric.
 
     Args:
-        values: Metric to the sum of a row.
-        counts: Metric to what the row adds to the divisor: 1, 0 for a row that does not count, or
-            a number of cells.
+        values: Sum per row, by metric.
+        counts: Contribution of each row to the divisor, by metric: 1 or 0, or a number of cells.
     """
 
     values: dict[str, Floats]
@@ -198,25 +147,14 @@ class RowMeans:
 
     @classmethod
     def from_scores(cls, scores: Floats, truth: Floats, known: Bools) -> RowMeans:
-        """Rank the labels of each row, and take the Brier score of its cells.
-
-        Args:
-            scores: Raw scores.
-            truth: Targets.
-            known: Which cells are known.
-
-        Shape:
-            scores, truth, known: ``(N, L)``.
-        """
+        """Rank the labels of each row, and compute the Brier score of its cells."""
         present = known & (truth >= 0.5)
         ranked: Bools = np.logical_and(known.all(1), present.any(1))
-        depth = min(DEPTH, scores.shape[1])
+        depth = min(RANKING_DEPTH, scores.shape[1])
         values: dict[str, Floats] = {"brier": np.zeros(len(scores))}
-        for start in range(0, len(scores), ROWS):
-            some = slice(start, start + ROWS)
-            with np.errstate(over="ignore"):
-                probabilities = 1 / (1 + np.exp(-2 * scores[some].astype(np.float64)))
-            errors = np.where(known[some], probabilities - truth[some], 0)
+        for start in range(0, len(scores), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            errors = np.where(known[some], compute_scores(scores[some]) - truth[some], 0)
             values["brier"][some] = (errors**2).sum(1)
             rows = np.flatnonzero(ranked[some]) + start
             for name, part in _rankings(scores[rows], present[rows], depth).items():
@@ -225,14 +163,7 @@ class RowMeans:
         return cls(values, counts | {"brier": known.sum(1).astype(float)})
 
     def metrics(self, weights: Floats) -> dict[str, Floats]:
-        """Metrics of rows that are counted ``weights`` times; NaN without a row that counts.
-
-        Args:
-            weights: Counts, as of :func:`draw_weights`.
-
-        Shape:
-            weights: ``(draws, N)``. Each result: ``(draws,)``.
-        """
+        """Return each metric of rows counted ``weights`` times; NaN if no row contributes."""
         sums, counts = (
             weights @ np.stack([*part.values()], 1) for part in (self.values, self.counts)
         )
@@ -248,15 +179,15 @@ def _rankings(scores: Floats, present: Bools, depth: int) -> dict[str, Floats]:
     true = np.take_along_axis(present, order, 1).astype(int)
     rows, labels = ordered.shape
     places = np.arange(labels)
-    # A place belongs to a group of equal scores, which has a first and a last place.
+    # Equal scores form a group; first and last are the places where the group begins and ends.
     new = np.ones((rows, labels), dtype=bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     first = np.maximum.accumulate(np.where(new, places, 0), axis=1)
     ends = np.where(np.roll(new, -1, axis=1), places, labels - 1)
     last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    true_positives = np.pad(np.cumsum(true, axis=1), ((0, 0), (1, 0)))
-    above = np.take_along_axis(true_positives, last + 1, 1)  # true ones, as good or better
-    gains = (above - np.take_along_axis(true_positives, first, 1)) / (last + 1 - first)
+    cumulative = np.pad(np.cumsum(true, axis=1), ((0, 0), (1, 0)))
+    above = np.take_along_axis(cumulative, last + 1, 1)  # true labels with this score or a higher
+    gains = (above - np.take_along_axis(cumulative, first, 1)) / (last + 1 - first)
     discounts = np.where(places < depth, 1 / np.log2(places + 2), 0)
     positives = true.sum(1)
     pairs = positives * (labels - positives)

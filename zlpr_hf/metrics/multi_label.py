@@ -19,47 +19,38 @@ from sklearn.metrics import (
 )
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.thresholds import decide
+from zlpr_hf.metrics.counts import Counts, Floats, metrics_from_counts
+from zlpr_hf.thresholds import compute_scores, decide
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
 
 CALIBRATION_BINS = 15
-LESS_IS_BETTER = (
-    "loss", "hamming_loss", "one_error", "ranking_loss", "coverage_error", "brier", "ece",
-)  # fmt: skip
-NEITHER_IS_BETTER = ("predicted_cardinality", "empty_predictions", "predictions_at_limit")
-RANKING = (
-    "lrap", "one_error", "ranking_loss", "coverage_error", "precision_at", "ndcg_at",
-    "average_precision",
-)  # fmt: skip
-"""How the names of metrics begin that depend on the order of logits and not on where zero is."""
 LIMITS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+"""Range of logits for rankings: scikit-learn refuses the infinity of a masked logit."""
 
 
 def compute_multi_label_metrics(
     logits: Any, targets: Any, *, predictions: Any | None = None, k: int = 5
 ) -> dict[str, float]:
-    """All metrics of a set of predictions.
+    """Compute all metrics of a set of predictions.
 
     Args:
-        logits: Raw scores; rankings use their order, ``brier`` and ``ece`` use ``sigmoid(2 s)``.
-        targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN is not known:
-            such cells do not count, and rankings leave out their rows.
-        predictions: Decisions; without them ``logits > 0``.
-        k: Depth of ``precision_at_k`` and ``ndcg_at_k``; at most ``L``.
+        logits: Raw scores. Rankings use their order, ``brier`` and ``ece`` use ``sigmoid(2 s)``.
+        targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN marks an unknown
+            target: it is ignored, and rankings leave out its row.
+        predictions: Decisions (default: ``logits > 0``).
+        k: Depth of ``precision_at_k`` and ``ndcg_at_k``, up to ``L`` (default: 5).
 
     Shape:
         logits, targets, predictions: ``(N, L)``.
 
     Returns:
-        ``f1_micro``, ``f1_macro``, ``f1_samples`` and the same for precision and recall,
-        ``jaccard_samples``, ``subset_accuracy``, ``hamming_loss`` (decisions); ``lrap``,
+        Decisions: ``f1_micro``, ``f1_macro``, ``f1_samples``, the same for precision and recall,
+        ``jaccard_samples``, ``subset_accuracy``, ``hamming_loss``. Rankings: ``lrap``,
         ``ranking_loss``, ``coverage_error``, ``one_error``, ``average_precision_micro`` and
-        ``_macro``, ``precision_at_K``, ``ndcg_at_K`` with ``K = min(k, L)`` (rankings);
-        ``predicted_cardinality``,
-        ``empty_predictions`` (sanity); ``brier``, ``ece`` (calibration). A ratio of 0 to 0 is 0;
-        rankings without a single row to rank are left out.
+        ``_macro``, ``precision_at_K`` and ``ndcg_at_K`` with ``K = min(k, L)``. Sanity:
+        ``predicted_cardinality``, ``empty_predictions``. Calibration: ``brier``, ``ece``. The ratio
+        0 / 0 is 0; rankings are left out if no row can be ranked.
 
     Raises:
         ValueError: If the shapes differ.
@@ -81,11 +72,11 @@ def compute_multi_label_metrics(
 
 
 def compute_decision_metrics(predictions: Any, targets: Any) -> dict[str, float]:
-    """The metrics that need label sets only, for predictors without scores.
+    """Compute the metrics that need only decisions, for predictors without scores.
 
     Args:
         predictions: Decisions.
-        targets: As in :func:`compute_multi_label_metrics`.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target, which is ignored.
 
     Shape:
         predictions, targets: ``(N, L)``.
@@ -101,8 +92,9 @@ def compute_decision_metrics(predictions: Any, targets: Any) -> dict[str, float]
         0.5
     """
     decided, truth, known = _arrays(np.asarray(predictions, dtype=bool), targets)
-    present = known & (truth >= 0.5)
-    return _decision_metrics(decided.astype(bool) & known, present, known)
+    decided, present = decided.astype(bool) & known, known & (truth >= 0.5)
+    per_label, per_row = (Counts.from_decisions(decided, present, axis) for axis in (0, 1))
+    return metrics_from_counts(per_row, per_label, known.sum())
 
 
 def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
@@ -112,52 +104,12 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
             "predictions and targets must both be (N, num_labels), "
             f"got {scores.shape} and {truth.shape}"
         )
-    known = known_mask(truth)
-    return scores, truth, known
-
-
-def ratio(numerator: Any, denominator: Any) -> Any:
-    """Quotient with 0 where there is nothing to divide by, as scikit-learn's ``zero_division=0``.
-
-    Args:
-        numerator: Numbers of any shape.
-        denominator: As many.
-
-    Returns:
-        Quotients in float64.
-
-    Example:
-        >>> ratio([1, 0], [2, 0]).tolist()
-        [0.5, 0.0]
-    """
-    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
-
-
-def _decision_metrics(decided: Bools, present: Bools, known: Bools) -> dict[str, float]:
-    hits = decided & present
-    metrics: dict[str, float] = {}
-    for average, axis in (("micro", None), ("macro", 0), ("samples", 1)):
-        true_positives, predicted, true = hits.sum(axis), decided.sum(axis), present.sum(axis)
-        metrics[f"f1_{average}"] = float(np.mean(ratio(2 * true_positives, predicted + true)))
-        metrics[f"precision_{average}"] = float(np.mean(ratio(true_positives, predicted)))
-        metrics[f"recall_{average}"] = float(np.mean(ratio(true_positives, true)))
-    union = (decided | present).sum(1)
-    # Nothing said where nothing is true is right, as for scikit-learn's subset accuracy; the
-    # Jaccard index of two empty sets is 0 by its convention.
-    metrics["jaccard_samples"] = float(np.mean(ratio(hits.sum(1), union)))
-    metrics["subset_accuracy"] = float((decided == present).all(1).mean())
-    metrics["hamming_loss"] = float(ratio((decided != present).sum(), known.sum()))
-    metrics["predicted_cardinality"] = float(decided.sum(1).mean())
-    metrics["empty_predictions"] = float((~decided.any(1)).mean())
-    return metrics
+    return scores, truth, known_mask(truth)
 
 
 def _ranking_metrics(scores: Floats, present: Bools, known: Bools, k: int) -> dict[str, float]:
-    # A masked logit ranks last; scikit-learn refuses infinities.
     scores = np.clip(scores, *LIMITS)
-    complete = known.all(1)
-    ranked = complete & present.any(1)
+    ranked = known.all(1) & present.any(1)
     metrics: dict[str, float] = {}
     if ranked.any():
         s, t = scores[ranked], present[ranked]
@@ -169,43 +121,37 @@ def _ranking_metrics(scores: Floats, present: Bools, known: Bools, k: int) -> di
         metrics["lrap"] = float(label_ranking_average_precision_score(t, s))
         metrics["ranking_loss"] = float(label_ranking_loss(t, s))
         metrics["coverage_error"] = float(coverage_error(t, s))
-    rankable = [label for label in range(scores.shape[1]) if (present[:, label]).any()]
-    if rankable:
-        metrics["average_precision_micro"] = float(
-            average_precision_score(present[known], scores[known])
-        )
-        metrics["average_precision_macro"] = float(
-            np.mean(
-                [
-                    average_precision_score(present[rows, label], scores[rows, label])
-                    for label in rankable
-                    for rows in [known[:, label]]
-                ]
-            )
-        )
+    per_label = [
+        average_precision_score(present[rows, label], scores[rows, label])
+        for label in np.flatnonzero(present.any(0))
+        for rows in [known[:, label]]
+    ]
+    if per_label:
+        micro = average_precision_score(present[known], scores[known])
+        metrics["average_precision_micro"] = float(micro)
+        metrics["average_precision_macro"] = float(np.mean(per_label))
     return metrics
 
 
 def _calibration_metrics(scores: Floats, truth: Floats, known: Bools) -> dict[str, float]:
-    with np.errstate(over="ignore"):
-        probability = 1 / (1 + np.exp(-2 * scores[known].astype(np.float64)))
+    probability = compute_scores(scores[known])
     target = truth[known].astype(np.float64)
     if not len(target):
         return {}
     bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [
+    sums = [
         np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)
         for values in (probability, target)
     ]
     return {
         "brier": float(np.mean((probability - target) ** 2)),
-        "ece": float(np.abs(gaps[0] - gaps[1]).sum() / len(target)),
+        "ece": float(np.abs(sums[0] - sums[1]).sum() / len(target)),
     }
 
 
 @dataclass(frozen=True)
 class LabelScore:
-    """How one label fares: decisions at the rule in use, ranking by its logits."""
+    """Test metrics of one label; ``average_precision`` is None if the label is never present."""
 
     label: str
     precision: float
@@ -215,23 +161,39 @@ class LabelScore:
     support: int
     predicted: int
 
+    @classmethod
+    def from_counts(
+        cls, names: Sequence[str], counts: Counts, average_precisions: Sequence[float | None]
+    ) -> list[LabelScore]:
+        """Return one entry per label, from counts per label."""
+        columns = (counts.precision, counts.recall, counts.f1, counts.support, counts.predicted)
+        return [
+            cls(name, float(p), float(r), float(f1), ap, int(support), int(predicted))
+            for name, ap, p, r, f1, support, predicted in zip(
+                names, average_precisions, *columns, strict=True
+            )
+        ]
+
 
 def compute_label_scores(
     logits: Any, targets: Any, names: Sequence[str], *, predictions: Any | None = None
 ) -> list[LabelScore]:
-    """Precision, recall, F1, average precision and support of every label.
+    """Compute precision, recall, F1, average precision and support per label.
 
     Args:
         logits: Raw scores.
-        targets: As in :func:`compute_multi_label_metrics`.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target, which is ignored.
         names: Label names in the order of the columns.
-        predictions: Decisions; without them ``logits > 0``.
+        predictions: Decisions (default: ``logits > 0``).
 
     Shape:
         logits, targets, predictions: ``(N, L)``.
 
     Returns:
-        One entry a label; ``average_precision`` is None for a label that is never present.
+        One entry per label; ``average_precision`` is None for a label that is never present.
+
+    Raises:
+        ValueError: If the shapes differ.
 
     Example:
         >>> compute_label_scores([[1.0, -1.0]], [[1, 0]], ["a", "b"])[0].f1
@@ -239,36 +201,23 @@ def compute_label_scores(
     """
     scores, truth, known = _arrays(logits, targets)
     decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
-    decided = decided & known
     present = known & (truth >= 0.5)
-    true_positives, predicted, true = ((decided & present).sum(0), decided.sum(0), present.sum(0))
-    table = []
-    for label, name in enumerate(names):
-        rows = known[:, label]
-        ap = (
-            average_precision_score(present[rows, label], np.clip(scores[rows, label], *LIMITS))
-            if true[label]
-            else None
-        )
-        table.append(
-            LabelScore(
-                name,
-                float(ratio(true_positives[label], predicted[label])),
-                float(ratio(true_positives[label], true[label])),
-                float(ratio(2 * true_positives[label], predicted[label] + true[label])),
-                None if ap is None else float(ap),
-                int(true[label]),
-                int(predicted[label]),
-            )
-        )
-    return table
+    scores = np.clip(scores, *LIMITS)
+    average_precisions = [
+        float(average_precision_score(present[rows, label], scores[rows, label]))
+        if present[:, label].any()
+        else None
+        for label, rows in enumerate(known.T)
+    ]
+    counts = Counts.from_decisions(decided & known, present, axis=0)
+    return LabelScore.from_counts(names, counts, average_precisions)
 
 
 class MultiLabelMetrics(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
-    """The metrics as an ``evaluate.Metric`` that needs no network.
+    """All metrics as an ``evaluate.Metric`` that needs no network.
 
-    ``evaluate.load`` fetches a script from the Hub; this class is the metric itself. Its
-    ``predictions`` are logits, cut at zero for decisions.
+    ``evaluate.load`` downloads a script from the Hub; this class is the metric itself. Its
+    ``predictions`` are logits, and a label is predicted where they are above zero.
 
     Example:
         >>> metric = MultiLabelMetrics()
@@ -278,16 +227,12 @@ class MultiLabelMetrics(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
     """
 
     def _info(self) -> evaluate.MetricInfo:
+        rows = datasets.List(datasets.Value("float32"))
         return evaluate.MetricInfo(
             description="Decision, ranking and calibration metrics of multi-label predictions.",
             citation="Zhang, Zhou: A Review on Multi-Label Learning Algorithms, 2014.",
             inputs_description="predictions: logits (N, L); references: targets (N, L) in [0, 1].",
-            features=datasets.Features(
-                {
-                    "predictions": datasets.List(datasets.Value("float32")),
-                    "references": datasets.List(datasets.Value("float32")),
-                }
-            ),
+            features=datasets.Features({"predictions": rows, "references": rows}),
         )
 
     def _compute(self, predictions: Any, references: Any, k: int = 5) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Threshold tuning: offsets that maximise a metric on validation logits."""
+"""Threshold tuning: offsets that maximise a metric on validation data."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
 from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.counts import Counts, Floats
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.thresholds import Thresholds
 
-Floats = NDArray[np.floating[Any]]
-CANDIDATES = 200
+QUANTILES = 200
+TOLERANCE = 1e-12
+"""Two values of a metric that are closer than this count as equal."""
 
 
 def fit_thresholds(
@@ -25,28 +26,28 @@ def fit_thresholds(
     scope: Scope = "global",
     min_positives: int = 5,
 ) -> Thresholds:
-    """Tune offsets on validation logits. Never use the rows that the result is reported on.
+    """Tune offsets on validation data. Never use the rows that you report metrics on.
 
-    ``global`` is one offset for all labels, exact for micro-F1, the best of some hundred otherwise.
-    ``per_label`` is exact: macro-F1 is the mean of the
-    labels' own F1 and is maximised label by label; micro-F1 is a ratio of sums over labels, which
-    Dinkelbach's iteration maximises, each step again label by label. Ties go to the offset
-    nearest zero.
+    ``global`` finds one offset for all labels: the exact optimum for micro-F1, the best of some
+    hundred candidates for other metrics. ``per_label`` is exact: macro-F1 is the mean of the F1 of
+    each label and is maximised label by label; micro-F1 is a ratio of sums over labels, which
+    Dinkelbach's iteration maximises, each step again label by label. Of equally good offsets the
+    nearest to zero wins.
 
     Args:
         logits: Raw scores of validation rows.
-        targets: Their targets in [0, 1]; NaN or -100 where not known.
-        metric: One of ``f1_micro``, ``f1_macro``, and for ``global`` also ``f1_samples``,
-            ``jaccard_samples``, ``subset_accuracy``.
-        scope: ``global`` or ``per_label``.
-        min_positives: For ``per_label``: a label with fewer positives keeps its zero, since
-            there are too few to tune on.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target, which is ignored.
+        metric: ``f1_micro`` or ``f1_macro`` (default); for ``global`` also ``f1_samples``,
+            ``jaccard_samples`` and ``subset_accuracy``.
+        scope: ``global`` (default) or ``per_label``.
+        min_positives: For ``per_label``: a label with fewer positive rows keeps its zero
+            (default: 5).
 
     Shape:
         logits, targets: ``(N, L)``.
 
     Returns:
-        Thresholds with one offset a label.
+        Thresholds with one offset per label.
 
     Raises:
         ValueError: If the metric or scope is unknown, or the metric cannot be tuned per label.
@@ -70,47 +71,28 @@ def fit_thresholds(
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(targets, dtype=np.float32)
     if scope == "global":
-        if metric == "f1_micro":  # a label of its own, of all cells: exact
-            curve = _Curve.from_scores(scores.ravel(), truth.ravel())
-            best = curve.best(curve.f1())
+        if metric == "f1_micro":  # all cells as one label: exact
+            best = _Curve.from_scores(scores.ravel(), truth.ravel()).best_f1_offset()
         else:
             best = _best_offset(scores, truth, metric)
         return Thresholds((best,) * scores.shape[1])
-    curves = [
-        _Curve.from_scores(scores[:, label], truth[:, label]) for label in range(scores.shape[1])
+    curves = [_Curve.from_scores(*columns) for columns in zip(scores.T, truth.T, strict=True)]
+    tuned = [
+        curve if curve.counts.support >= min_positives else curve.at_zero() for curve in curves
     ]
-    tuned = [curve if curve.positives >= min_positives else curve.at_zero() for curve in curves]
     if metric == "f1_macro":
-        return Thresholds(tuple(curve.best(curve.f1()) for curve in tuned))
-    ratio = 0.0
-    while True:
-        chosen = [
-            curve.best_index(2 * curve.true_positives - ratio * curve.predicted) for curve in tuned
-        ]
-        true_positives = sum(
-            curve.true_positives[index] for curve, index in zip(tuned, chosen, strict=True)
-        )
-        predicted = sum(curve.predicted[index] for curve, index in zip(tuned, chosen, strict=True))
-        better = 2 * true_positives / max(predicted + sum(curve.positives for curve in tuned), 1)
-        if better <= ratio + 1e-12:
-            return Thresholds(
-                tuple(
-                    float(curve.offsets[index]) for curve, index in zip(tuned, chosen, strict=True)
-                )
-            )
-        ratio = float(better)
+        return Thresholds(tuple(curve.best_f1_offset() for curve in tuned))
+    return _maximise_micro_f1(tuned)
 
 
 def _best_offset(scores: Floats, truth: Floats, metric: str) -> float:
     finite = scores[np.isfinite(scores)]
-    candidates = (
-        np.unique(np.quantile(finite, np.linspace(0, 1, CANDIDATES)))
-        if finite.size
-        else np.zeros(1)
+    quantiles = (
+        np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES))) if finite.size else np.zeros(1)
     )
-    # Between the quantiles, where decisions are dense, and around zero, where logits are not.
+    # Between quantiles where logits are dense, and around zero where they are not.
     candidates = np.concatenate(
-        [[0.0], (candidates[1:] + candidates[:-1]) / 2, np.linspace(-3, 3, 61)]
+        [[0.0], (quantiles[1:] + quantiles[:-1]) / 2, np.linspace(-3, 3, 61)]
     )
     candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]
     values = [compute_decision_metrics(scores > offset, truth)[metric] for offset in candidates]
@@ -119,12 +101,10 @@ def _best_offset(scores: Floats, truth: Floats, metric: str) -> float:
 
 @dataclass(frozen=True)
 class _Curve:
-    """For one label: candidate offsets, with true positives and predictions at each."""
+    """Candidate offsets of one label, sorted by distance from zero, with the counts at each."""
 
     offsets: Floats
-    true_positives: Floats
-    predicted: Floats
-    positives: int
+    counts: Counts
 
     @classmethod
     def from_scores(cls, scores: Floats, truth: Floats) -> _Curve:
@@ -135,26 +115,46 @@ class _Curve:
         low, high = (values[0] - 1, values[-1] + 1) if len(values) else (0.0, 0.0)
         offsets = np.concatenate([[low], edges, [high, 0.0]])
         offsets = offsets[np.argsort(np.abs(offsets), kind="stable")]
-        ordered, positive = np.sort(scores), np.sort(scores[present])
-        predicted = len(ordered) - np.searchsorted(ordered, offsets, side="right")
-        true_positives = len(positive) - np.searchsorted(positive, offsets, side="right")
-        return cls(
-            offsets, true_positives.astype(float), predicted.astype(float), int(present.sum())
+        predicted, true_positives = (
+            len(each) - np.searchsorted(each, offsets, side="right")
+            for each in (np.sort(scores), np.sort(scores[present]))
+        )
+        return cls(offsets, Counts(true_positives, predicted, int(present.sum())))
+
+    def at(self, index: int) -> _Curve:
+        """Return the curve with one of its candidates only."""
+        only = slice(index, index + 1)
+        counts = self.counts
+        return _Curve(
+            self.offsets[only],
+            Counts(counts.true_positives[only], counts.predicted[only], counts.support),
         )
 
     def at_zero(self) -> _Curve:
-        index = int(np.flatnonzero(self.offsets == 0)[0])
-        only = slice(index, index + 1)
-        return _Curve(
-            self.offsets[only], self.true_positives[only], self.predicted[only], self.positives
+        return self.at(int(np.flatnonzero(self.offsets == 0)[0]))
+
+    def best(self, values: Floats) -> _Curve:
+        """Return the curve at the first best value, so that ties stay near zero."""
+        return self.at(int(np.argmax(values >= values.max() - TOLERANCE)))
+
+    def best_f1_offset(self) -> float:
+        return float(self.best(self.counts.f1).offsets[0])
+
+
+def _maximise_micro_f1(curves: list[_Curve]) -> Thresholds:
+    """Dinkelbach: maximise numerator minus ratio times denominator until the ratio stays."""
+    ratio = 0.0
+    while True:
+        chosen = [
+            curve.best(2 * curve.counts.true_positives - ratio * curve.counts.predicted)
+            for curve in curves
+        ]
+        true_positives, predicted = (
+            sum(int(getattr(curve.counts, name)[0]) for curve in chosen)
+            for name in ("true_positives", "predicted")
         )
-
-    def f1(self) -> Floats:
-        return 2 * self.true_positives / np.maximum(self.predicted + self.positives, 1)
-
-    def best_index(self, values: Floats) -> int:
-        """First best value; offsets are sorted by distance from zero, so ties stay near it."""
-        return int(np.argmax(values >= values.max() - 1e-12))
-
-    def best(self, values: Floats) -> float:
-        return float(self.offsets[self.best_index(values)])
+        support = sum(curve.counts.support for curve in curves)
+        better = float(Counts(true_positives, predicted, support).f1)
+        if better <= ratio + TOLERANCE:
+            return Thresholds(tuple(float(curve.offsets[0]) for curve in chosen))
+        ratio = better
