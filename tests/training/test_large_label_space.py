@@ -62,7 +62,7 @@ def trainer(folder: Path, tokenizer: Any, *, large: bool, **changes: Any) -> ZLP
 def numbered(
     encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
-    """A run in a label space that counts as large where ``LARGE`` is 2."""
+    """A run in a label space that counts as large where ``MAX_DENSE_LABELS`` is 2."""
     data = tmp_path_factory.mktemp("large") / "colours.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
     return [
@@ -132,7 +132,7 @@ def test_the_whole_flow(
     numbered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune: str
 ) -> None:
     dense = run([*numbered, "--large_label_space=false"], tmp_path / "dense")
-    monkeypatch.setattr(argument_checks, "LARGE", 2)  # three labels are many
+    monkeypatch.setattr(argument_checks, "MAX_DENSE_LABELS", 2)  # three labels are many
     options = [f"--tune_thresholds={tune}", "--threshold_metric=f1_micro"]
     report = run([*numbered, *options], tmp_path / "large")
     assert report.training["large_label_space"]

@@ -180,7 +180,7 @@ def test_a_large_label_space_is_judged_by_its_best_labels(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     dense = evaluated(tmp_path / "dense.json", model, "--dataset", data)
-    monkeypatch.setattr(evaluation, "LARGE", 2)
+    monkeypatch.setattr(evaluation, "MAX_DENSE_LABELS", 2)
     monkeypatch.setattr(classifier_module, "MAX_BATCH_CELLS", 1)
     options = ["--dataset", data, "--batch_size", "7"]
     best = evaluated(tmp_path / "best.json", model, *options)

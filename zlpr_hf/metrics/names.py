@@ -1,6 +1,6 @@
 """The names of all metrics, and the direction in which each of them is better."""
 
-DECISION_METRICS = (
+DECISION_METRIC_NAMES = (
     "f1_micro", "precision_micro", "recall_micro",
     "f1_macro", "precision_macro", "recall_macro",
     "f1_samples", "precision_samples", "recall_samples",
@@ -23,7 +23,7 @@ def metric_names(num_labels: int, *, k: int = 5) -> tuple[str, ...]:
     """Return the names of :func:`zlpr_hf.compute_multi_label_metrics`."""
     depth = min(k, num_labels)
     return (
-        *DECISION_METRICS, "one_error", f"precision_at_{depth}", f"ndcg_at_{depth}", "lrap",
+        *DECISION_METRIC_NAMES, "one_error", f"precision_at_{depth}", f"ndcg_at_{depth}", "lrap",
         "ranking_loss", "coverage_error", "average_precision_micro", "average_precision_macro",
         "brier", "ece",
     )  # fmt: skip
@@ -37,4 +37,4 @@ def top_k_metric_names(k: int = max(TOP_K_DEPTHS)) -> tuple[str, ...]:
         if depth <= k
         for name in ("precision", "ndcg")
     ]
-    return (*DECISION_METRICS, "predictions_at_limit", "one_error", *ranked, "recall_at_k")
+    return (*DECISION_METRIC_NAMES, "predictions_at_limit", "one_error", *ranked, "recall_at_k")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.metrics.counts import Counts
 from zlpr_hf.metrics.multi_label import CALIBRATION_BINS
 from zlpr_hf.reports.report import METRIC_TITLES
 from zlpr_hf.reports.svg import Dot, Line, Plot
@@ -16,7 +17,7 @@ from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
-Counts = NDArray[np.int_]
+Integers = NDArray[np.int_]
 
 MIN_DOT_RADIUS, ADDED_DOT_RADIUS = 2.0, 7.0
 GRID_SIZE, QUANTILES = 61, 200
@@ -148,30 +149,23 @@ def compute_metrics_at(
     true_positives, predicted = (
         _count_above(thresholds, scores, cells) for cells in (present, known)
     )
-    true = np.broadcast_to(present.sum(0), true_positives.shape)
-    all_true_positives, all_predicted, all_true = (
-        part.sum(1) for part in (true_positives, predicted, true)
-    )
+    support = np.broadcast_to(present.sum(0), true_positives.shape)
+    per_label = Counts(true_positives, predicted, support)
+    micro = per_label.total().averages("micro")
     # A row is right while its lowest true label is above and its highest false one is not.
     lowest = np.where(present, scores, np.inf).min(1)
     highest = np.where(known & ~present, scores, -np.inf).max(1)
     right = [np.mean((lowest > value) & (highest <= value)) for value in thresholds]
-    return {
-        "f1_micro": 2 * all_true_positives / np.maximum(all_predicted + all_true, 1),
-        "f1_macro": (2 * true_positives / np.maximum(predicted + true, 1)).mean(1),
-        "precision_micro": all_true_positives / np.maximum(all_predicted, 1),
-        "recall_micro": all_true_positives / np.maximum(all_true, 1),
-        "subset_accuracy": np.array(right),
-    }
+    return micro | {"f1_macro": per_label.f1.mean(1), "subset_accuracy": np.array(right)}
 
 
-def _count_above(thresholds: Floats, scores: Floats, cells: Bools) -> Counts:
+def _count_above(thresholds: Floats, scores: Floats, cells: Bools) -> Integers:
     """Cells of each label whose score is above each threshold: ``(thresholds, L)``."""
     labels = scores.shape[1]
     rows, columns = np.nonzero(cells & (scores > thresholds[0]))
     passed = np.searchsorted(thresholds, scores[rows, columns])
     sizes = np.bincount((passed - 1) * labels + columns, minlength=len(thresholds) * labels)
-    counts: Counts = sizes.reshape(-1, labels)[::-1].cumsum(0)[::-1]
+    counts: Integers = sizes.reshape(-1, labels)[::-1].cumsum(0)[::-1]
     return counts
 
 
@@ -193,7 +187,7 @@ def find_pairs(names: Sequence[str], present: Bools, predicted: Bools) -> list[P
     ]
 
 
-def _count_pairs(cells: Bools) -> Counts:
+def _count_pairs(cells: Bools) -> Integers:
     columns = cells.astype(np.float32)
-    counts: Counts = (columns.T @ columns).astype(int)
+    counts: Integers = (columns.T @ columns).astype(int)
     return counts

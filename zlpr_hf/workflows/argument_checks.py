@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from zlpr_hf.choices import LABEL_METRICS, Range
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.losses.registry import LOSSES, losses_with
-from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
-from zlpr_hf.metrics.top_k import LARGE, TopK, compute_top_k_metrics
+from zlpr_hf.metrics.names import metric_names, top_k_metric_names
+from zlpr_hf.metrics.top_k import MAX_DENSE_LABELS
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import RunConfig
 
@@ -98,7 +96,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
     """
     model, training = config.model, config.training
     wanted = training.large_label_space
-    if wanted is False or (wanted is None and num_labels <= LARGE):
+    if wanted is False or (wanted is None and num_labels <= MAX_DENSE_LABELS):
         return False
     needs_all_logits = {
         "soft or unknown labels": not hard,
@@ -135,13 +133,7 @@ def check_metric(
         others: Names that are valid besides the metrics.
         large: True for the metrics of a large label space.
     """
-    if large:
-        top_k = TopK(np.eye(5, dtype=np.float32), np.tile(np.arange(5), (5, 1)), 5)
-        known = set(compute_top_k_metrics(top_k, np.zeros((5, 1), np.int64)))
-    else:
-        example = np.eye(num_labels)
-        known = set(compute_multi_label_metrics(example, example))
-    known |= set(others)
+    known = {*(top_k_metric_names() if large else metric_names(num_labels)), *others}
     if name not in known:
         hint = suggest(name, known, otherwise=f"; expected one of {', '.join(sorted(known))}")
         raise InputError(f"{option}: unknown metric {name!r}{hint}")

@@ -22,7 +22,11 @@ from zlpr_hf.metrics.multi_label import (
     compute_multi_label_metrics,
 )
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
-from zlpr_hf.metrics.top_k import LARGE, compute_top_k_label_scores, compute_top_k_metrics
+from zlpr_hf.metrics.top_k import (
+    MAX_DENSE_LABELS,
+    compute_top_k_label_scores,
+    compute_top_k_metrics,
+)
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.reports.report import render_label_scores
 from zlpr_hf.reports.sanity_checks import check_split
@@ -123,7 +127,9 @@ def evaluate(
         All numbers.
     """
     evaluate_rows = (
-        _evaluate_top_k if classifier.label_space.num_labels > LARGE else _evaluate_all_labels
+        _evaluate_top_k
+        if classifier.label_space.num_labels > MAX_DENSE_LABELS
+        else _evaluate_all_labels
     )
     judged = evaluate_rows(
         classifier,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.modules import MultiLabelLoss
-from zlpr_hf.metrics.multi_label import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING
+from zlpr_hf.metrics.names import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING_PREFIXES
 from zlpr_hf.workflows.argument_checks import check_config, check_metric
 from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments, render_config
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
@@ -118,7 +118,7 @@ def check_plan_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss, *, larg
         large: True in a large label space.
     """
     check_metric("metric", plan.metric, num_labels, others={"loss"}, large=large)
-    if not loss.decides_at_zero and not plan.metric.startswith((*RANKING, "loss")):
+    if not loss.decides_at_zero and not plan.metric.startswith((*RANKING_PREFIXES, "loss")):
         raise InputError(
             f"metric: {plan.metric} needs decisions, and loss {plan.config.training.loss} has no "
             "threshold of its own while it trains; expected a ranking metric, such as lrap"
