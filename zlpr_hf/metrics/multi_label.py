@@ -91,9 +91,11 @@ def compute_decision_metrics(predictions: Any, targets: Any) -> dict[str, float]
         >>> compute_decision_metrics([[True, False]], [[1, 1]])["recall_micro"]
         0.5
     """
-    decided, truth, known = _arrays(np.asarray(predictions, dtype=bool), targets)
-    decided, present = decided.astype(bool) & known, known & (truth >= 0.5)
-    per_label, per_row = (Counts.from_decisions(decided, present, axis) for axis in (0, 1))
+    decisions, truth, known = _arrays(np.asarray(predictions, dtype=bool), targets)
+    present = known & (truth >= 0.5)
+    per_label, per_row = (
+        Counts.from_decisions(decisions.astype(bool) & known, present, axis) for axis in (0, 1)
+    )
     return metrics_from_counts(per_row, per_label, known.sum())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.bootstrap import ENDS, DecisionCounts, draw_weights
+from zlpr_hf.metrics.bootstrap import PERCENTILES, DecisionCounts, draw_weights
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
@@ -116,7 +116,7 @@ def paired_bootstrap(
     base = np.concatenate(draws[reference])
     found: dict[Key, dict[str, Interval]] = {}
     for key in counts.keys() - {reference}:
-        ends = np.percentile(np.concatenate(draws[key]) - base, ENDS, axis=0)
+        ends = np.percentile(np.concatenate(draws[key]) - base, PERCENTILES, axis=0)
         columns = np.stack([values[key] - values[reference], *ends], axis=1).tolist()
         found[key] = {
             metric: Interval(*column)
