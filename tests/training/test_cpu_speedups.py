@@ -2,11 +2,8 @@
 
 import copy
 import csv
-import ctypes
 import logging
 import os
-import platform
-import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +26,6 @@ from transformers import (
 from tests.builders import tiny_config
 from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments
 from zlpr_hf.training.cpu_speedups import (
-    KEPT_MEMORY,
     MAX_PLAIN_ATTENTION_TOKENS,
     PLAIN_ATTENTION,
     PLAIN_ATTENTION_TYPES,
@@ -37,8 +33,6 @@ from zlpr_hf.training.cpu_speedups import (
 )
 from zlpr_hf.training.dropout import MIN_ELEMENTS, fast_dropout
 
-LARGE_BLOCK = 2**27
-"""Bytes: more than glibc ever keeps by itself."""
 LOGGERS = ("", "transformers", "zlpr_hf", "torch", "accelerate")
 STOCK_DROPOUT = functional.dropout
 
@@ -167,7 +161,6 @@ def test_speedups_stay_in_the_model_and_are_undone(
         assert len(inside["hooks"]) == len(model_before["hooks"]) + 1
     assert surroundings() == before
     assert state_of(trainer.model) == model_before
-    assert KEPT_MEMORY._users == 0
     for path in tmp_path.glob("checkpoint-*/config.json"):
         assert PLAIN_ATTENTION not in path.read_text()
 
@@ -221,7 +214,6 @@ def test_overlapping_trainers_do_not_disturb_each_other(
         assert all(each == before for each in look.outside)
     assert surroundings() == before
     assert {name: state_of(trainer.model) for name, trainer in trainers.items()} == models
-    assert KEPT_MEMORY._users == 0
 
 
 @pytest.mark.parametrize(
@@ -384,38 +376,3 @@ def test_search_trials_are_sped_up_one_by_one(
     trainer.train()
     assert {each["attention"] for each in look.models} == {PLAIN_ATTENTION}
     assert [each.config._attn_implementation for each in made] == ["sdpa", "sdpa"]
-
-
-def _faults_of_large_blocks() -> int:
-    """Pages that the system had to clear for a block that is allocated and freed in turn."""
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-
-    def allocate() -> None:
-        block = libc.malloc(LARGE_BLOCK)
-        ctypes.memset(block, 1, LARGE_BLOCK)
-        libc.free(block)
-
-    allocate()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
-        allocate()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
-def test_freed_memory_is_kept_until_the_last_user_ends() -> None:
-    outside = _faults_of_large_blocks()
-    with KEPT_MEMORY:
-        with KEPT_MEMORY:
-            assert _faults_of_large_blocks() < outside / 2
-        assert _faults_of_large_blocks() < outside / 2
-    assert _faults_of_large_blocks() > outside / 2
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
-def test_thresholds_of_the_environment_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    outside = _faults_of_large_blocks()
-    with KEPT_MEMORY:
-        assert _faults_of_large_blocks() > outside / 2

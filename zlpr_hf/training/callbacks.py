@@ -65,9 +65,7 @@ class TrainingCost(TrainerCallback):
         self._started = 0.0
         self._on_gpu = False
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         self._on_gpu = args.device.type == "cuda"
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -77,14 +75,10 @@ class TrainingCost(TrainerCallback):
         except OSError:
             return
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._started = time.perf_counter()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, *_: Any, **__: Any) -> None:
         if self._on_gpu:
             torch.cuda.synchronize()
         self._durations.append(time.perf_counter() - self._started)

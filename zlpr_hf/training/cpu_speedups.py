@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import torch
@@ -30,26 +26,18 @@ PLAIN_ATTENTION_TYPES = (
 )  # fmt: skip
 """Model types whose eager attention is softmax, dropout and two products, and nothing else."""
 
-# Parameters of glibc's mallopt, and the largest values that glibc chooses by itself.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MAX_AUTO_TRIM_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD = 2**26, 2**25
-MALLOC_VARIABLES = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
-"""Environment variables that set these thresholds."""
-
 
 @contextmanager
 def speed_up_training(model: Any, *, on_cpu: bool, max_length: int | None) -> Iterator[None]:
-    """Train a model faster, and undo all changes afterwards.
+    """Train a model faster by changing its own modules, and undo all changes afterwards.
 
-    Unused tokens are skipped in the last layer (:mod:`zlpr_hf.models.first_token`). On a CPU, the
-    model's ``nn.Dropout`` layers draw fewer random bits (:mod:`zlpr_hf.training.dropout`), texts of
-    up to 128 tokens use plain attention, and the process keeps freed memory (:class:`KeptMemory`).
-    ``max_length`` is None where it is unknown.
+    Unused tokens are skipped in the last layer (:mod:`zlpr_hf.models.first_token`). On a CPU,
+    ``nn.Dropout`` layers draw fewer random bits (:mod:`zlpr_hf.training.dropout`), and texts of up
+    to 128 tokens use plain attention. ``max_length`` is None where it is unknown.
     """
     with ExitStack() as stack:
         stack.enter_context(first_token_only(model))
         if on_cpu:
-            stack.enter_context(KEPT_MEMORY)
             stack.enter_context(_fast_dropout_layers(model))
         if on_cpu and max_length is not None and max_length <= MAX_PLAIN_ATTENTION_TOKENS:
             stack.enter_context(_plain_attention(model))
@@ -119,48 +107,3 @@ def attend_plainly(
         scores = scores + attention_mask
     weights = drop(scores.softmax(-1), dropout, training=module.training)
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
-
-
-class KeptMemory:
-    """Let glibc keep freed memory for the next step; the one change outside the model.
-
-    By default glibc returns large blocks to the system, which clears every page again for the next
-    step. The setting belongs to the process: it holds while any trainer uses it, and its users are
-    counted. Afterwards the thresholds are the largest that glibc chooses by itself, since its
-    automatic choice cannot be turned on again. Thresholds set in the environment are kept.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._users = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._users += 1
-            libc = _find_glibc()
-            if self._users > 1 or libc is None:
-                return
-            if not libc.mallopt(M_MMAP_THRESHOLD, 2**30):  # older versions refuse large values
-                libc.mallopt(M_MMAP_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD)
-            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            libc = _find_glibc()
-            if self._users > 0 or libc is None:
-                return
-            libc.mallopt(M_MMAP_THRESHOLD, MAX_AUTO_MMAP_THRESHOLD)
-            libc.mallopt(M_TRIM_THRESHOLD, MAX_AUTO_TRIM_THRESHOLD)
-            libc.malloc_trim(0)
-
-
-KEPT_MEMORY = KeptMemory()
-
-
-def _find_glibc() -> Any:
-    """Return the C library if it has these thresholds and the environment does not set them."""
-    if sys.platform != "linux" or MALLOC_VARIABLES & os.environ.keys():
-        return None
-    libc = ctypes.CDLL(None)
-    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

@@ -1,4 +1,4 @@
-"""The teacher: a larger classifier whose logits a smaller one learns to follow."""
+"""Teacher: a larger classifier whose logits a smaller one learns to follow."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Teacher:
     """A classifier of the same labels, perhaps in another order.
 
     Args:
-        name: As the user gave it.
-        model: In float32, in evaluation mode.
-        order: Its output for each label of the student.
-        scale: From its logits to those of ZLPR.
+        name: Hub id, folder or ``package:MODULE/FOLDER``.
+        model: The classifier, in float32 and evaluation mode.
+        order: Index of its output for each label of the student.
+        scale: Factor from its logits to those of ZLPR.
     """
 
     name: str
@@ -44,17 +44,10 @@ class Teacher:
 
     @classmethod
     def load(cls, name: str, label_space: LabelSpace) -> Teacher:
-        """Load a teacher and check that it speaks of the same labels.
-
-        Args:
-            name: Hub id, folder or ``package:MODULE/FOLDER``.
-            label_space: The student's labels.
-
-        Returns:
-            The teacher.
+        """Load a teacher and check that it has the student's labels.
 
         Raises:
-            InputError: If it cannot be loaded, has other labels, or has logits that stand for no
+            InputError: If it cannot be loaded, has other labels, or its logits stand for no
                 probability: it must have been trained with ``zlpr`` or with a logistic loss.
         """
         path = resolve_model_path(name)
@@ -72,7 +65,7 @@ class Teacher:
                 f"{', '.join(names[:8])}) are not those of the data ({label_space.num_labels}: "
                 f"{label_space.summary()})"
             )
-        # What transformers trains as a multi-label model, it trains with a logistic loss.
+        # transformers itself trains multi-label models with a logistic loss.
         stored = ZLPRConfig.read(model.config)
         loss = stored.loss or "bce"
         kind = model.config.problem_type
@@ -91,19 +84,10 @@ class Teacher:
     def compute_logits(
         self, texts: Sequence[Sequence[str]], *, max_length: int, batch_size: int, folder: Path
     ) -> NDArray[np.float32]:
-        """Logits of all texts, on the scale of ZLPR; from the cache where they are there.
+        """Return logits ``(N, L)`` of all texts, in the student's order and on the scale of ZLPR.
 
-        Args:
-            texts: Texts of a row: one, or two for pairs.
-            max_length: Longest sequence in tokens.
-            batch_size: Texts at a time.
-            folder: Keeps the cache, so that a run that goes on does not ask the teacher again.
-
-        Shape:
-            Result: ``(N, L)``.
-
-        Returns:
-            Logits in float32, in the order of the student's labels.
+        Each row of ``texts`` has one text, or two for pairs. ``folder`` keeps a cache, so that a
+        resumed run does not ask the teacher again.
         """
         path, key = folder / TEACHER_FILE, self._key(texts, max_length)
         if path.is_file():
@@ -136,7 +120,7 @@ class Teacher:
         return logits
 
     def _key(self, texts: Sequence[Sequence[str]], max_length: int) -> str:
-        """What the logits depend on; of the weights a sum of each tensor."""
+        """Return a digest of everything the logits depend on; weights count by their sums."""
         content = hashlib.sha256(
             json.dumps([max_length, self.order, list(map(list, texts))]).encode()
         )

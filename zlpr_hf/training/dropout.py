@@ -27,26 +27,11 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
     same torch seed gives the same mask on any number of threads, and a checkpoint with the state of
     torch's generator holds that of this one. The backward pass keeps one byte per element.
 
-    Args:
-        values: Floating, on the CPU.
-        p: In [0, 1]. Rounded to a multiple of 2^-16; the scale follows the rounded value.
-
-    Shape:
-        values: ``(*)``. Result: the same.
-
-    Returns:
-        New values, differentiable twice.
+    ``p`` is rounded to a multiple of 2^-16, and the scale follows the rounded value. The result is
+    differentiable twice.
 
     Raises:
         ValueError: If ``p`` is outside [0, 1], or ``values`` are not floating or not on the CPU.
-
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> dropped = fast_dropout(torch.ones(1000, 100), p=0.25)
-        >>> dropped.unique()
-        tensor([0.0000, 1.3333])
-        >>> round(float(dropped.mean()), 2)
-        1.0
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"p must lie in [0, 1], got {p:g}")

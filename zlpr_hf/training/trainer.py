@@ -205,14 +205,8 @@ class ZLPRTrainer(StepTrainer):
     ) -> Any:
         """Return the loss of a batch as its share of the mean over the whole optimizer step.
 
-        Args:
-            model: The model, possibly wrapped.
-            inputs: A batch with ``labels`` ``(B, L)``.
-            return_outputs: Whether to return the model's outputs too.
-            num_items_in_batch: Number of examples in the step; None for this batch alone.
-
-        Returns:
-            The loss, or the loss and the outputs.
+        ``inputs`` need ``labels`` ``(B, L)``; ``num_items_in_batch`` is the number of examples in
+        the step, or None for this batch alone.
 
         Raises:
             ValueError: If the batch has no ``labels``.
