@@ -36,7 +36,7 @@ from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.loading import load_tokenizer
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 from zlpr_hf.workflows.load_data import load_data
-from zlpr_hf.workflows.logits import predict_logits
+from zlpr_hf.workflows.outcome import predict_logits
 
 RECIPE = "configs/go_emotions.yaml"
 LENGTH = 128

@@ -155,7 +155,7 @@ def test_the_whole_flow(
     [
         (["--loss=bce"], "large_label_space: expected the loss zlpr, got bce"),
         (["--save_logits=true"], "large_label_space: cannot be combined with save_logits"),
-        (["--tune_thresholds=per_label"], "together with tune_thresholds per_label"),
+        (["--tune_thresholds=per_label"], "combined with tune_thresholds per_label"),
         (
             ["--metric_for_best_model=lrap"],
             "metric_for_best_model: unknown metric 'lrap'",

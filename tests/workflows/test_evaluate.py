@@ -89,10 +89,7 @@ def test_labels_that_the_model_does_not_have(
     path = tmp_path / "new.jsonl"
     path.write_text('{"text": "red", "labels": ["red", "pink"]}\n')
     assert main(["evaluate", model, "--dataset", str(path)]) == 2
-    assert (
-        "row 1: label 'pink' is not a label of the model (blue, green, red)"
-        in capsys.readouterr().err
-    )
+    assert "row 1: label 'pink' is not a label of the model" in capsys.readouterr().err
     assert main(["evaluate", model, "--dataset", str(path), "--unseen_labels", "drop"]) == 0
     assert "label 'pink' is not the model's: dropped from 1 rows" in capsys.readouterr().out
 
@@ -190,4 +187,4 @@ def test_a_large_label_space_is_judged_by_its_best_labels(
     for name in shared:
         assert best["metrics"][name] == pytest.approx(dense["metrics"][name]), name
     assert main(["evaluate", model, *options, "--tune_thresholds", "global"]) == 2
-    assert "tuning: in a large label space train.py does it" in capsys.readouterr().err
+    assert "not supported in a large label space" in capsys.readouterr().err

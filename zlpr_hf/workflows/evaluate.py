@@ -1,4 +1,4 @@
-"""Evaluation: what a model does on labelled texts, with intervals."""
+"""Evaluation of a model on labelled texts, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from zlpr_hf.reports.sanity_checks import check_split
 from zlpr_hf.thresholds import Thresholds
 
 TOP_K = 100
-"""Best labels of a text that are looked at in a large label space."""
+"""Labels per text that are evaluated in a large label space."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Evaluation:
     """All numbers of a model on labelled texts.
 
     Args:
-        model: The model as it was named.
-        data: The texts.
-        rows: How many.
-        long_rows: How many of them are longer than the model was trained on.
-        long_texts: How those were read.
-        metrics: As of :func:`zlpr_hf.compute_multi_label_metrics`.
-        intervals: 95 % bootstrap intervals of those that have one; none in a large label space.
-        label_scores: Label by label.
-        tuned: With tuned offsets, each half of the rows judged by offsets fitted on the other.
-        thresholds: Offsets fitted on all rows, where tuning was asked for.
+        model: Name of the model.
+        data: Name of the data.
+        rows: Number of texts.
+        long_rows: Number of texts longer than the limit of the model.
+        long_texts: How long texts were read.
+        metrics: See :func:`zlpr_hf.compute_multi_label_metrics`.
+        intervals: 95 % bootstrap intervals; none in a large label space.
+        label_scores: Scores per label.
+        tuned: Metrics with tuned offsets, fitted on one half of the rows and used on the other.
+        thresholds: Offsets fitted on all rows, if tuning was asked for.
         versions: Python and the packages that decide the numbers.
-        warnings: What is suspect about the numbers, with the remedy.
+        warnings: Suspect numbers, with a remedy.
     """
 
     model: str
@@ -69,15 +69,11 @@ class Evaluation:
     warnings: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write everything as JSON, whole or not at all.
-
-        Args:
-            path: The file.
-        """
+        """Write all numbers as JSON, atomically."""
         write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def render(self) -> str:
-        """Tables for the terminal."""
+        """Return tables for the terminal."""
         title = f"{self.data}: {self.rows:,} texts"
         tuned = f"{'tuned':>12}" if self.tuned else ""
         lines = [title, "", f"{'metric':<26}{'value':>10}{'95 % interval':>20}{tuned}"]
@@ -88,12 +84,10 @@ class Evaluation:
             lines.append(f"{name:<26}{value:>10.4f}{between:>20}{other}")
         lines += ["", render_label_scores(self.label_scores)]
         if self.tuned:
-            lines.append(
-                "tuned: each half of the rows decided by offsets that were fitted on the other half"
-            )
+            lines.append("tuned: offsets for each half of the rows were fitted on the other half")
         if self.long_rows:
             lines.append(
-                f"{self.long_rows:,} texts are longer than the model was trained on: read with "
+                f"{self.long_rows:,} texts are longer than the limit of the model; read with "
                 f"--long_texts {self.long_texts}"
             )
         lines += [f"warning: {each}" for each in self.warnings]
@@ -111,40 +105,35 @@ def evaluate(
     tune: Scope | None = None,
     metric: str = "f1_macro",
 ) -> Evaluation:
-    """Judge a model on labelled texts.
+    """Evaluate a model on labelled texts.
 
     Args:
         classifier: The model.
         rows: The texts and their targets.
-        model: What to call it.
-        long_texts: As in :meth:`zlpr_hf.Classifier.compute_logits`.
-        batch_size: Likewise.
-        resamples: Draws of the bootstrap.
-        tune: Whether to fit offsets too, one or one a label.
-        metric: What they maximise.
-
-    Returns:
-        All numbers.
+        model: Name of the model, for the result.
+        long_texts: See :meth:`zlpr_hf.Classifier.compute_logits`.
+        batch_size: Texts per batch.
+        resamples: Number of bootstrap resamples.
+        tune: Also fit offsets: one for all labels, or one per label (default: fit none).
+        metric: The metric that the offsets maximise.
     """
-    evaluate_rows = (
-        _evaluate_top_k
-        if classifier.label_space.num_labels > MAX_DENSE_LABELS
-        else _evaluate_all_labels
-    )
-    judged = evaluate_rows(
-        classifier,
-        rows,
-        long_texts=long_texts,
-        batch_size=batch_size,
-        resamples=resamples,
-        tune=tune,
-        metric=metric,
-    )
-    scores = judged["label_scores"]
+    reading: dict[str, Any] = {"batch_size": batch_size, "long_texts": long_texts, "progress": True}
+    if classifier.label_space.num_labels > MAX_DENSE_LABELS:
+        if tune is not None:
+            raise InputError(
+                "tuning is not supported in a large label space; train with tune_thresholds global"
+            )
+        numbers = _evaluate_top_k(classifier, rows, reading)
+    else:
+        logits = classifier.compute_logits(rows.texts, **reading)
+        numbers = _evaluate_logits(classifier, rows, logits, resamples)
+        if tune is not None:
+            numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune)
+            numbers["thresholds"] = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
     warnings = check_split(
         rows.origin,
-        judged["metrics"],
-        {score.label: score.support for score in scores},
+        numbers["metrics"],
+        {score.label: score.support for score in numbers["label_scores"]},
         rows=len(rows.texts),
         cells=rows.known_cells,
     )
@@ -155,30 +144,16 @@ def evaluate(
         long_rows=classifier.count_long(rows.texts),
         long_texts=long_texts,
         warnings=warnings,
-        **judged,
+        **numbers,
     )
 
 
-def _evaluate_all_labels(
-    classifier: Classifier,
-    rows: EvaluationSet,
-    *,
-    long_texts: LongTexts,
-    batch_size: int,
-    resamples: int,
-    tune: Scope | None,
-    metric: str,
+def _evaluate_logits(
+    classifier: Classifier, rows: EvaluationSet, logits: NDArray[np.float32], resamples: int
 ) -> dict[str, Any]:
-    logits = classifier.compute_logits(
-        rows.texts, batch_size=batch_size, long_texts=long_texts, progress=True
-    )
-    predictions, targets = classifier.decide(logits), rows.targets
-    judged: dict[str, Any] = {}
-    if tune is not None:
-        judged["tuned"] = _cross_fitted(logits, targets, metric, tune)
-        judged["thresholds"] = fit_thresholds(logits, targets, metric=metric, scope=tune)
+    targets, predictions = rows.targets, classifier.decide(logits)
     names = classifier.label_space.names
-    return judged | {
+    return {
         "metrics": compute_multi_label_metrics(logits, targets, predictions=predictions),
         "intervals": compute_intervals(
             logits, targets, predictions=predictions, resamples=resamples
@@ -188,22 +163,10 @@ def _evaluate_all_labels(
 
 
 def _evaluate_top_k(
-    classifier: Classifier,
-    rows: EvaluationSet,
-    *,
-    long_texts: LongTexts,
-    batch_size: int,
-    tune: Scope | None,
-    **_: Any,
+    classifier: Classifier, rows: EvaluationSet, reading: dict[str, Any]
 ) -> dict[str, Any]:
-    """Of a large label space: what the best labels of each text tell."""
-    if tune is not None:
-        raise InputError("tuning: in a large label space train.py does it (tune_thresholds global)")
-    best = classifier.compute_top_k(
-        rows.texts, TOP_K, batch_size=batch_size, long_texts=long_texts, progress=True
-    )
-    positives = rows.positive_ids
-    names = classifier.label_space.names
+    best = classifier.compute_top_k(rows.texts, TOP_K, **reading)
+    positives, names = rows.positive_ids, classifier.label_space.names
     return {
         "metrics": compute_top_k_metrics(best, positives),
         "intervals": {},
@@ -211,14 +174,13 @@ def _evaluate_top_k(
     }
 
 
-def _cross_fitted(
+def _cross_fit(
     logits: NDArray[np.float32], targets: NDArray[np.float32], metric: str, scope: Scope
 ) -> dict[str, float]:
-    """Metrics with offsets that have not seen the rows they decide: two halves, each way round."""
-    shuffled = np.random.default_rng(0).permutation(len(logits))
-    halves = np.array_split(shuffled, 2)
+    """Return metrics with offsets for each half of the rows fitted on the other half."""
+    halves = np.array_split(np.random.default_rng(0).permutation(len(logits)), 2)
     margins: Any = np.empty_like(logits)
-    for fitted, judged in (halves, halves[::-1]):
+    for fitted, evaluated in (halves, halves[::-1]):
         found = fit_thresholds(logits[fitted], targets[fitted], metric=metric, scope=scope)
-        margins[judged] = logits[judged] - np.asarray(found.offsets, np.float32)
+        margins[evaluated] = logits[evaluated] - np.asarray(found.offsets, np.float32)
     return compute_multi_label_metrics(margins, targets)

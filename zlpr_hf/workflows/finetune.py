@@ -1,8 +1,7 @@
-"""The whole flow of a fine-tuning run, once, in order."""
+"""A fine-tuning run, from the configuration to the saved model and its report."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,8 +28,7 @@ from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
 from zlpr_hf.workflows.baselines import compute_baselines
-from zlpr_hf.workflows.logits import save_logits
-from zlpr_hf.workflows.outcome import Outcome, evaluate_run, evaluate_top_k
+from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
     LOGITS_FILE,
@@ -46,7 +44,7 @@ from zlpr_hf.workflows.output_dir import (
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
 
-logger = logging.getLogger(__name__)
+Log = Callable[[str], None]
 
 SPEEDUPS_NOTE = (
     "cpu_speedups: on (--cpu_speedups false trains with the dropout and attention of torch)"
@@ -59,28 +57,27 @@ def finetune(
     training_args: ZLPRTrainingArguments,
     *,
     data: LabelledData | None = None,
-    log: Callable[[str], None] = print,
+    log: Log = print,
 ) -> Report:
-    """Read data, fine-tune, tune thresholds if asked, evaluate, save.
+    """Fine-tune a multi-label classifier, evaluate it and save it with its report.
 
-    Everything that can be wrong with the input is found before the first file is written, with
-    ``push_to_hub`` also whether the Hub would take the model. Pushing is left to the caller:
-    :func:`zlpr_hf.workflows.push.push_folder`. Several processes call it alike; the main one
-    writes.
+    Invalid input raises an error before the first file is written. With ``push_to_hub`` this
+    includes a check that the Hub accepts the model, but pushing is left to the caller. With
+    several processes, all of them call this function and the main one writes.
 
     Args:
         model_args: The encoder and its head.
-        data_args: The data set.
-        training_args: Everything for the trainer, ``output_dir`` and ``seed`` among it.
-        data: The data set where it was read before; else it is read as ``data_args`` says.
+        data_args: The dataset.
+        training_args: Options of the trainer, such as ``output_dir`` and ``seed``.
+        data: The dataset if it has been read already (default: read it as ``data_args`` says).
         log: Receives the data profile and notes, on the main process.
 
     Returns:
-        All numbers of the run; the same are in ``output_dir/results.json``. Those of the baselines
-        are with the main process alone.
+        All numbers of the run, also written to ``output_dir/results.json``. Only the main process
+        has those of the baselines.
 
     Raises:
-        InputError: If an argument, a file or a row is not what was expected.
+        InputError: If an argument, a file or a row is invalid.
 
     Example:
         >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments
@@ -97,165 +94,185 @@ def finetune(
 
 
 def finetune_config(
-    config: RunConfig, *, data: LabelledData | None = None, log: Callable[[str], None] = print
+    config: RunConfig, *, data: LabelledData | None = None, log: Log = print
 ) -> Report:
-    """Run :func:`finetune` with a configuration of one piece."""
-    model_args, data_args, training_args = config.model, config.data, config.training
+    """Run :func:`finetune` with all arguments in one :class:`RunConfig`."""
     check_config(config)
-    output_dir = Path(str(training_args.output_dir))
+    output_dir = Path(str(config.training.output_dir))
     checkpoint = find_resume_checkpoint(
         output_dir,
-        training_args.resume_from_checkpoint,
-        overwrite=data_args.overwrite_output_dir,
-        only_model=training_args.save_only_model,
+        config.training.resume_from_checkpoint,
+        overwrite=config.data.overwrite_output_dir,
+        only_model=config.training.save_only_model,
     )
     prepared = prepare(config, data=data)
-    data, encoded, profile = prepared.data, prepared.encoded, prepared.profile
-    teacher = None
-    if model_args.teacher_model_name_or_path:
-        teacher = Teacher.load(model_args.teacher_model_name_or_path, data.label_space)
-    set_seed(training_args.seed)
-    model = build_model(prepared, model_args, checkpoint=checkpoint)
-    name = str(output_dir)
-    if training_args.push_to_hub:
-        name = training_args.hub_model_id or output_dir.resolve().name
-        if training_args.process_index == 0:  # before hours of training, not after them
-            private = bool(training_args.hub_private_repo)
-            name = check_access(name, private=private, token=training_args.hub_token)
+    teacher = _load_teacher(config.model, prepared)
+    set_seed(config.training.seed)
+    model = build_model(prepared, config.model, checkpoint=checkpoint)
+    card_name = _check_card_name(config.training)
     trainer = build_trainer(
-        prepared, model, training_args, streaming_buffer=data_args.streaming_buffer
+        prepared, model, config.training, streaming_buffer=config.data.streaming_buffer
     )
     cost = TrainingCost()
     trainer.add_callback(cost)
-    main_process = trainer.is_world_process_zero()
-    trainer.accelerator.wait_for_everyone()  # none may find what another one is writing here
-    if main_process:
-        if checkpoint is not None:
-            clear_leftovers(output_dir)
-        elif data_args.overwrite_output_dir or is_unfinished(output_dir):
-            clear_run(output_dir)
-        log(profile.render())
-        if data_args.streaming and model_args.baselines:
-            log("no SVM baseline: it would need all training texts, which are streamed")
-        if training_args.cpu_speedups:
-            log(SPEEDUPS_NOTE)
-        save_config(output_dir / CONFIG_FILE, config)
-        profile.save(output_dir / PROFILE_FILE)
-        if checkpoint is not None:
-            log(f"going on from {checkpoint}")
-        elif str(training_args.resume_from_checkpoint).lower() == "true":
-            log(f"no whole checkpoint in {output_dir}: starting from the beginning")
+    is_main = trainer.is_world_process_zero()
+    trainer.accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
+    if is_main:
+        _start_output_dir(output_dir, config, prepared, checkpoint, log)
     if teacher is not None:
-        with training_args.main_process_first(local=False, desc="ask the teacher"):
-            logits = teacher.compute_logits(
-                data.texts("train"),
-                max_length=model_args.max_length,
-                batch_size=training_args.per_device_eval_batch_size,
-                folder=output_dir,
-            )
-        trainer.train_dataset = encoded["train"].add_column("teacher_logits", list(logits))
+        _add_teacher_logits(trainer, teacher, prepared, config)
         teacher = None  # frees its memory
     started = time.monotonic()
-    try:
-        trained = trainer.train(
-            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+    train_loss = _train(trainer, checkpoint)
+    seconds = time.monotonic() - started
+    if config.model.use_peft and config.model.peft_save == "merged":
+        trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
+    outcome = evaluate_run(trainer, prepared, config.model)
+    baselines = {}
+    if is_main and not prepared.large:
+        baselines = compute_baselines(prepared.data, svm=config.model.baselines)
+    training = _training_facts(trainer, prepared, checkpoint)
+    training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
+    report = _build_report(output_dir, prepared, outcome, baselines, training)
+    with run_end(output_dir, is_main=is_main) as part:
+        trainer.save_model(str(part))  # on every process
+        if is_main:
+            fingerprints = prepared.data.fingerprints()
+            provenance = Provenance.find(config.training.device, fingerprints, part)
+            report = replace(report, provenance=provenance)
+            _write_report(part, report, outcome, prepared, config, card_name=card_name)
+    trainer.accelerator.wait_for_everyone()  # afterwards every process may read the files
+    return report
+
+
+def _load_teacher(arguments: ModelArguments, prepared: Prepared) -> Teacher | None:
+    name = arguments.teacher_model_name_or_path
+    return Teacher.load(name, prepared.data.label_space) if name else None
+
+
+def _check_card_name(arguments: ZLPRTrainingArguments) -> str:
+    """Return the name of the model in its card; check before training that it can be pushed."""
+    if not arguments.push_to_hub:
+        return str(arguments.output_dir)
+    name = arguments.hub_model_id or Path(str(arguments.output_dir)).resolve().name
+    if arguments.process_index != 0:
+        return name
+    private = bool(arguments.hub_private_repo)
+    return check_access(name, private=private, token=arguments.hub_token)
+
+
+def _start_output_dir(
+    output_dir: Path, config: RunConfig, prepared: Prepared, checkpoint: Path | None, log: Log
+) -> None:
+    """Remove leftovers of an earlier run, and write the configuration and the data profile."""
+    if checkpoint is not None:
+        clear_leftovers(output_dir)
+    elif config.data.overwrite_output_dir or is_unfinished(output_dir):
+        clear_run(output_dir)
+    log(prepared.profile.render())
+    if config.data.streaming and config.model.baselines:
+        log("no SVM baseline: it needs all training texts in memory, which streaming avoids")
+    if config.training.cpu_speedups:
+        log(SPEEDUPS_NOTE)
+    save_config(output_dir / CONFIG_FILE, config)
+    prepared.profile.save(output_dir / PROFILE_FILE)
+    if checkpoint is not None:
+        log(f"resuming from {checkpoint}")
+    elif str(config.training.resume_from_checkpoint).lower() == "true":
+        log(f"no complete checkpoint in {output_dir}: starting from the beginning")
+
+
+def _add_teacher_logits(
+    trainer: ZLPRTrainer, teacher: Teacher, prepared: Prepared, config: RunConfig
+) -> None:
+    with config.training.main_process_first(local=False, desc="compute the teacher's logits"):
+        logits = teacher.compute_logits(
+            prepared.data.texts("train"),
+            max_length=config.model.max_length,
+            batch_size=config.training.per_device_eval_batch_size,
+            folder=Path(str(config.training.output_dir)),
         )
+    rows = prepared.encoded["train"]
+    trainer.train_dataset = rows.add_column("teacher_logits", list(logits))
+
+
+def _train(trainer: ZLPRTrainer, checkpoint: Path | None) -> float:
+    """Train and return the training loss; errors that a user can fix become an InputError."""
+    try:
+        resume = None if checkpoint is None else str(checkpoint)
+        return float(trainer.train(resume_from_checkpoint=resume).training_loss)
     except Exception as error:
         progress: Any = trainer.pop_callback(BriefProgress)
         if progress is not None:
-            progress.close()  # what is said of the error begins a line
+            progress.close()  # so that the message begins on a line of its own
         if isinstance(error, FloatingPointError):
             raise InputError(str(error)) from error
         if isinstance(error, UnpicklingError):
             raise InputError(
-                f"{checkpoint}: not gone on from, for one of its files (optimizer.pt, "
-                "scheduler.pt, rng_state.pth) is a pickle that holds more than numbers"
+                f"{checkpoint}: cannot resume: optimizer.pt, scheduler.pt or rng_state.pth "
+                "contains pickled objects other than tensors"
             ) from error
         raise
-    seconds = time.monotonic() - started
-    if model_args.use_peft and model_args.peft_save == "merged":
-        model = trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
 
-    outcome = _evaluate(trainer, prepared, model_args)
-    test: dict[str, dict[str, float]] = {}
-    if main_process and not prepared.large:
-        test = compute_baselines(data, svm=model_args.baselines)
-    if outcome.untuned is not None:
-        test["before tuning thresholds"] = outcome.untuned
-    test[MODEL_ROW] = outcome.metrics["test"]
-    training = {
-        "loss": training_args.loss,
-        "loss_kwargs": training_args.loss_kwargs,
+
+def _training_facts(
+    trainer: ZLPRTrainer, prepared: Prepared, checkpoint: Path | None
+) -> dict[str, Any]:
+    arguments: Any = trainer.args
+    model: Any = trainer.model
+    facts = {
+        "loss": arguments.loss,
+        "loss_kwargs": arguments.loss_kwargs,
         "steps": trainer.state.global_step,
-        "seconds": seconds,
-        "train_loss": trained.training_loss,
-        "seed": training_args.seed,
-        "bf16": training_args.bf16,
-        "cpu_speedups": training_args.cpu_speedups,
-        "processes": training_args.world_size,
+        "seed": arguments.seed,
+        "bf16": arguments.bf16,
+        "cpu_speedups": arguments.cpu_speedups,
+        "processes": arguments.world_size,
         "resumed_from": None if checkpoint is None else checkpoint.name,
         "outputs": model.config.num_labels,
         "large_label_space": prepared.large,
-        **cost.summary(),
     }
-    if prepared.loss.label_sets is not None:
-        training["unseen_label_sets"] = {
-            name: prepared.loss.label_sets.count_unseen(data.targets(name))
-            for name in ("validation", "test")
+    label_sets = prepared.loss.label_sets
+    if label_sets is not None:
+        facts["unseen_label_sets"] = {
+            name: label_sets.count_unseen(prepared.data.targets(name)) for name in SPLITS
         }
-    report = Report(
+    return facts
+
+
+def _build_report(
+    output_dir: Path,
+    prepared: Prepared,
+    outcome: Outcome,
+    baselines: dict[str, dict[str, float]],
+    training: dict[str, Any],
+) -> Report:
+    untuned = outcome.untuned
+    before = {} if untuned is None else {"before tuning thresholds": untuned}
+    return Report(
         output_dir=str(output_dir),
-        test=test,
+        test={**baselines, **before, MODEL_ROW: outcome.metrics["test"]},
         validation=outcome.metrics["validation"],
         label_scores=outcome.label_scores,
         thresholds=outcome.thresholds,
-        profile=profile,
+        profile=prepared.profile,
         training=training,
-        warnings=check_run(profile, outcome.metrics),
-    )
-    with run_end(output_dir, is_main=main_process) as part:
-        trainer.save_model(str(part))  # on every process
-        if main_process:
-            found = Provenance.find(training_args.device, data.fingerprints(), part)
-            report = replace(report, provenance=found)
-            _write(part, report, outcome, prepared, model_args, data_args, name=name)
-    trainer.accelerator.wait_for_everyone()  # who goes on may read the files, in any process
-    return report
-
-
-def _evaluate(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
-    """What the trained model does, with offsets tuned and folded into its bias if asked."""
-    if prepared.large:
-        return evaluate_top_k(
-            trainer,
-            prepared.encoded,
-            prepared.data,
-            tune=arguments.tune_thresholds == "global",
-            metric=arguments.threshold_metric,
-        )
-    return evaluate_run(
-        trainer,
-        prepared.encoded,
-        prepared.data,
-        loss=prepared.loss,
-        tune_thresholds=arguments.tune_thresholds,
-        metric=arguments.threshold_metric,
+        warnings=check_run(prepared.profile, outcome.metrics),
     )
 
 
-def _write(
+def _write_report(
     folder: Path,
     report: Report,
     outcome: Outcome,
     prepared: Prepared,
-    model_args: ModelArguments,
-    data_args: DataArguments,
+    config: RunConfig,
     *,
-    name: str,
+    card_name: str,
 ) -> None:
-    """Everything beside the model: page, card, numbers."""
-    data = prepared.data
-    if model_args.save_logits:
+    """Write the logits if asked, the HTML page, the model card and all numbers."""
+    data, dataset_name = prepared.data, config.data.dataset_name
+    if config.model.save_logits:
         targets = {split: data.targets(split) for split in outcome.logits}
         save_logits(folder / LOGITS_FILE, outcome.logits, targets)
     if not prepared.large:
@@ -268,12 +285,12 @@ def _write(
         )
         write_whole(folder / REPORT_FILE, page)
     facts = CardFacts(
-        name=name,
-        base_model=model_args.model_name_or_path,
-        max_length=model_args.max_length,
-        dataset=data_args.dataset_name or data_args.train_file,
-        # Of other data nobody knows whether its texts may be published.
-        examples=data.splits["test"]["text"][:3] if data_args.dataset_name in CORPORA else (),
+        name=card_name,
+        base_model=config.model.model_name_or_path,
+        max_length=config.model.max_length,
+        dataset=dataset_name or config.data.train_file,
+        # Texts of other datasets may be private.
+        examples=data.splits["test"]["text"][:3] if dataset_name in CORPORA else (),
         emissions=read_emissions(Path(report.output_dir)),
     )
     write_model_card(folder, report, facts)

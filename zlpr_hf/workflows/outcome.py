@@ -1,19 +1,19 @@
-"""Outcome: what a trained model does on validation and test, with its offsets in its bias."""
+"""Evaluation at the end of a run: logits of whole splits, tuned offsets, and all metrics."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from zlpr_hf.choices import Scope
-from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.losses.registry import loss_name
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
@@ -22,6 +22,7 @@ from zlpr_hf.metrics.multi_label import (
 )
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.metrics.top_k import (
+    TopK,
     compute_top_k_label_scores,
     compute_top_k_metrics,
     fit_top_k_offset,
@@ -29,7 +30,8 @@ from zlpr_hf.metrics.top_k import (
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.training.trainer import ZLPRTrainer
-from zlpr_hf.workflows.logits import predict_logits, predict_top_k
+from zlpr_hf.workflows.arguments import ModelArguments
+from zlpr_hf.workflows.prepare import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +40,14 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers of a trained model.
+    """Numbers of a trained model, with tuned offsets folded into its bias.
 
     Args:
-        metrics: Of the model as it is saved, split by split.
-        untuned: Test metrics before offsets were tuned; None where none were.
-        label_scores: On the test split, label by label.
-        thresholds: Offsets that were tuned and are in the bias now.
-        logits: Of both splits; empty for a large label space, where nobody holds them.
+        metrics: Metrics per split.
+        untuned: Test metrics before offsets were tuned; None if none were.
+        label_scores: Scores per label on the test split.
+        thresholds: The tuned offsets.
+        logits: Logits per split; empty for a large label space, where they are never held.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -55,38 +57,24 @@ class Outcome:
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def evaluate_run(
-    trainer: ZLPRTrainer,
-    encoded: Mapping[str, Dataset],
-    data: LabelledData,
-    *,
-    loss: MultiLabelLoss,
-    tune_thresholds: str,
-    metric: str,
-) -> Outcome:
-    """Tune offsets on validation if asked, fold them into the head, and compute all metrics.
-
-    Args:
-        trainer: With the trained model.
-        encoded: Split to encoded rows.
-        data: Their labels.
-        loss: What it was trained with.
-        tune_thresholds: ``none``, ``global`` or ``per_label``.
-        metric: What the offsets maximise.
-
-    Returns:
-        Metrics, label by label too.
-    """
+def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
+    """Tune offsets on validation if asked, fold them into the head, and compute all metrics."""
+    if prepared.large:
+        return _evaluate_top_k(trainer, prepared, arguments)
+    data, encoded = prepared.data, prepared.encoded
     targets = {name: data.targets(name) for name in SPLITS}
     logits = {name: predict_logits(trainer, encoded[name]) for name in SPLITS}
-    if tune_thresholds == "none" and not loss.decides_at_zero:
-        logger.info("loss %s has no zero of its own: one offset is fitted", loss_name(loss))
-        tune_thresholds = "global"
+    tuning = arguments.tune_thresholds
+    if tuning == "none" and not prepared.loss.decides_at_zero:
+        logger.info("fitting one offset: loss %s has no threshold", loss_name(prepared.loss))
+        tuning = "global"
     thresholds, untuned = Thresholds(), None
-    if tune_thresholds != "none":
-        scope: Scope = tune_thresholds  # type: ignore[assignment]
+    if tuning != "none":
         thresholds = fit_thresholds(
-            logits["validation"], targets["validation"], metric=metric, scope=scope
+            logits["validation"],
+            targets["validation"],
+            metric=arguments.threshold_metric,
+            scope=tuning,
         )
         untuned = compute_multi_label_metrics(logits["test"], targets["test"])
         _fold(thresholds, trainer.model)
@@ -101,31 +89,16 @@ def evaluate_run(
     )
 
 
-def evaluate_top_k(
-    trainer: ZLPRTrainer,
-    encoded: Mapping[str, Dataset],
-    data: LabelledData,
-    *,
-    tune: bool,
-    metric: str,
-) -> Outcome:
-    """The same for a large label space, from the best labels of each row.
-
-    Args:
-        trainer: With ``large_label_space``.
-        encoded: Split to encoded rows.
-        data: Their labels, hard ones.
-        tune: Whether to fit one offset for all labels.
-        metric: What it maximises.
-
-    Returns:
-        Metrics, label by label too.
-    """
+def _evaluate_top_k(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
+    """Evaluate a large label space from the best labels of each row."""
+    data = prepared.data
     positives = {name: data.positive_ids(name) for name in SPLITS}
-    best = {name: predict_top_k(trainer, encoded[name]) for name in SPLITS}
+    best = {name: _predict_top_k(trainer, prepared.encoded[name]) for name in SPLITS}
     thresholds, untuned = Thresholds(), None
-    if tune:
-        offset = fit_top_k_offset(best["validation"], positives["validation"], metric=metric)
+    if arguments.tune_thresholds == "global":
+        offset = fit_top_k_offset(
+            best["validation"], positives["validation"], metric=arguments.threshold_metric
+        )
         thresholds = Thresholds((offset,) * data.label_space.num_labels)
         untuned = compute_top_k_metrics(best["test"], positives["test"])
         _fold(thresholds, trainer.model)
@@ -140,3 +113,41 @@ def evaluate_top_k(
 
 def _fold(thresholds: Thresholds, model: Any) -> None:
     thresholds.fold_into(classification_head(model), model.config)
+
+
+def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
+    """Return logits ``(N, L)`` of encoded rows, in the order of the rows."""
+    (logits,) = _predict_in_order(trainer, rows)
+    return logits
+
+
+def _predict_top_k(trainer: ZLPRTrainer, rows: Dataset) -> TopK:
+    logits, ids = _predict_in_order(trainer, rows)
+    config: Any = trainer.model.config  # type: ignore[union-attr]
+    return TopK(logits, ids, config.num_labels)
+
+
+def _predict_in_order(trainer: ZLPRTrainer, rows: Dataset) -> list[NDArray[Any]]:
+    """Predict the longest rows first, so that batches need little padding."""
+    order = np.argsort(-np.asarray(rows["length"]), kind="stable")
+    # The caller computes metrics, from all rows in their order.
+    compute_metrics, trainer.compute_metrics = trainer.compute_metrics, None
+    try:
+        predicted = trainer.predict(rows.select(order)).predictions
+    finally:
+        trainer.compute_metrics = compute_metrics
+    parts = list(predicted) if isinstance(predicted, tuple) else [predicted]
+    if np.isnan(parts[0]).any():
+        raise InputError("training failed: logits are NaN; lower learning_rate, or set bf16 false")
+    back = np.argsort(order)
+    return [part[back] for part in parts]
+
+
+def save_logits(
+    path: Path, logits: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write logits and targets per split for ``numpy.load``: ``test_logits``, ``test_targets``."""
+    arrays = {f"{name}_logits": values for name, values in logits.items()}
+    arrays |= {f"{name}_targets": values for name, values in targets.items()}
+    with whole_file(path) as part:
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]

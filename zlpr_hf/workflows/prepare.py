@@ -1,4 +1,4 @@
-"""What a run needs before it trains: data, token ids, loss, model, trainer."""
+"""Preparation of a run: data, token ids, loss, model and trainer."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 HEAD_INIT_TEXTS = 512
+"""Training texts that scale a head made from label names."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data and loss of a run, checked and encoded; the same for every model trained on them.
+    """Checked and encoded data with the loss; shared by all models that are trained on it.
 
     Args:
         data: Rows and labels.
-        encoded: Split to token ids; of training rows that are streamed there are none.
-        tokenizer: Cuts texts where training does.
-        loss: What is minimised, fitted on the training rows where it needs that.
-        large: Whether head and loss are computed in chunks of labels.
-        profile: What the data looks like.
+        encoded: Token ids per split; without the training split if it is streamed.
+        tokenizer: The tokenizer; it truncates texts as in training.
+        loss: The loss, fitted on the training rows if it needs that.
+        large: Head and loss are computed in chunks of labels.
+        profile: Counts of the data.
     """
 
     data: LabelledData
@@ -68,72 +69,64 @@ def prepare(config: RunConfig, *, data: LabelledData | None = None) -> Prepared:
     Raises:
         InputError: If an argument, a file or a row is invalid.
     """
-    model_args, training_args = config.model, config.training
+    model, training = config.model, config.training
     data = load_data(config.data) if data is None else data
     num_labels = data.label_space.num_labels
     large = is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
-    check_best_metric(training_args, num_labels, large=large)
+    check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
-    train_targets = None if large or streamed else data.targets("train")
     loss = build_loss(
-        training_args.loss,
+        training.loss,
         reduction="none",
-        train_targets=train_targets,
-        **training_args.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
+        train_targets=None if large or streamed else data.targets("train"),
+        **training.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
     )
     tokenizer = load_tokenizer(
-        model_args.model_name_or_path,
-        revision=model_args.model_revision,
-        trust_remote_code=model_args.trust_remote_code,
+        model.model_name_or_path,
+        revision=model.model_revision,
+        trust_remote_code=model.trust_remote_code,
     )
     encoded = {
-        name: encode(
-            rows, tokenizer, max_length=model_args.max_length, description=f"tokenise {name}"
-        )
+        name: encode(rows, tokenizer, max_length=model.max_length, description=f"tokenise {name}")
         for name, rows in data.splits.items()
     }
     if isinstance(data, StreamedData):
-        columns = dict(
-            zip(("text", "text_pair"), zip(*data.scan.sample, strict=True), strict=False)
-        )
         sample = encode(
-            Dataset.from_dict(columns),
+            Dataset.from_dict(
+                dict(zip(("text", "text_pair"), zip(*data.scan.sample, strict=True), strict=False))
+            ),
             tokenizer,
-            max_length=model_args.max_length,
-            description="tokenise some of train",
+            max_length=model.max_length,
+            description="tokenise a sample of train",
         )
         profile = compute_streamed_profile(data, encoded, sample)
     else:
         profile = compute_profile(data, encoded)
-    # So that whoever loads the checkpoint cuts texts where training cut them.
-    tokenizer.model_max_length = model_args.max_length
+    # Saved with the checkpoint, so that every user of it truncates texts as in training.
+    tokenizer.model_max_length = model.max_length
     return Prepared(data, encoded, tokenizer, loss, large, profile)
 
 
 def build_model(
     prepared: Prepared, arguments: ModelArguments, *, checkpoint: Path | None = None
 ) -> PreTrainedModel:
-    """The model as training starts with it; where a run goes on, its weights are loaded later.
+    """Build the model for the start of training, with adapters if asked.
 
     Args:
         prepared: From :func:`prepare`.
-        arguments: The encoder, how its head starts, and its adapters.
-        checkpoint: Where the run goes on, if it does.
-
-    Returns:
-        The model, with adapters around it where they were asked for.
+        arguments: The encoder, its head and its adapters.
+        checkpoint: The checkpoint to resume from; its weights are loaded later.
 
     Raises:
-        InputError: If the model cannot be loaded, or the checkpoint is of another task.
+        InputError: If the model cannot be loaded, or the checkpoint has other labels.
     """
-    data, loss = prepared.data, prepared.loss
-    label_sets = loss.label_sets
+    data, label_sets = prepared.data, prepared.loss.label_sets
     outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
     described = read_label_descriptions(arguments.label_descriptions_file, data.label_space)
     model = load_model(
         arguments.model_name_or_path,
         data.label_space,
-        loss=loss_name(loss),
+        loss=loss_name(prepared.loss),
         label_sets=label_sets,
         pooling=arguments.pooling,
         dropout=arguments.dropout,
@@ -143,40 +136,16 @@ def build_model(
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
     elif _starts_from_names(arguments, outputs, model):
-        if isinstance(data, StreamedData):
-            sample = [texts[0] for texts in data.scan.sample]
-        else:
-            rows = data.splits["train"]["text"]
-            sample = random.Random(0).sample(list(rows), min(HEAD_INIT_TEXTS, len(rows)))
         init_head_from_label_names(
             model,
             prepared.tokenizer,
             data.label_space,
-            sample,
+            _sample_texts(data),
             descriptions=data.label_descriptions | described,
             label_sets=label_sets,
             max_length=arguments.max_length,
         )
-    if arguments.use_peft:
-        model = _with_adapters(model, arguments)
-    return model
-
-
-def _with_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
-    if arguments.peft_save == "adapter" and has_added_layer(model.config):
-        raise InputError(
-            "peft_save adapter: its encoder would lack the layer that pooling mean adds to "
-            f"{model.config.model_type}; use peft_save merged, or pooling first"
-        )
-    adapted: PreTrainedModel = add_lora(
-        model,
-        name=arguments.model_name_or_path,
-        rank=arguments.lora_rank,
-        alpha=arguments.lora_alpha,
-        dropout=arguments.lora_dropout,
-        target_modules=arguments.lora_target_modules,
-    )
-    return adapted
+    return _add_adapters(model, arguments) if arguments.use_peft else model
 
 
 def _starts_from_names(
@@ -192,6 +161,30 @@ def _starts_from_names(
             trust_remote_code=arguments.trust_remote_code,
         )
     return arguments.head_init == "label_names"
+
+
+def _sample_texts(data: LabelledData) -> list[str]:
+    if isinstance(data, StreamedData):
+        return [texts[0] for texts in data.scan.sample]
+    rows = list(data.splits["train"]["text"])
+    return random.Random(0).sample(rows, min(HEAD_INIT_TEXTS, len(rows)))
+
+
+def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
+    if arguments.peft_save == "adapter" and has_added_layer(model.config):
+        raise InputError(
+            "peft_save adapter: an adapter cannot hold the layer that pooling mean adds to "
+            f"{model.config.model_type}; use peft_save merged, or pooling first"
+        )
+    adapted: PreTrainedModel = add_lora(
+        model,
+        name=arguments.model_name_or_path,
+        rank=arguments.lora_rank,
+        alpha=arguments.lora_alpha,
+        dropout=arguments.lora_dropout,
+        target_modules=arguments.lora_target_modules,
+    )
+    return adapted
 
 
 def _train_rows(
@@ -223,24 +216,22 @@ def build_trainer(
     *,
     streaming_buffer: int,
 ) -> ZLPRTrainer:
-    """The trainer of a run.
+    """Build the trainer of a run.
+
+    It never pushes: the trainer's own push would include checkpoints and replace the card.
 
     Args:
         prepared: From :func:`prepare`.
-        model: From :func:`build_model`, or what makes one for every trial of a search.
-        arguments: Everything for the trainer.
-        streaming_buffer: Training rows that are shuffled together where they are streamed.
-
-    Returns:
-        A trainer that pushes nothing: its own way of pushing takes all checkpoints and replaces the
-        card.
+        model: From :func:`build_model`, or a function that builds one per trial of a search.
+        arguments: Options of the trainer; not changed.
+        streaming_buffer: Number of streamed rows that are shuffled together.
 
     Raises:
-        InputError: If the output folder cannot be made, or an integration is not installed.
+        InputError: If the output folder cannot be created, or an integration is not installed.
     """
     arguments = copy.copy(arguments)
     arguments.push_to_hub = False
-    arguments.hub_token = None  # no integration or file of the trainer gets to see it
+    arguments.hub_token = None  # integrations and files of the trainer never see it
     arguments.large_label_space = prepared.large
     num_labels = prepared.data.label_space.num_labels
     try:
@@ -255,7 +246,7 @@ def build_trainer(
         )
     except OSError as error:
         where = arguments.output_dir
-        raise InputError(f"{where}: cannot be made, {error.strerror} (output_dir)") from error
+        raise InputError(f"{where}: cannot create it: {error.strerror} (output_dir)") from error
     except (ImportError, RuntimeError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
     if trainer.pop_callback(ProgressCallback) is not None:
