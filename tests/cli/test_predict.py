@@ -195,7 +195,7 @@ def test_bad_rows_of_csv(model: str, tmp_path: Path) -> None:
         (b"text\na\n", ["--output", "out.doc"], "out.doc: unknown file type"),
         (b"text\na\n", ["--output", "none/out.csv"], "none: no such folder"),
         (b"text\na\n", ["--output", "-", "--output_format", "parquet"], "to standard output"),
-        (b"text\na\n", ["--backend", "onnxruntime"], "no model.onnx in it"),
+        (b"text\na\n", ["--backend", "onnxruntime"], "no model.onnx"),
         (b"text\na\n", ["--input", "none.csv"], "none.csv: no such file"),
         (
             b"text\na\n",

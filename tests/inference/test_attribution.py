@@ -1,4 +1,4 @@
-"""Words left out one at a time: against weights that are known, and against a stock model."""
+"""Words left out one at a time, against known weights and against a stock model."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ BIAS = (0.125, -0.25)
 
 
 class BagOfWords:
-    """Logits that are sums of weights of words, so that the effect of each word is known."""
+    """Logits are sums of word weights, so that the effect of each word is known."""
 
     label_space = LabelSpace(("praise", "blame"))
 
@@ -41,7 +41,7 @@ def effects_of(found: Any) -> list[tuple[str, float]]:
     return [(piece, effect) for piece, effect in found.pieces if effect is not None]
 
 
-def test_effects_are_the_weights(bag: Any) -> None:
+def test_effects_equal_the_word_weights(bag: Any) -> None:
     text = " good,  \n not bad\tgood 日日 odd "
     for column, name in enumerate(("praise", "blame")):
         found = measure_words(bag, text, name)
@@ -54,44 +54,43 @@ def test_effects_are_the_weights(bag: Any) -> None:
         assert (found.tried, found.words) == (7, 7)
 
 
-def test_the_best_label_unless_one_is_named(bag: Any) -> None:
+def test_default_label_is_the_best_one(bag: Any) -> None:
     assert measure_words(bag, "good").label == "praise"
     assert measure_words(bag, "bad").label == "blame"
     assert measure_words(bag, "bad", "praise").logit == BIAS[0] - 3
 
 
-def test_a_word_goes_with_the_space_that_follows_it(bag: Any) -> None:
+def test_word_is_left_out_with_the_space_after_it(bag: Any) -> None:
     measure_words(bag, "a\nb c.")
     assert bag.read == ["a\nb c.", "b c.", "a\nc.", "a\nb"]
     measure_words(bag, " good ")
     assert bag.read == [" good ", "  "]
 
 
-def test_only_the_first_words_of_a_long_text(bag: Any) -> None:
+def test_long_text_has_its_first_words_tried(bag: Any) -> None:
     found = measure_words(bag, "good bad not not", "praise", most=2)
     assert effects_of(found) == [("good", WEIGHTS["good"][0]), ("bad", WEIGHTS["bad"][0])]
     assert found.pieces[-1] == (" not not", None)
     assert (found.tried, found.words) == (2, 4)
-    # What is read stays within a bound: five times the words, a fifth of them tried.
+    # The total stays bounded: with five times the words a fifth of them is tried.
     assert measure_words(bag, "not " * 1000).tried == 100
     assert measure_words(bag, "not " * 5000).tried == 20
     assert measure_words(bag, "not " * 200_000).tried == 1
 
 
 @pytest.mark.parametrize("text", ["", " \n "])
-def test_no_words(bag: Any, text: str) -> None:
+def test_text_without_words_is_refused(bag: Any, text: str) -> None:
     with pytest.raises(InputError, match="text: expected at least one word"):
         measure_words(bag, text)
 
 
-def test_no_such_label(bag: Any) -> None:
+def test_unknown_label_is_refused(bag: Any) -> None:
     message = "label: expected one of the model's 2 labels, got 'thanks'"
     with pytest.raises(InputError, match=message):
         measure_words(bag, "good", "thanks")
 
 
-def test_of_a_model(finished: tuple[Path, Any]) -> None:
-    """Independent: a stock model on texts that are written out."""
+def test_effects_equal_differences_of_a_stock_model(finished: tuple[Path, Any]) -> None:
     texts = ["red sky and blue", "sky and blue", "red and blue", "red sky blue", "red sky and"]
     model = AutoModelForSequenceClassification.from_pretrained(finished[0]).eval()
     tokenizer = AutoTokenizer.from_pretrained(finished[0])

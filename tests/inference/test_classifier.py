@@ -1,4 +1,4 @@
-"""Texts to logits: windows, batches, the rule, and what a folder must hold."""
+"""Texts to logits and label sets: windows, batches, the decision rule, loading and saving."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def classifier(finished: tuple[Path, Any]) -> Classifier:
 
 
 def one_by_one(folder: Path, texts: list[tuple[str, ...]]) -> np.ndarray[Any, Any]:
-    """Independent: a stock model, a text at a time, no padding."""
+    """Logits of a stock model, one text at a time, without padding."""
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
@@ -37,7 +37,7 @@ def one_by_one(folder: Path, texts: list[tuple[str, ...]]) -> np.ndarray[Any, An
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
-def test_logits_are_those_of_the_model(
+def test_logits_equal_those_of_a_stock_model(
     classifier: Classifier, finished: tuple[Path, Any], batch_size: int
 ) -> None:
     expected = one_by_one(finished[0], TEXTS)
@@ -70,7 +70,7 @@ def test_windows_cover_a_long_text(classifier: Classifier, finished: tuple[Path,
     assert classifier.count_long(texts) == 1
 
 
-def test_of_a_pair_the_longer_text_is_read_in_windows(
+def test_longer_text_of_a_pair_is_read_in_windows(
     classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     long, short = " ".join(["sea"] * 30 + ["red"]), "dog"
@@ -81,10 +81,10 @@ def test_of_a_pair_the_longer_text_is_read_in_windows(
     assert not np.allclose(logits[:2], cut[:2])
     np.testing.assert_allclose(logits[2], cut[2], atol=1e-6)
     classifier.compute_logits([(long, long)])
-    assert "1 pairs are cut: both texts are long" in caplog.text
+    assert "1 pairs are cut" in caplog.text
 
 
-def test_the_rule(classifier: Classifier) -> None:
+def test_decisions_follow_threshold_and_limits(classifier: Classifier) -> None:
     logits = np.array([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0]])
     assert classifier.decide(logits).tolist() == [[True, True, False], [False] * 3]
     assert classifier.decide(logits, threshold=0).all()
@@ -111,25 +111,22 @@ def test_the_rule(classifier: Classifier) -> None:
         ({"top_k": 1, "min_labels": 2}, "top_k, min_labels"),
     ],
 )
-def test_options_out_of_range(classifier: Classifier, options: Any, message: str) -> None:
+def test_wrong_options_are_refused(classifier: Classifier, options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         classifier.decide(np.zeros((1, 3)), **options)
 
 
-def test_nothing_to_read(classifier: Classifier) -> None:
+def test_no_texts_give_no_logits(classifier: Classifier) -> None:
     assert classifier.compute_logits([]).shape == (0, 3)
-    with pytest.raises(InputError, match="long_texts: expected max, mean, cut, got 'min'"):
+    with pytest.raises(InputError, match="long_texts: expected max or mean or cut, got 'min'"):
         classifier.compute_logits(TEXTS, long_texts="min")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="batch_size: expected 1 or more, got 0"):
         classifier.compute_logits(TEXTS, batch_size=0)
 
 
-@pytest.mark.parametrize("into_bias", [True, False])
-def test_offsets_decide_the_same_wherever_they_are(
-    classifier: Classifier, tmp_path: Path, into_bias: bool
-) -> None:
+def test_saved_offsets_are_folded_into_the_bias(classifier: Classifier, tmp_path: Path) -> None:
     offsets = Thresholds((1.5, -0.5, 0.25))
-    classifier.save(tmp_path / "tuned", offsets, into_bias=into_bias)
+    classifier.save(tmp_path / "tuned", offsets)
     again = Classifier.load(str(tmp_path / "tuned"))
     plain = classifier.compute_logits(TEXTS)
     np.testing.assert_allclose(
@@ -137,19 +134,34 @@ def test_offsets_decide_the_same_wherever_they_are(
     )
     np.testing.assert_array_equal(again.decide(again.compute_logits(TEXTS)), offsets.apply(plain))
     stored = json.loads((tmp_path / "tuned" / "config.json").read_text())["zlpr"]["thresholds"]
-    assert stored["offsets"] == ([] if into_bias else [1.5, -0.5, 0.25])
+    assert stored["offsets"] == []
     assert classifier.compute_logits(TEXTS).tolist() == plain.tolist()  # not changed itself
 
 
-def test_another_model_has_another_fingerprint(
+def test_offsets_in_the_config_are_folded_when_loading(
+    classifier: Classifier, finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """Earlier releases could store offsets in config.json."""
+    folder, offsets = tmp_path / "tuned", [1.5, -0.5, 0.25]
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    config = json.loads((folder / "config.json").read_text())
+    config["zlpr"]["thresholds"] = {"offsets": offsets, "min_labels": 1, "max_labels": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    again = Classifier.load(folder)
+    plain = classifier.compute_logits(TEXTS)
+    np.testing.assert_allclose(again.compute_logits(TEXTS), plain - np.array(offsets), atol=1e-5)
+    assert again.thresholds == Thresholds(min_labels=1)
+
+
+def test_fingerprint_depends_on_the_weights(
     classifier: Classifier, finished: tuple[Path, Any], tmp_path: Path
 ) -> None:
     assert Classifier.load(str(finished[0])).fingerprint() == classifier.fingerprint()
-    classifier.save(tmp_path / "tuned", Thresholds((1e-6, 0.0, 0.0)), into_bias=True)
+    classifier.save(tmp_path / "tuned", Thresholds((1e-6, 0.0, 0.0)))
     assert Classifier.load(str(tmp_path / "tuned")).fingerprint() != classifier.fingerprint()
 
 
-def test_powerset_scores_are_those_of_labels(
+def test_powerset_model_decides_for_its_best_set(
     encoder_dir: Path, tmp_path: Path, tokenizer: Any
 ) -> None:
     space = LabelSpace(("red", "green"))
@@ -165,8 +177,8 @@ def test_powerset_scores_are_those_of_labels(
     assert [set(np.flatnonzero(row).tolist()) for row in decided] == best
 
 
-def test_folders_that_hold_no_classifier(tmp_path: Path, encoder_dir: Path) -> None:
-    with pytest.raises(InputError, match=r"this folder holds no model \(config.json\)"):
+def test_folders_without_a_classifier_are_refused(tmp_path: Path, encoder_dir: Path) -> None:
+    with pytest.raises(InputError, match="no model"):
         Classifier.load(str(tmp_path))
     with pytest.raises(InputError, match="not a trained classifier"):
         Classifier.load(str(encoder_dir))
@@ -183,7 +195,7 @@ def test_pickled_weights_are_refused(finished: tuple[Path, Any], tmp_path: Path)
         Classifier.load(str(tmp_path))
 
 
-def test_an_encoder_without_a_trained_head_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
+def test_encoder_without_a_trained_head_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(encoder_dir, tmp_path / "encoder")
     config = tmp_path / "encoder" / "config.json"
     settings = json.loads(config.read_text()) | {"problem_type": "multi_label_classification"}
@@ -200,13 +212,13 @@ def test_texts_may_be_strings(finished: tuple[Path, Any]) -> None:
         classifier.compute_logits("red sky")
 
 
-def test_saving_leaves_what_is_beside(finished: tuple[Path, Any], tmp_path: Path) -> None:
+def test_saving_leaves_other_folders_alone(finished: tuple[Path, Any], tmp_path: Path) -> None:
     (tmp_path / "part-tuned").mkdir()
-    Classifier.load(finished[0]).save(tmp_path / "tuned", Thresholds((1.0,) * 3), into_bias=True)
+    Classifier.load(finished[0]).save(tmp_path / "tuned", Thresholds((1.0,) * 3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part-tuned", "tuned"]
 
 
-def test_bfloat16_decides_as_float32(finished: tuple[Path, Any]) -> None:
+def test_bfloat16_makes_the_decisions_of_float32(finished: tuple[Path, Any]) -> None:
     classifier = Classifier.load(finished[0])
     words = [*COLOURS, *OTHERS]
     generator = np.random.default_rng(0)
@@ -221,7 +233,7 @@ def test_bfloat16_decides_as_float32(finished: tuple[Path, Any]) -> None:
         rough = classifier.compute_logits(texts, precision="bfloat16", boundary=boundary)
         np.testing.assert_array_equal(rough > boundary, exact > boundary)
         far = (np.abs(exact - boundary) > 2 * RECOMPUTE_MARGIN).all(1)
-        assert 0 < np.abs(rough - exact)[far].max() < RECOMPUTE_MARGIN  # it was computed otherwise
+        assert 0 < np.abs(rough - exact)[far].max() < RECOMPUTE_MARGIN  # bfloat16 was used
         near = (np.abs(exact - boundary) < RECOMPUTE_MARGIN / 2).any(1)
         assert near.any()
         np.testing.assert_allclose(rough[near], exact[near], atol=1e-5)

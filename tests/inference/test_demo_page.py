@@ -1,8 +1,8 @@
-"""The page: what it shows, in a browser that is driven by the keyboard, and as a Space."""
+"""The demo page: its content, in a browser driven by the keyboard, and as a Space."""
 
-import ast
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -41,7 +41,7 @@ PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-"})
 
 @pytest.fixture(scope="module")
 def folder(finished: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The colours, the first two under names that are code, with a card."""
+    """A trained model, two of whose labels have code as names, with a card."""
     copy = tmp_path_factory.mktemp("demo") / "colours"
     shutil.copytree(finished[0], copy, ignore=shutil.ignore_patterns("checkpoint-*"))
     config = json.loads((copy / "config.json").read_text())
@@ -92,7 +92,7 @@ def answer_with(classifier: Classifier, logits: list[float], text: str = "red") 
     return Shown(render_answer(classifier, text, np.array([logits], np.float32)))
 
 
-def test_predicted_or_not_by_mark_number_and_side(classifier: Classifier) -> None:
+def test_predicted_labels_differ_by_mark_number_and_side(classifier: Classifier) -> None:
     html = render_answer(classifier, "red", np.array([[-0.25, 1e-4, 4.0]], np.float32))
     shown = Shown(html)
     assert shown.labels == {
@@ -113,28 +113,28 @@ def test_predicted_or_not_by_mark_number_and_side(classifier: Classifier) -> Non
     }  # fmt: skip
 
 
-def test_no_label(classifier: Classifier) -> None:
+def test_no_predicted_label_is_stated(classifier: Classifier) -> None:
     shown = answer_with(classifier, [-2.0, -1.0, -5.0])
     assert "No label is predicted: none of the 3 logits is above zero." in shown.text
     assert f"nearest is {NAMES[1]} (-1.00)" in " ".join(shown.text.split())
     assert shown.labels["red"] == ("-", "-5.00", "< 0.001")
 
 
-def test_limits_of_the_model_decide(classifier: Classifier) -> None:
+def test_limits_of_the_model_apply(classifier: Classifier) -> None:
     limited = replace(classifier, thresholds=Thresholds(min_labels=1, max_labels=1))
     marks = {name: row[0] for name, row in answer_with(limited, [2.0, 1.0, -5.0]).labels.items()}
     assert marks == {NAMES[0]: "✓", NAMES[1]: "-", "red": "-"}
     assert "1 label predicted" in answer_with(limited, [-2.0, -1.0, -5.0]).text
 
 
-def test_score_of_another_loss_is_no_probability(
+def test_score_of_another_loss_is_not_called_a_probability(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(classifier.model.config.zlpr, "loss", "bce")
-    assert "is no probability" in answer_with(classifier, [1.0, 1.0, 1.0]).text
+    assert "is not a probability" in answer_with(classifier, [1.0, 1.0, 1.0]).text
 
 
-def test_long_text_is_said_to_be_read_in_windows(classifier: Classifier) -> None:
+def test_windows_of_a_long_text_are_mentioned(classifier: Classifier) -> None:
     assert "windows" not in answer_with(classifier, [1.0, 1.0, 1.0]).text
     text = " ".join(answer_with(classifier, [1.0, 1.0, 1.0], LONG).text.split())
     # 41 words, 14 of them in a window beside two special tokens, 4 shared with the next.
@@ -142,7 +142,7 @@ def test_long_text_is_said_to_be_read_in_windows(classifier: Classifier) -> None
     assert "in 4 windows that overlap" in text
 
 
-def test_words() -> None:
+def test_words_are_escaped_and_shaded_by_effect() -> None:
     pieces = (("<b>", 2.0), (" ", None), ("&", -1.0), (" rest <i>", None))
     html = render_words(WordEffects("<u>", 1.5, pieces, 3))
     shown = Shown(html)
@@ -150,12 +150,12 @@ def test_words() -> None:
     text = " ".join(shown.text.split())
     assert "<u>, logit +1.50" in text
     assert "<b>+2.00 &-1.00 rest <i>" in text
-    assert "Only the first 2 of 3 words were tried" in text
+    assert "Only the first 2 of 3 words were left out" in text
     assert 'class="word up" style="--share: 1.00"' in html
     assert 'class="word down" style="--share: 0.50"' in html
 
 
-def test_examples_from_the_card(folder: Path, tmp_path: Path) -> None:
+def test_examples_come_from_the_card(folder: Path, tmp_path: Path) -> None:
     assert read_examples(str(folder)) == EXAMPLES
     assert read_examples(str(tmp_path)) == []
     for card in ("no metadata", "---\nwidget: 3\n---\n", "---\n- a\n---\n", "---\na: [\n---\n"):
@@ -172,15 +172,15 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_without_gradio(
+def test_missing_gradio_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     message = refused([str(folder), "--port=0"], capsys)
-    assert message == "error: zlpr demo needs gradio: pip install 'zlpr_hf[demo]'"
+    assert message == "error: zlpr demo requires gradio: pip install 'zlpr_hf[demo]'"
 
 
-def test_port_that_cannot_be_had(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unavailable_port_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         message = refused([str(folder), f"--port={port}"], capsys)
@@ -191,13 +191,15 @@ def test_port_that_cannot_be_had(folder: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.fixture
 def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing a Space asks for gradio's version only."""
+    """Writing a Space needs the version of gradio only."""
     monkeypatch.setattr("zlpr_hf.cli.demo.check_gradio", lambda: None)
 
 
 @requires_gradio
 @pytest.mark.usefixtures("no_gradio_needed")
-def test_space(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_space_has_its_files_and_commands(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     space = tmp_path / "space"
     assert main(["demo", str(folder), f"--save_space={space}"]) == 0
     printed = capsys.readouterr().out
@@ -216,9 +218,7 @@ def test_space(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     wanted = (space / "requirements.txt").read_text().split()
     assert wanted == [f"zlpr_hf[demo]=={__version__}", "torch"]
     code = (space / "app.py").read_text()
-    assert "YOUR_NAME/colours" in {
-        node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)
-    }
+    assert "YOUR_NAME/colours" in code
     message = refused([str(folder), f"--save_space={space}"], capsys)
     assert message == f"error: --save_space {space}: expected a new or empty folder"
     inside = refused([str(folder), f"--save_space={space / 'app.py' / 'more'}"], capsys)
@@ -228,33 +228,38 @@ def test_space(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @requires_gradio
 @pytest.mark.usefixtures("no_gradio_needed")
-def test_space_of_a_model_on_the_hub(tmp_path: Path) -> None:
+def test_space_of_a_hub_model_names_it(tmp_path: Path) -> None:
     command.save_space("me/colours", tmp_path)
     assert metadata_load(tmp_path / "README.md")["models"] == ["me/colours"]
-    assert "\"MODEL\", 'me/colours'" in (tmp_path / "app.py").read_text()
 
 
 @pytest.mark.usefixtures("no_gradio_needed")
-def test_space_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_space_of_a_missing_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     missing = refused([str(tmp_path / "nowhere"), f"--save_space={tmp_path / 'space'}"], capsys)
     assert "no such folder" in missing
     assert os.listdir(tmp_path) == []
 
 
 @requires_gradio
-@pytest.mark.slow
 @pytest.mark.usefixtures("no_gradio_needed")
-def test_space_builds_the_page(folder: Path, tmp_path: Path) -> None:
+def test_space_runs_the_demo_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command.save_space("me/colours", tmp_path)
-    subprocess.run(
-        [sys.executable, "-c", "import app; assert type(app.demo).__name__ == 'Blocks'"],
-        cwd=tmp_path, env=os.environ | {"MODEL": str(folder)}, check=True,
-    )  # fmt: skip
+    commands: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, argv: commands.append([path, *argv]))
+    monkeypatch.delenv("MODEL", raising=False)
+    runpy.run_path(str(tmp_path / "app.py"))
+    monkeypatch.setenv("MODEL", "me/other")
+    runpy.run_path(str(tmp_path / "app.py"))
+    module = [sys.executable, sys.executable, "-m", "zlpr_hf.cli", "demo"]
+    served = ["--host=0.0.0.0", "--port=7860"]  # as Spaces expect
+    assert commands == [[*module, name, *served] for name in ("me/colours", "me/other")]
 
 
 @pytest.fixture(scope="module")
 def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, as a user starts it, and ends it with Ctrl+C."""
+    """Address of a page that was started as a user does, and is ended with Ctrl+C."""
     errors = tmp_path_factory.mktemp("errors") / "stderr"
     with errors.open("w") as stderr, subprocess.Popen(
         [sys.executable, "-m", "zlpr_hf.cli", "demo", str(folder), "--port=0"],
@@ -277,7 +282,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(address: str, browser: Any) -> Iterator[Any]:
-    """An open page; afterwards nothing was asked of other hosts and no code of ours had run."""
+    """An open page; afterwards it must not have contacted other hosts or run injected code."""
     page = browser.new_page()
     requests: list[str] = []
     trouble: list[str] = []
@@ -296,7 +301,7 @@ def page(address: str, browser: Any) -> Iterator[Any]:
 
 
 def tab_to(page: Any, selector: str) -> None:
-    """Press Tab until something has the focus, which must be seen."""
+    """Press Tab until an element has the focus, with a visible outline."""
     for _ in range(30):
         page.keyboard.press("Tab")
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
@@ -316,14 +321,14 @@ def ask(page: Any, text: str) -> None:
 
 
 def read_rows(page: Any) -> dict[str, str]:
-    """Names of the labels that are visible, with their marks."""
+    """Names of the visible labels with their marks."""
     rows = page.locator(".zlpr tbody th:visible").all_inner_texts()
     return {row[1:].strip(): row[0].translate(PLAIN) for row in rows}
 
 
 @requires_gradio
 @requires_browser
-def test_by_keyboard_alone(page: Any, classifier: Classifier) -> None:
+def test_page_works_by_keyboard_alone(page: Any, classifier: Classifier) -> None:
     assert page.title() == "colours"
     ask(page, "red sky")
     logits = classifier.compute_logits([("red sky",)])[0]
@@ -367,7 +372,7 @@ def test_code_is_shown_as_text(page: Any) -> None:
 
 @requires_gradio
 @requires_browser
-def test_button_lines_and_nothing(page: Any, classifier: Classifier) -> None:
+def test_button_handles_empty_and_multi_line_texts(page: Any, classifier: Classifier) -> None:
     texts = [f"{first} sea\n{second} big" for first in ("the", "a", "small") for second in OTHERS]
     logits = classifier.compute_logits([(text,) for text in texts]).max(1)
     assert logits.min() < 0
@@ -391,7 +396,7 @@ def test_button_lines_and_nothing(page: Any, classifier: Classifier) -> None:
 @requires_gradio
 @requires_browser
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_example(page: Any, text: str) -> None:
+def test_examples_are_classified_when_chosen(page: Any, text: str) -> None:
     button = page.get_by_role("button").filter(has_text=text)
     button.wait_for()
     for _ in range(30):

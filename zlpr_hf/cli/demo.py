@@ -18,51 +18,46 @@ from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
 
-APP = '''"""The page to try a model, as zlpr demo shows it."""
+APP = '''"""A page to try a model, served by zlpr demo."""
 
 import os
-
-from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
+import sys
 
 MODEL = os.environ.get("MODEL", {name!r})
+COMMAND = [sys.executable, "-m", "zlpr_hf.cli", "demo", MODEL, "--host=0.0.0.0", "--port=7860"]
 
-demo = build_demo(Classifier.load(MODEL), title=MODEL, examples=read_examples(MODEL))
-
-if __name__ == "__main__":
-    demo.launch(**LAUNCH)
+os.execv(sys.executable, COMMAND)
 '''
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
     """Serve the page until it is interrupted, or write it as a Space.
 
-    Args:
-        argv: ``MODEL [--backend BACKEND] [--port N] [--host HOST] [--save_space FOLDER]`` and
-            ``[--trust_remote_code]``.
-        program: How the user called the command, for the commands that are printed.
-
-    Returns:
-        0.
-
     Raises:
         InputError: If the model cannot be loaded, gradio is not installed or the port is in use.
     """
     parser = CommandParser(
         "zlpr demo",
-        description="A page to try a model, on this machine only: no text leaves it.",
+        description="Serve a page to try a model. Texts stay on this machine.",
         example="zlpr demo out/quickstart",
     )
-    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
     parser.add_argument(
-        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+        "model", help="folder or Hub id of a classifier, or a folder of zlpr export"
     )
     parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+        "--backend",
+        default="auto",
+        choices=get_args(Backend),
+        help="library that runs the model (default: auto)",
     )
-    parser.add_argument("--port", type=int, default=7860, help="0 for any that is free (7860)")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (127.0.0.1)"
+        "--trust_remote_code", action="store_true", help="run code from the model's folder"
+    )
+    parser.add_argument(
+        "--port", type=int, default=7860, help="0 for any free port (default: 7860)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 admits other machines (default: 127.0.0.1)"
     )
     parser.add_argument(
         "--save_space",
@@ -73,12 +68,12 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     check_gradio()
     port = 0 if options.save_space else _find_port(options.host, options.port)
-    # What loads torch and transformers comes after what can be wrong without them.
+    # Options are checked before torch and transformers load.
     announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
 
-    # Before gradio is imported; an environment that says otherwise is not asked.
+    # Before gradio is imported, and regardless of the user's environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     classifier = Classifier.load(
         options.model, backend=options.backend, trust_remote_code=options.trust_remote_code
@@ -100,17 +95,13 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 
 
 def check_gradio() -> None:
-    """Refuse to start without gradio, before anything slow is imported.
-
-    Raises:
-        InputError: If it is not installed.
-    """
+    """Refuse to start without gradio, before anything slow is imported."""
     if find_spec("gradio") is None:
-        raise InputError("zlpr demo needs gradio: pip install 'zlpr_hf[demo]'")
+        raise InputError("zlpr demo requires gradio: pip install 'zlpr_hf[demo]'")
 
 
 def _find_port(host: str, port: int) -> int:
-    """The port, or for 0 any that is free; looked for before the model is loaded."""
+    """Return the port, or a free one for 0, before the model is loaded."""
     if not 0 <= port <= 65535:
         raise InputError(f"--port {port}: expected 0 to 65535")
     try:
@@ -122,14 +113,7 @@ def _find_port(host: str, port: int) -> int:
 
 
 def save_space(name: str, folder: Path) -> list[str]:
-    """Write a folder that shows the page as a Space on the Hub, whole or not at all.
-
-    Args:
-        name: Folder or Hub id of a classifier; the owner of a folder's model is to be filled in.
-        folder: A new folder, or an empty one.
-
-    Returns:
-        Names of the files.
+    """Write the page as a Space for the Hub, completely or not at all; return the file names.
 
     Raises:
         InputError: If gradio is not installed, or the folder is not empty.
@@ -152,7 +136,7 @@ def save_space(name: str, folder: Path) -> list[str]:
         "app.py": APP.format(name=identity),
         "requirements.txt": f"zlpr_hf[demo]=={__version__}\ntorch\n",
         "README.md": f"---\n{card.to_yaml()}\n---\n\n"
-        f"A page to try `{identity}`. Another model: set the variable `MODEL` of this Space.\n",
+        f"A page to try `{identity}`. For another model, set the variable `MODEL` of this Space.\n",
     }
     try:
         with new_folder(folder) as part:
@@ -164,17 +148,17 @@ def save_space(name: str, folder: Path) -> list[str]:
 
 
 def _next_commands(model: str, folder: Path, program: Sequence[str]) -> list[tuple[str, str]]:
-    """What makes a Space of the folder, to be copied."""
+    """Return titles and commands that turn the folder into a Space."""
     upload = ["hf", "upload", "YOUR_NAME/YOUR_PAGE", str(folder), ".", "--type", "space"]
-    found = [("send the page", shlex.join(upload))]
+    found = [("upload the page", shlex.join(upload))]
     if Path(model).is_dir():
         push = [*program[:-1], "push", model, _hub_id(model)]
-        found.insert(0, ("send the model, and put its name into app.py", shlex.join(push)))
+        found.insert(0, ("upload the model, then put its name into app.py", shlex.join(push)))
     return found
 
 
 def _hub_id(name: str) -> str:
-    """What ``app.py`` loads. A folder's name could be the id of somebody else's model."""
+    """Return the Hub id for ``app.py``; the owner of a local folder's model is a placeholder."""
     from zlpr_hf.models.paths import resolve_model_path
 
     local = Path(resolve_model_path(name))

@@ -63,13 +63,6 @@ def _parser() -> CommandParser:
         "--threshold_metric", default="f1_macro", choices=DECISION_METRICS, help="(f1_macro)"
     )
     tuning.add_argument("--tuned_model", type=Path, help="new folder for the model with offsets")
-    tuning.add_argument(
-        "--store",
-        default="bias",
-        choices=("bias", "config"),
-        help="offsets in the bias, so that every server has them, or in config.json, where zlpr "
-        "finds them and others do not (bias)",
-    )
     return parser
 
 
@@ -122,8 +115,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         evaluation.save(options.output)
         print(f"\nwritten to {options.output}")
     if options.tuned_model is not None:
-        into_bias = options.store == "bias"
-        classifier.save(options.tuned_model, evaluation.thresholds, into_bias=into_bias)
+        classifier.save(options.tuned_model, evaluation.thresholds)
         print(f"\nthe model with these offsets: {options.tuned_model}; judge it on other rows:")
         print(f"  {shlex.join([*program, str(options.tuned_model), '--dataset', 'OTHER.csv'])}")
     return 0

@@ -9,23 +9,23 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 
 MAX_WORDS = 100
-MAX_TOKENS_READ = 100_000
-"""Words read in all: of a text of 5,000 words only 20 are left out, so that it takes seconds."""
+MAX_WORDS_READ = 100_000
+"""Words read in all: a text of 5,000 words is read 20 times, so that it takes seconds."""
 
-# Chinese and Japanese are written without spaces: a sign stands for a word there.
-_SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_SIGNS}]|[^\s{_SIGNS}]+")
+# Chinese and Japanese are written without spaces: each character counts as a word.
+_CHARACTERS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_CHARACTERS}]|[^\s{_CHARACTERS}]+")
 
 
 @dataclass(frozen=True)
 class WordEffects:
-    """What each word does to the logit of one label.
+    """The effect of each word on the logit of one label.
 
     Args:
-        label: The label.
+        label: Name of the label.
         logit: Its logit with all words.
-        pieces: The whole text in order: words with their effects, and with None what was not tried,
-            the space between words and the words after the first ones.
+        pieces: The whole text in order: words with their effects; with None the space between words
+            and the words beyond the first ones.
         words: Number of words of the text.
     """
 
@@ -43,20 +43,16 @@ class WordEffects:
 def measure_words(
     classifier: Classifier, text: str, label: str | None = None, *, most: int = MAX_WORDS
 ) -> WordEffects:
-    """Leave out each word once and see how far the logit of a label moves.
+    """Leave out each word once; its effect is the logit with all words minus the logit without it.
 
-    The effect of a word is the logit with all words minus the logit without the word. This is what
-    the model does with this text, not why: two words that say the same have little effect each,
-    since the other one is still there.
+    This describes the model's behaviour on this text, not a reason: two words with the same meaning
+    have little effect each, because the other one remains.
 
     Args:
         classifier: The model.
         text: One text.
-        label: Its name; None for the label with the largest logit.
-        most: At most so many words, the first ones; fewer where the text is very long.
-
-    Returns:
-        The effects, in the order of the text.
+        label: Name of a label; None for the label with the largest logit.
+        most: Leave out at most this many words, the first ones; fewer in a very long text.
 
     Raises:
         InputError: If the model has no such label, or the text has no words.
@@ -67,7 +63,7 @@ def measure_words(
     names = classifier.label_space.names
     if label is not None and label not in names:
         raise InputError(f"label: expected one of the model's {len(names)} labels, got {label!r}")
-    tried = spans[: max(1, min(most, MAX_TOKENS_READ // len(spans)))]
+    tried = spans[: max(1, min(most, MAX_WORDS_READ // len(spans)))]
     without = [_leave_out(text, spans, index) for index in range(len(tried))]
     logits = classifier.compute_logits([(each,) for each in (text, *without)])
     column = int(logits[0].argmax()) if label is None else names.index(label)
@@ -83,7 +79,7 @@ def measure_words(
 
 
 def _leave_out(text: str, spans: list[tuple[int, int]], index: int) -> str:
-    """The text without a word and the space that follows it, or before it where it is the last."""
+    """Return the text without a word and the space after it, or before it for the last word."""
     start, stop = spans[index]
     if index + 1 < len(spans):
         return text[:start] + text[spans[index + 1][0] :]

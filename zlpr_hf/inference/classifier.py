@@ -1,4 +1,4 @@
-"""Classifier: a trained model with its tokenizer and its rule, ready to decide about texts."""
+"""Classifier: a trained model with its tokenizer and its decision rule."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
-from zlpr_hf.inference.window_logits import compute_window_logits
-from zlpr_hf.inference.windows import Texts, gather_windows, split_into_windows
+from zlpr_hf.inference.windows import (
+    Texts,
+    compute_window_logits,
+    merge_windows,
+    split_into_windows,
+)
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.head import classification_head
@@ -33,21 +37,21 @@ from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 RECOMPUTE_MARGIN = 0.25
-"""Logits in bfloat16 this near to the boundary are computed again in float32."""
+"""Texts with a bfloat16 logit this close to the threshold are computed again in float32."""
 MAX_BATCH_CELLS = 4_000_000
-"""Logits at a time where only the best labels are kept."""
+"""Logits held at a time when only the best labels are kept."""
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """What a checkpoint says about texts: the same from Python, a pipeline, a file or a page.
+    """A trained multi-label classifier; the same decisions in Python, a pipeline, a file or a page.
 
     Args:
-        model: A sequence classifier, of torch or of ONNX Runtime; put into evaluation mode.
+        model: A sequence classifier of torch or ONNX Runtime, in evaluation mode.
         tokenizer: Its tokenizer; ``model_max_length`` is the length of a window.
         label_space: The labels.
-        thresholds: Limits on the number of labels; offsets are in the model's bias.
-        label_sets: For a powerset model: what its outputs stand for.
+        thresholds: Limits on the number of labels; offsets are folded into the model's bias.
+        label_sets: For a powerset model: the label set of each output.
 
     Example:
         >>> classifier = Classifier.load("out/quickstart")
@@ -71,26 +75,23 @@ class Classifier:
         revision: str | None = None,
         trust_remote_code: bool = False,
     ) -> Classifier:
-        """Load a trained model.
+        """Load a trained model, onto the accelerator if there is one.
 
         Args:
-            name: Folder or Hub id of a classifier; an exported ONNX folder too.
-            backend: ``torch``, ``onnxruntime``, or ``auto``: what the folder holds, torch first.
+            name: Folder or Hub id of a classifier, or a folder of ``zlpr export``.
+            backend: ``torch``, ``onnxruntime``, or ``auto``: ONNX Runtime for a folder that holds
+                an exported model only.
             revision: Branch, tag or commit on the Hub.
-            trust_remote_code: As in :func:`zlpr_hf.load_model`.
-
-        Returns:
-            The classifier, on the accelerator if there is one.
+            trust_remote_code: Whether to run code from the model's folder or repository.
 
         Raises:
-            InputError: If there is no such model, or it is no multi-label classifier.
+            InputError: If there is no such model, or it is not a multi-label classifier.
         """
-        if backend not in get_args(Backend):
-            raise InputError(f"backend: expected {' or '.join(get_args(Backend))}, got {backend!r}")
+        _check_choice("backend", backend, Backend)
         name = str(name)
         path = resolve_model_path(name)
         if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-            raise InputError(f"{name}: this folder holds no model (config.json)")
+            raise InputError(f"{name}: no model (config.json) in this folder")
         exported = (Path(path) / ONNX_FILE).is_file()
         whole = (Path(path) / "model.safetensors").is_file()
         tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
@@ -103,17 +104,13 @@ class Classifier:
     def from_model(
         cls, model: PreTrainedModel | OnnxModel, tokenizer: PreTrainedTokenizerBase
     ) -> Classifier:
-        """Wrap a model that is loaded already; offsets that its configuration stores are folded in.
+        """Wrap a loaded model and its tokenizer.
 
-        Args:
-            model: As for the class.
-            tokenizer: As for the class.
-
-        Returns:
-            The classifier.
+        A model of torch is put into evaluation mode; offsets stored in its configuration are folded
+        into its bias.
 
         Raises:
-            InputError: If the model is no multi-label classifier.
+            InputError: If the model is not a multi-label classifier.
         """
         if isinstance(model, PreTrainedModel):
             nn.Module.eval(model)
@@ -145,46 +142,40 @@ class Classifier:
         boundary: float = 0.0,
         progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Logits of texts: a label applies where its logit is above zero.
-
-        Texts are read longest first, so that batches hold little padding.
+        """Return the logits of texts; a label applies if its logit is above zero.
 
         Args:
-            texts: A text a row, or a tuple of one or, for pairs, two.
-            batch_size: Windows at a time.
-            long_texts: A text longer than the model was trained on is read in windows that overlap;
-                a label's logit is the largest of them (``max``: it applies where it applies
-                anywhere) or their ``mean``. ``cut`` reads the first window only.
-            precision: ``bfloat16`` is two to three times as fast where the hardware has it. Since
-                the rule is a fixed boundary, decisions stay those of ``float32``: texts with a
-                logit within :data:`RECOMPUTE_MARGIN` of it, several times the error, are computed
-                again. Other logits differ by a few hundredths.
-            boundary: The logit that ``bfloat16`` takes care of.
-            progress: Whether to show a bar.
+            texts: One text per row, or tuples of two texts for pairs.
+            batch_size: Windows per batch.
+            long_texts: Texts longer than the model was trained on are read in overlapping windows.
+                ``max`` takes the largest logit of each label, so that it applies if it applies
+                anywhere; ``mean`` their mean; ``cut`` reads the first window only.
+            precision: ``bfloat16`` is two to three times as fast on hardware that supports it.
+                Decisions stay those of ``float32``: texts with a logit within 0.25 of ``boundary``,
+                several times the error, are computed again. Other logits differ by some hundredths.
+            boundary: The logit threshold that ``bfloat16`` keeps exact.
+            progress: Whether to show a progress bar.
 
         Shape:
             Result: ``(N, L)``.
 
         Returns:
-            Logits in float32, in the order of the texts; of a powerset model differences of
-            max-marginals, for which zero is the boundary too.
+            Logits in float32, in the order of the texts. For a powerset model: differences of
+            max-marginals, which have their threshold at zero too.
 
         Raises:
-            InputError: If an option is none of those there are.
+            InputError: If ``texts`` is a single text or an option is not supported.
         """
-        if long_texts not in get_args(LongTexts):
-            raise InputError(
-                f"long_texts: expected {', '.join(get_args(LongTexts))}, got {long_texts!r}"
-            )
+        _check_choice("long_texts", long_texts, LongTexts)
+        _check_choice("precision", precision, Precision)
+        low = precision == "bfloat16"
+        if low and isinstance(self.model, OnnxModel):
+            raise InputError("precision: expected float32 with ONNX Runtime, got 'bfloat16'")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
         if isinstance(texts, str):
             raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
         texts = [(text,) if isinstance(text, str) else text for text in texts]
-        low = precision == "bfloat16"
-        if precision not in get_args(Precision) or (low and isinstance(self.model, OnnxModel)):
-            known = "float32 with ONNX Runtime" if low else " or ".join(get_args(Precision))
-            raise InputError(f"precision: expected {known}, got {precision!r}")
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
         run = partial(
             compute_window_logits,
@@ -195,12 +186,12 @@ class Classifier:
             progress=progress,
         )
         found = run(windows, bfloat16=low)
-        logits = gather_windows(found, rows, len(texts), long_texts)
+        logits = merge_windows(found, rows, len(texts), long_texts)
         if not low:
             return logits
         again = np.flatnonzero((np.abs(logits - boundary) < RECOMPUTE_MARGIN).any(1)[rows])
         found[again] = run([windows[index] for index in again])
-        return gather_windows(found, rows, len(texts), long_texts)
+        return merge_windows(found, rows, len(texts), long_texts)
 
     def compute_top_k(
         self,
@@ -211,17 +202,14 @@ class Classifier:
         long_texts: LongTexts = "max",
         progress: bool = False,
     ) -> TopK:
-        """The best labels of texts, without holding the logits of more than some of them.
+        """Return logits and ids of the ``k`` best labels, holding few logits at a time.
 
         Args:
-            texts: As for :meth:`compute_logits`, and so are the options.
-            k: How many labels; at most ``L``.
-            batch_size: Windows at a time.
-            long_texts: What becomes of long texts.
-            progress: Whether to show a bar.
-
-        Returns:
-            Logits and ids of the ``k`` best labels of each text.
+            texts: As for :meth:`compute_logits`.
+            k: Number of labels per text, at most ``L``.
+            batch_size: Windows per batch.
+            long_texts: As for :meth:`compute_logits`.
+            progress: Whether to show a progress bar.
         """
         labels = self.label_space.num_labels
         size = max(batch_size, MAX_BATCH_CELLS // labels)
@@ -235,11 +223,7 @@ class Classifier:
         return TopK(best.numpy(), torch.cat([part.indices for part in parts]).numpy(), labels)
 
     def fingerprint(self) -> str:
-        """What tells this model's logits from those of another: its configuration and weights.
-
-        Returns:
-            A hexadecimal digest.
-        """
+        """Return a hexadecimal digest of the configuration and the weights."""
         config: Any = self.model.config
         content = hashlib.sha256(config.to_json_string().encode())
         content.update(str(self.tokenizer.model_max_length).encode())
@@ -252,11 +236,7 @@ class Classifier:
         return content.hexdigest()
 
     def count_long(self, texts: Texts) -> int:
-        """Number of texts that are longer than a window.
-
-        Args:
-            texts: As for :meth:`compute_logits`.
-        """
+        """Return the number of texts that are longer than one window."""
         _, rows = split_into_windows(self.tokenizer, texts, cut=False)
         return int((np.bincount(rows, minlength=len(texts)) > 1).sum())
 
@@ -268,35 +248,31 @@ class Classifier:
         top_k: int | None = None,
         min_labels: int | None = None,
     ) -> NDArray[np.bool_]:
-        """Which labels are predicted.
+        """Return which labels are predicted.
 
         Args:
             logits: From :meth:`compute_logits`.
-            threshold: Smallest score, ``sigmoid(2 logit)``; 0.5 is the rule ``logit > 0``, 0 takes
-                every label.
-            top_k: At most so many labels; None for what the model's own limit says.
-            min_labels: At least so many, the best ones; None likewise.
+            threshold: Smallest score, ``sigmoid(2 logit)``, from 0 to 1. The default 0.5 is the
+                rule ``logit > 0``; 0 predicts every label.
+            top_k: At most this many labels per text; None for the model's own limit.
+            min_labels: At least this many labels per text, the best ones; None for the model's own.
 
         Shape:
             logits: ``(N, L)``. Result: ``(N, L)``.
 
-        Returns:
-            True where a label is predicted.
-
         Raises:
             InputError: If a value is out of range.
         """
+        labels = self.label_space.num_labels
         if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
             raise InputError(f"top_k: expected 1 or more, got {top_k!r}")
-        labels = self.label_space.num_labels
         if min_labels is not None and not (isinstance(min_labels, int) and min_labels <= labels):
             raise InputError(f"min_labels: expected 0 to {labels}, got {min_labels!r}")
         offset = logit_threshold(threshold)
         most = self.thresholds.max_labels if top_k is None else top_k
         least = self.thresholds.min_labels if min_labels is None else min_labels
-        offsets = (offset,) * self.label_space.num_labels if offset else ()
         try:
-            rule = Thresholds(offsets, least, most)
+            rule = Thresholds((offset,) * labels if offset else (), least, most)
         except ValueError as error:
             raise InputError(f"top_k, min_labels: {error}") from error
         return rule.apply(logits)
@@ -304,45 +280,45 @@ class Classifier:
     def label_sets_of(
         self, logits: Any, predictions: NDArray[np.bool_]
     ) -> list[list[dict[str, Any]]]:
-        """Predicted labels with their scores, best first.
+        """Return the predicted labels of each text with their scores, best first.
 
         Args:
             logits: From :meth:`compute_logits`.
             predictions: From :meth:`decide`.
 
         Returns:
-            One list a row of ``{"label": name, "score": sigmoid(2 logit)}``. For a model trained
+            One list per text of ``{"label": name, "score": sigmoid(2 logit)}``. For a model trained
             with ZLPR the score is the probability that the loss fits to soft targets, see
-            :func:`zlpr_hf.zlpr_probabilities`; for others it ranks only.
+            :func:`zlpr_hf.zlpr_probabilities`; for other losses it only ranks the labels.
         """
         scores = compute_scores(logits)
-        found: list[list[dict[str, Any]]] = []
+        label_sets: list[list[dict[str, Any]]] = []
         for row, row_scores, chosen in zip(np.asarray(logits), scores, predictions, strict=True):
             ids = np.flatnonzero(chosen)
             ids = ids[np.argsort(-row[ids], kind="stable")]
-            found.append(
+            label_sets.append(
                 [
                     {"label": self.label_space.names[index], "score": float(row_scores[index])}
                     for index in ids
                 ]
             )
-        return found
+        return label_sets
 
-    def save(self, folder: Path, thresholds: Thresholds, *, into_bias: bool) -> None:
-        """Write the model with offsets, whole or not at all.
+    def save(self, folder: Path, thresholds: Thresholds) -> None:
+        """Write the model with offsets subtracted from its bias, so that every server applies them.
 
         Args:
-            folder: A new folder, or an empty one.
-            thresholds: The offsets; the model's limits on the number of labels stay.
-            into_bias: Whether to subtract them from the head's bias, so that every server decides
-                by them; else they are stored in ``config.json``, where this class finds them.
+            folder: A new or empty folder; it appears complete or not at all.
+            thresholds: The offsets; the model's own limits on the number of labels stay.
         """
         model: Any = copy.deepcopy(self.model)
         offsets = replace(self.thresholds, offsets=thresholds.offsets)
-        if into_bias:
-            offsets.fold_into(classification_head(model), model.config)
-        else:
-            ZLPRConfig.update(model.config, thresholds=offsets.to_config())
+        offsets.fold_into(classification_head(model), model.config)
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
+
+
+def _check_choice(option: str, value: object, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{option}: expected {' or '.join(get_args(choices))}, got {value!r}")

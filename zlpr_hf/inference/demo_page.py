@@ -1,4 +1,4 @@
-"""A page to try a model: labels against the zero line, and which words mattered."""
+"""The page of ``zlpr demo``: labels against the zero line, and which words mattered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_LABELS_SHOWN = 1000
 FULL_SHADE = 0.5
-"""A word is shaded by its share of the largest effect, or of this where all effects are small."""
+"""Words are shaded by their share of the largest effect, or of this if all effects are small."""
 
 LAUNCH: dict[str, Any] = {
     "share": False,
@@ -40,22 +40,13 @@ LAUNCH: dict[str, Any] = {
     "footer_links": ["gradio"],
     "quiet": True,
 }
-"""For ``launch``: nothing leaves the machine, nothing is recorded."""
+"""Arguments of ``launch``: nothing leaves the machine, nothing is recorded."""
 
 
 def build_demo(
     classifier: Classifier, *, title: str, examples: Sequence[str] = ()
 ) -> gradio.Blocks:
-    """Build the page.
-
-    Args:
-        classifier: The model.
-        title: Heading of the page.
-        examples: Texts to choose from.
-
-    Returns:
-        What ``launch`` serves; give it :data:`LAUNCH`.
-    """
+    """Build the page of a model; serve it with ``launch(**LAUNCH)``."""
     import gradio
 
     gr: Any = gradio  # its components get their methods at run time
@@ -68,9 +59,9 @@ def build_demo(
             return hint, "", gr.update(), "", gr.update(visible=False)
         with lock:
             logits = classifier.compute_logits([(text,)])
-            found = render_answer(classifier, text, logits)
+            answer = render_answer(classifier, text, logits)
         best = gr.update(value=names[int(logits[0].argmax())])
-        return found, text, best, "", gr.update(visible=True)
+        return answer, text, best, "", gr.update(visible=True)
 
     def explain(text: str, label: str) -> str:
         with lock:
@@ -122,19 +113,7 @@ def build_demo(
 
 
 def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
-    """The answer to a text as HTML.
-
-    Args:
-        classifier: The model.
-        text: One text.
-        logits: Its logits, from :meth:`Classifier.compute_logits`.
-
-    Shape:
-        logits: ``(1, L)``.
-
-    Returns:
-        The predicted labels, the others, and what the numbers mean.
-    """
+    """Return the predicted and the other labels of a text with logits ``(1, L)``, as HTML."""
     predictions = classifier.decide(logits)[0]
     limit = max(1, math.ceil(np.abs(logits).max()))
     rows = [
@@ -165,14 +144,7 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
 
 
 def render_words(effects: WordEffects) -> str:
-    """The words of a text, shaded by their effects, as HTML.
-
-    Args:
-        effects: From :func:`zlpr_hf.inference.attribution.measure_words`.
-
-    Returns:
-        The whole text with the numbers, and what they mean and do not mean.
-    """
+    """Return the whole text with the effects of its words as shades and numbers, as HTML."""
     largest = max(abs(effect) for _, effect in effects.pieces if effect is not None)
     pieces = [
         {"text": text, "effect": None}
@@ -209,26 +181,19 @@ def _signed(value: float) -> str:
 
 
 def _rounded(score: float) -> str:
-    """Three digits, but neither 0 nor 1, which the score of no label is."""
+    """Return three digits, but never 0 or 1: no score is exactly that."""
     if score < 0.0005:
         return "< 0.001"
     return f"{score:.3f}" if score < 0.9995 else "> 0.999"
 
 
 def read_examples(name: str) -> list[str]:
-    """Example texts of a model, from the ``widget`` entry of its card.
-
-    Args:
-        name: Folder or Hub id of a classifier.
-
-    Returns:
-        The texts; none if there is no card or it has none.
-    """
+    """Return the texts in the ``widget`` entry of a model's card, if it has one."""
     path = Path(resolve_model_path(name))
     try:
         card = path / "README.md" if path.is_dir() else hf_hub_download(name, "README.md")
         metadata = metadata_load(card) or {}
-    except (OSError, ValueError, yaml.YAMLError):  # a card is no part of the model
+    except (OSError, ValueError, yaml.YAMLError):  # the page works without a card
         return []
     entries = metadata.get("widget")
     given = entries if isinstance(entries, list) else []

@@ -1,4 +1,4 @@
-"""OnnxModel: a classifier that ONNX Runtime runs, called like a model of torch, and its file."""
+"""OnnxModel: a classifier in ONNX Runtime, called like a model of torch; and the export."""
 
 from __future__ import annotations
 
@@ -24,19 +24,13 @@ from zlpr_hf.models.first_token import first_token_only
 
 ONNX_FILE = "model.onnx"
 BLOCK = 32
-"""Weights that share a scale in int8. Larger blocks save little and cost decisions."""
+"""Weights per int8 scale. Larger blocks save little and change more decisions."""
 MAX_FILE_BYTES = 2_000_000_000
-"""An ONNX file ends at 2 GiB; with more weights than this they go into a file beside it."""
+"""ONNX files are limited to 2 GiB; larger weights go into a file beside it."""
 
 
 class OnnxModel:
-    """A session of ONNX Runtime with the configuration of the model it was exported from.
-
-    Args:
-        session: An ``onnxruntime.InferenceSession`` whose first output are the logits.
-        config: The model's configuration.
-        folder: Where both were read from.
-    """
+    """A session of ONNX Runtime, which returns logits first, and the model's configuration."""
 
     def __init__(self, session: Any, config: PretrainedConfig, folder: Path) -> None:
         self.session = session
@@ -47,54 +41,39 @@ class OnnxModel:
 
     @classmethod
     def load(cls, folder: str) -> OnnxModel:
-        """Load an exported folder.
-
-        Args:
-            folder: As ``zlpr export`` writes it.
-
-        Returns:
-            The model, on as many threads as torch uses.
+        """Load a folder of ``zlpr export``, with as many threads as torch uses.
 
         Raises:
             InputError: If ONNX Runtime is not installed or the folder holds no exported model.
         """
         path = Path(folder) / ONNX_FILE
         if not path.is_file():
-            raise InputError(f"{folder}: no {ONNX_FILE} in it; make one with zlpr export {folder}")
+            raise InputError(f"{folder}: no {ONNX_FILE}; create it with: zlpr export {folder}")
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError(
-                "backend onnxruntime: not installed: pip install 'zlpr_hf[onnx]'"
-            ) from error
+            raise InputError("backend onnxruntime requires: pip install 'zlpr_hf[onnx]'") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors; they are raised as well
+        options.log_severity_level = 3  # errors only; they are raised as well
         try:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors share no parent of their own
+        except Exception as error:  # its exceptions share no base class
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model for ONNX Runtime: {reason}") from error
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cls(session, config, Path(folder))
 
     def __call__(self, **inputs: Tensor) -> SequenceClassifierOutput:
-        """Logits of a batch.
-
-        Args:
-            **inputs: The tokenizer's outputs, padded.
-
-        Returns:
-            An output with ``logits`` ``(B, L)``.
-        """
+        """Return the logits ``(B, L)`` of padded outputs of the tokenizer."""
         arrays = {name: value.numpy() for name, value in inputs.items() if name in self._inputs}
         logits = torch.from_numpy(self.session.run(None, arrays)[0])
         return SequenceClassifierOutput(logits=logits)
 
     def fingerprint(self) -> str:
-        """What tells these weights from others: a digest of the files that hold them."""
+        """Return a hexadecimal digest of the files that hold the weights."""
         content = hashlib.sha256()
         for path in sorted(self.folder.glob(f"{ONNX_FILE}*")):
             with path.open("rb") as stream:
@@ -107,12 +86,8 @@ def write_onnx(
 ) -> None:
     """Write a classifier as an ONNX file that takes batches of any size and length.
 
-    Args:
-        model: A sequence classifier; it stays as it is.
-        sample: Inputs of a small batch by name, in the order that the file's inputs are to have.
-        path: The file.
-        quantization: ``int8`` stores the encoder's matrices and word embeddings in eight bits, and
-            the head as it is.
+    The inputs of the file are those of ``sample``, a small batch, in the same order. ``int8``
+    stores the encoder's matrices and word embeddings in eight bits, and the head in float32.
 
     Raises:
         InputError: If torch cannot export this kind of model.
@@ -136,12 +111,12 @@ def write_onnx(
                 dynamic_shapes=(tuple(axes for _ in sample),),
                 verbose=False,
             )
-            # The exporter notes in each node which code it comes from, with paths of this machine.
+            # The exporter stores the source of each node, with paths of this machine.
             ClearMetadataAndDocStringPass()(program.model)
             proto = program.model_proto
             if quantization == "int8":
-                proto = _in_blocks(proto)
-    except RuntimeError as error:  # the exporter's errors among them
+                proto = _quantize_matrices(proto)
+    except RuntimeError as error:  # base class of the exporter's errors
         reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
         kind = model.config.model_type
         raise InputError(f"torch cannot export models of type {kind}: {reason}") from error
@@ -151,11 +126,11 @@ def write_onnx(
     )
 
 
-def _in_blocks(proto: Any) -> Any:
-    """Matrices in eight bits; what they are multiplied with is rounded row by row, at run time.
+def _quantize_matrices(proto: Any) -> Any:
+    """Store matrices in eight bits; their inputs are rounded row by row at run time.
 
-    With one scale a tensor, as in ``quantize_dynamic``, large batches would be faster, but a text's
-    logits would depend on the texts beside it, and one decision in a hundred would change.
+    With one scale per tensor, as in ``quantize_dynamic``, large batches would be faster, but the
+    logits of a text would depend on its batch, and one decision in a hundred would change.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -165,7 +140,7 @@ def _in_blocks(proto: Any) -> Any:
 
 
 class _Logits(nn.Module):
-    """A classifier as a function of tensors in a fixed order."""
+    """A classifier as a function of its input tensors in a fixed order."""
 
     def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -178,7 +153,7 @@ class _Logits(nn.Module):
 
 
 class _ByteEmbedding(nn.Module):
-    """Word embeddings in eight bits with a scale each: one for all would be that of outliers."""
+    """Word embeddings in eight bits, with one scale per word: outliers would set a common one."""
 
     scale: Tensor
     rounded: Tensor
@@ -196,7 +171,7 @@ class _ByteEmbedding(nn.Module):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence warnings and dumps of the exporters; whether they did well is measured."""
+    """Silence the exporters' warnings and dumps; the exported model is checked instead."""
     root, before = logging.getLogger(), logging.root.manager.disable
     handlers, level = list(root.handlers), root.level
     logging.disable(logging.WARNING)
@@ -206,5 +181,5 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-        root.handlers[:] = handlers  # importing ONNX Runtime's quantizer adds one
+        root.handlers[:] = handlers  # importing ONNX Runtime's quantizer adds a handler
         root.setLevel(level)

@@ -1,4 +1,4 @@
-"""A pipeline that answers with the label set of a text, not with the scores of all labels."""
+"""A pipeline that returns the label set of a text, not the scores of all labels."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from zlpr_hf.thresholds import logit_threshold
 
 TASK = "multi-label-classification"
 STREAM_ROWS = 1024
-"""Texts read ahead from an iterator, so that those of like length share a batch."""
+"""Texts read ahead from an iterator, so that texts of similar length share a batch."""
 
 Input = str | Mapping[str, str]
 LabelSet = list[dict[str, Any]]
 
 
 class MultiLabelClassificationPipeline(Pipeline):
-    """Texts in, label sets out: ``[{"label": ..., "score": ...}, ...]``, best first.
+    """Return label sets: ``[{"label": ..., "score": ...}, ...]``, best first.
 
-    One text, or one ``{"text": ..., "text_pair": ...}``, gives one such list; a list of N of them
-    gives a list of N; an iterator, or a ``datasets`` column, gives an iterator. A label is in the
-    set when its logit is above zero, that is when its score, ``sigmoid(2 logit)``, is above 0.5.
+    One text, or one ``{"text": ..., "text_pair": ...}``, gives one such list; a list of N gives a
+    list of N; an iterator, or a ``datasets`` column, gives an iterator. A label is in the set if
+    its logit is above zero, that is, if its score ``sigmoid(2 logit)`` is above 0.5.
 
     Args:
-        **kwargs: ``model``, ``tokenizer``, ``device`` and the like, as for a ``Pipeline`` of
+        **kwargs: ``model``, ``tokenizer``, ``device`` and so on, as for a ``Pipeline`` of
             transformers, and the options below, which every call takes too.
-        threshold: Smallest score; 0 gives all labels. Default 0.5.
-        top_k: At most so many labels.
-        min_labels: At least so many, the best ones.
-        long_texts: ``max`` (the default), ``mean`` or ``cut``; see
-            :meth:`zlpr_hf.Classifier.compute_logits`.
-        precision: ``float32`` (the default) or ``bfloat16``; likewise.
-        batch_size: Texts, or windows of long ones, at a time. Default 32.
+        threshold: Smallest score, from 0 (all labels) to 1 (default: 0.5).
+        top_k: At most this many labels (default: the model's own limit).
+        min_labels: At least this many labels, the best ones (default: the model's own limit).
+        long_texts: ``max``, ``mean`` or ``cut``, see :meth:`zlpr_hf.Classifier.compute_logits`
+            (default: ``max``).
+        precision: ``float32`` or ``bfloat16``, see :meth:`zlpr_hf.Classifier.compute_logits`
+            (default: ``float32``).
+        batch_size: Texts, or windows of long texts, per batch (default: 32).
 
     Raises:
-        InputError: If the model is no multi-label classifier.
+        InputError: If the model is not a multi-label classifier, or an option is out of range.
 
     Example:
         >>> from zlpr_hf import load_model, load_tokenizer, LabelSpace
@@ -63,7 +64,7 @@ class MultiLabelClassificationPipeline(Pipeline):
         super().__init__(**kwargs)
         limit_to_positions(self.tokenizer, self.model.config)  # type: ignore[arg-type]
         self.classifier = Classifier.from_model(self.model, self.tokenizer)  # type: ignore[arg-type]
-        # Once for nothing, so that defaults that are out of range are found here.
+        # Without texts, to check the defaults now.
         self._answers([], self._forward_params, self._postprocess_params)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], ...]:
@@ -72,7 +73,7 @@ class MultiLabelClassificationPipeline(Pipeline):
         unknown = set(options) - deciding - reading
         if unknown:
             known = ", ".join(sorted(deciding | reading | {"batch_size"}))
-            raise InputError(f"unknown option {min(unknown)!r}; there are {known}")
+            raise InputError(f"unknown option {min(unknown)!r}; expected one of {known}")
         return (
             {},
             {name: value for name, value in options.items() if name in reading},
@@ -82,19 +83,16 @@ class MultiLabelClassificationPipeline(Pipeline):
     def __call__(  # type: ignore[override]  # stock pipelines ignore positional arguments
         self, inputs: Any, *, batch_size: int | None = None, **options: Any
     ) -> Any:
-        """Decide which labels apply.
+        """Return the label set of a text, or a list or an iterator of label sets.
 
         Args:
             inputs: A text, a mapping with ``text`` and ``text_pair``, a list of either, or an
-                iterable of either that is read as the answer is consumed.
-            batch_size: As for the class; so are the other options.
-            **options: ``threshold``, ``top_k``, ``min_labels``, ``long_texts``, ``precision``.
-
-        Returns:
-            A label set, a list of them, or an iterator.
+                iterable of either that is read while the answer is consumed.
+            batch_size: Texts, or windows of long texts, per batch.
+            **options: The other options of the class.
 
         Raises:
-            InputError: If an input is none of these, or an option is unknown or out of range.
+            InputError: If an input is of another type, or an option is unknown or out of range.
         """
         _, reading, deciding = self._sanitize_parameters(**options)
         reading = {**self._forward_params, **reading}
@@ -106,7 +104,7 @@ class MultiLabelClassificationPipeline(Pipeline):
             return self._answers([inputs], reading, deciding)[0]
         if isinstance(inputs, list):
             return self._answers(inputs, reading, deciding)
-        # A tuple could be a pair or two texts, a data frame gives the names of its columns.
+        # A tuple could be a pair or two texts; iterating a data frame gives its column names.
         if (
             not isinstance(inputs, Iterable)
             or isinstance(inputs, (bytes, tuple))
@@ -118,7 +116,7 @@ class MultiLabelClassificationPipeline(Pipeline):
     def _answers(
         self, inputs: list[Input], reading: dict[str, Any], deciding: dict[str, Any]
     ) -> list[LabelSet]:
-        # Many texts at a time, unlike a stock pipeline: those of like length share a batch.
+        # Unlike a stock pipeline, all at once: texts of similar length share a batch.
         logits = self._forward(self.preprocess(inputs), **reading)
         answers: list[LabelSet] = self.postprocess(logits, **deciding)
         return answers
@@ -130,39 +128,39 @@ class MultiLabelClassificationPipeline(Pipeline):
             yield from self._answers(rows, reading, deciding)
 
     def preprocess(self, input_: list[Input], **preprocess_parameters: Any) -> Any:
-        """Texts as rows of one or two; windows and batches are made where the model is called."""
+        """Return rows of one or two texts; the classifier makes windows and batches."""
         rows = [_row(each, position) for position, each in enumerate(input_)]
         if len({len(row) for row in rows}) > 1:
-            raise InputError("expected texts or pairs of texts, got some of both")
+            raise InputError("expected texts or pairs of texts, got both")
         return rows
 
     def _forward(self, input_tensors: Any, **forward_parameters: Any) -> Any:
         return self.classifier.compute_logits(input_tensors, **forward_parameters)
 
     def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
-        """Label sets of logits."""
+        """Return the label sets of logits."""
         predictions = self.classifier.decide(model_outputs, **postprocess_parameters)
         return self.classifier.label_sets_of(model_outputs, predictions)
 
 
 def _row(value: Any, position: int) -> tuple[str, ...]:
     if isinstance(value, str):
-        return _checked((value,), position)
+        return _check_characters((value,), position)
     if isinstance(value, Mapping) and set(value) <= {"text", "text_pair"} and "text" in value:
         row = tuple(value[name] for name in ("text", "text_pair") if name in value)
         if all(isinstance(each, str) for each in row):
-            return _checked(row, position)
+            return _check_characters(row, position)
     raise InputError(
         f"input {position}: expected a text or {{'text': ..., 'text_pair': ...}}, got {value!r:.60}"
     )
 
 
-def _checked(row: tuple[str, ...], position: int) -> tuple[str, ...]:
-    """The row, unless half a character in it would stop the tokenizer."""
+def _check_characters(row: tuple[str, ...], position: int) -> tuple[str, ...]:
+    """Refuse half of a surrogate pair, on which the tokenizer would fail."""
     try:
         "".join(row).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InputError(f"input {position}: not a text, it holds half a character") from error
+        raise InputError(f"input {position}: not valid Unicode: {error}") from error
     return row
 
 
@@ -175,19 +173,18 @@ def load_pipeline(
     device: Any = None,
     **options: Any,
 ) -> MultiLabelClassificationPipeline:
-    """Load a trained model as a pipeline that answers with label sets.
+    """Load a trained model as a pipeline that returns label sets.
 
     Args:
-        name: Folder or Hub id of a classifier; an exported ONNX folder too.
-        backend: As in :meth:`zlpr_hf.Classifier.load`.
+        name: Folder or Hub id of a classifier, or a folder of ``zlpr export``.
+        backend: ``torch``, ``onnxruntime``, or ``auto``: ONNX Runtime for a folder that holds an
+            exported model only.
         revision: Branch, tag or commit on the Hub.
-        trust_remote_code: As in :func:`zlpr_hf.load_model`.
-        device: Where a model of torch runs; None for the accelerator if there is one.
+        trust_remote_code: Whether to run code from the model's folder or repository.
+        device: Device of a torch model; None for the accelerator if there is one.
         **options: Defaults of every call: ``threshold``, ``top_k``, ``min_labels``,
-            ``long_texts``, ``precision``, ``batch_size``.
-
-    Returns:
-        The pipeline.
+            ``long_texts``, ``precision``, ``batch_size``, see
+            :class:`zlpr_hf.MultiLabelClassificationPipeline`.
 
     Raises:
         InputError: If there is no such model, or an option is unknown.
@@ -210,9 +207,9 @@ def load_pipeline(
 
 
 def register_pipeline() -> None:
-    """Make ``transformers.pipeline("multi-label-classification", model=...)`` known.
+    """Register the task ``multi-label-classification`` with ``transformers.pipeline``.
 
-    Nothing is registered by importing this package. Calling this twice does no harm.
+    Importing this package registers nothing. Calling this twice does no harm.
 
     Example:
         >>> from transformers import pipeline

@@ -1,50 +1,47 @@
-"""Long texts as windows that overlap, instead of cutting them silently."""
+"""Read long texts in overlapping windows, so that nothing is cut off silently."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import LongTexts
+from zlpr_hf.inference.onnx_model import OnnxModel
+from zlpr_hf.labels import LabelSets
+from zlpr_hf.losses.powerset import powerset_label_scores
+from zlpr_hf.models.first_token import first_token_only
 
 logger = logging.getLogger(__name__)
 
 Texts = Sequence[tuple[str, ...]]
-"""A text a row, or two for pairs."""
+"""One text per row, or two for pairs."""
 
 OVERLAP = 4
-"""Windows overlap by this part of their length: a quarter."""
+"""Neighbouring windows share one part in this many of their tokens: a quarter."""
 
 
 def split_into_windows(
     tokenizer: PreTrainedTokenizerBase, texts: Texts, *, cut: bool
 ) -> tuple[list[dict[str, list[int]]], NDArray[np.intp]]:
-    """Model inputs of all windows, without padding.
+    """Return model inputs of ``W`` windows, without padding, and the row of each, ``(W,)``.
 
-    Of a pair the longer text is read in windows, each beside the whole of the shorter one.
-
-    Args:
-        tokenizer: ``model_max_length`` is the length of a window.
-        texts: One text a row, or two for pairs.
-        cut: Whether to take the first window only.
-
-    Shape:
-        Rows: ``(W,)`` for ``W`` windows.
-
-    Returns:
-        The windows, and the row that each belongs to.
+    Windows have up to ``model_max_length`` tokens. The longer text of a pair is split; each of its
+    windows goes with the whole shorter text. With ``cut`` only the first window is kept.
     """
     limit = tokenizer.model_max_length
     windows: list[dict[str, list[int]]] = []
     rows: list[int] = []
-    for truncation, chosen in _truncations(tokenizer, texts, cut).items():
+    for truncation, chosen in _group_by_truncation(tokenizer, texts, cut).items():
         columns = [list(column) for column in zip(*(texts[row] for row in chosen), strict=True)]
         overflow = truncation is not True
-        found = tokenizer(
+        encoded = tokenizer(
             *columns,
             truncation=truncation,
             max_length=limit,
@@ -52,60 +49,32 @@ def split_into_windows(
             return_overflowing_tokens=overflow,
             verbose=False,
         )
-        mapping = found.pop("overflow_to_sample_mapping", range(len(chosen)))
+        mapping = encoded.pop("overflow_to_sample_mapping", range(len(chosen)))
         rows += [chosen[index] for index in mapping]
-        names = [name for name in tokenizer.model_input_names if name in found]
+        names = [name for name in tokenizer.model_input_names if name in encoded]
         windows += [
             dict(zip(names, values, strict=True))
-            for values in zip(*(found[name] for name in names), strict=True)
+            for values in zip(*(encoded[name] for name in names), strict=True)
         ]
     return windows, np.asarray(rows, dtype=np.intp)
 
 
-def gather_windows(
-    found: NDArray[np.float32], rows: NDArray[np.intp], count: int, how: LongTexts
-) -> NDArray[np.float32]:
-    """Logits of texts from those of their windows.
-
-    Args:
-        found: Logits of the windows.
-        rows: The text that each window belongs to.
-        count: Number of texts.
-        how: ``max`` for the largest of the windows, ``mean`` for their mean; of texts that were
-            cut there is one window each.
-
-    Shape:
-        found: ``(W, L)``. rows: ``(W,)``. Result: ``(count, L)``.
-
-    Returns:
-        Logits in float32.
-    """
-    if how == "mean":
-        sums = np.zeros((count, found.shape[1]), np.float32)
-        np.add.at(sums, rows, found)
-        sums /= np.bincount(rows, minlength=count)[:, None]
-        return sums
-    logits = np.full((count, found.shape[1]), -np.inf, np.float32)
-    np.maximum.at(logits, rows, found)
-    return logits
-
-
-def _truncations(
+def _group_by_truncation(
     tokenizer: PreTrainedTokenizerBase, texts: Texts, cut: bool
 ) -> dict[str | bool, list[int]]:
-    """Which side of each row is read in windows; True where neither can be."""
+    """Map the truncation strategy to its rows: the side that is split, or True for a plain cut."""
     everything = list(range(len(texts)))
     if not texts:
         return {}
     if not tokenizer.is_fast and not cut:
-        logger.warning("long texts are cut: windows need a fast tokenizer")
+        logger.warning("long texts are cut: windows require a fast tokenizer")
     if cut or not tokenizer.is_fast:
         return {True: everything}
     if len(texts[0]) == 1:
         return {"only_first": everything}
-    chosen: dict[str | bool, list[int]] = {}
+    groups: dict[str | bool, list[int]] = {}
     limit = tokenizer.model_max_length
-    # A window must hold the shorter text whole, and more than what it shares with the next.
+    # A window holds the whole shorter text, and more than it shares with the next window.
     room = limit - limit // OVERLAP - tokenizer.num_special_tokens_to_add(pair=True)
     for row, pair in enumerate(texts):
         lengths = [
@@ -113,7 +82,56 @@ def _truncations(
             for text in pair
         ]
         side: str | bool = "only_first" if lengths[0] > lengths[1] else "only_second"
-        chosen.setdefault(side if min(lengths) < room else True, []).append(row)
-    if True in chosen:
-        logger.warning("%d pairs are cut: both texts are long", len(chosen[True]))
-    return chosen
+        groups.setdefault(side if min(lengths) < room else True, []).append(row)
+    if True in groups:
+        logger.warning("%d pairs are cut: both of their texts are long", len(groups[True]))
+    return groups
+
+
+def compute_window_logits(
+    model: PreTrainedModel | OnnxModel,
+    tokenizer: PreTrainedTokenizerBase,
+    windows: Sequence[dict[str, list[int]]],
+    *,
+    label_sets: LabelSets | None,
+    batch_size: int,
+    progress: bool,
+    bfloat16: bool = False,
+) -> NDArray[np.float32]:
+    """Return the logits of windows, ``(W, L)``; outputs of a powerset model become label scores.
+
+    Batches go from long to short windows, so that they hold little padding.
+    """
+    lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
+    order = np.argsort(-lengths, kind="stable")
+    config: Any = model.config
+    labels: int = config.num_labels if label_sets is None else label_sets.num_labels
+    found = np.empty((len(windows), labels), np.float32)
+    device: Any = model.device
+    starts = range(0, len(order), batch_size)
+    with first_token_only(model):
+        for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                outputs: Any = model(**batch.to(device))
+            logits = outputs.logits.float()
+            if label_sets is not None:
+                members = torch.from_numpy(label_sets.members()).to(logits.device)
+                logits = powerset_label_scores(logits, members)
+            found[chosen] = logits.cpu().numpy()
+    return found
+
+
+def merge_windows(
+    logits: NDArray[np.float32], rows: NDArray[np.intp], count: int, how: LongTexts
+) -> NDArray[np.float32]:
+    """Return the logits of ``count`` texts: the maximum or mean over the windows of each."""
+    if how == "mean":
+        merged = np.zeros((count, logits.shape[1]), np.float32)
+        np.add.at(merged, rows, logits)
+        merged /= np.bincount(rows, minlength=count)[:, None]
+        return merged
+    merged = np.full((count, logits.shape[1]), -np.inf, np.float32)
+    np.maximum.at(merged, rows, logits)
+    return merged
