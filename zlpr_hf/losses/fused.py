@@ -1,4 +1,4 @@
-"""The ZLPR loss with its gradient in one pass: as fast as torch's binary cross-entropy."""
+"""The ZLPR loss with its gradient in one pass, as fast as torch's binary cross-entropy."""
 
 from __future__ import annotations
 
@@ -19,35 +19,24 @@ from zlpr_hf.losses.numerics import (
 )
 
 MAX_DIRECT_EXP = 60.0
-"""Up to here ``exp`` of a logit, and sums of millions of them, are finite and normal in float32."""
+"""Largest logit whose ``exp``, and sums of millions of them, are finite and normal in float32."""
 
 MAX_EXP2 = 12.0
-"""Up to here ``exp2`` of a rounded product agrees with ``exp`` to 1e-6, and is far quicker."""
+"""Largest logit for which ``exp2`` of a rounded product, far faster, equals ``exp`` to 1e-6."""
 
 LOG2_E = 1.4426950408889634
 
 BLOCK_CELLS = 2**19
-"""Cells worked on at a time: what is formed on the way stays in the cache, and small."""
+"""Cells per block: intermediate results stay small and in the cache."""
 
 
 def fused_zlpr_loss(logits: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
-    """The loss of :func:`zlpr_hf.zlpr_loss`, forming value and gradient together.
+    """Return :func:`zlpr_hf.zlpr_loss`, forming value and gradient together.
 
-    The rows are taken in blocks. Where all logits of a block are moderate and all targets known,
-    the sums are formed from ``exp(s)`` as it is, once; elsewhere in log space below their maxima.
-    Nothing but the gradient is kept for the backward pass. A second derivative is taken from the
-    composed formula.
-
-    Args:
-        logits: As there, in at least one dimension.
-        targets: As there.
-        reduction: As there.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ValueError: As there.
+    Rows are processed in blocks. If all logits of a block are moderate and all targets known, the
+    sums use ``exp(s)`` directly, computed once; otherwise they are formed in log space below their
+    maxima. Only the gradient is kept for the backward pass. A second derivative uses
+    :func:`composed_zlpr_loss`.
     """
     check_reduction(reduction)
     dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -62,11 +51,7 @@ def fused_zlpr_loss(logits: Tensor, targets: Tensor, reduction: Reduction) -> Te
 
 
 def can_be_fused(logits: Tensor) -> bool:
-    """Whether the fused form can be differentiated here: not by forward mode or ``torch.func``.
-
-    Args:
-        logits: What the loss is computed from.
-    """
+    """Return False under forward-mode differentiation, ``torch.func`` or a compiler."""
     return not (
         is_traced(logits)  # a compiler fuses the formula itself
         or unpack_dual(logits).tangent is not None  # type: ignore[no-untyped-call]
@@ -74,26 +59,15 @@ def can_be_fused(logits: Tensor) -> bool:
 
 
 def composed_zlpr_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss of each example, composed of torch's functions for autograd to differentiate.
-
-    Args:
-        logits: As in :func:`zlpr_hf.zlpr_loss`.
-        targets: Likewise.
-
-    Shape:
-        logits, targets: ``(..., L)``. Result: ``(...)``.
-
-    Returns:
-        One value an example.
-    """
+    """Return one value per example, composed of torch functions that autograd differentiates."""
     logits, targets, known = prepare(logits, targets)
     pull_up, push_down = _exponents(logits, targets, known)
     return log1p_sum_exp(pull_up, targets) + log1p_sum_exp(push_down, 1 - targets)
 
 
 def _exponents(logits: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """``-s`` and ``s``, -inf where the target leaves nothing of it."""
-    # Selected before it is weighted: 0 times the exp of a masked logit of -inf would be NaN.
+    """``-s`` and ``s``, -inf where the target gives them no weight."""
+    # Select before weighting: 0 times the exp of a masked logit of -inf would be NaN.
     pull_up = torch.where(known & (targets > 0), -logits, -torch.inf)
     push_down = torch.where(known & (targets < 1), logits, -torch.inf)
     return pull_up, push_down
@@ -111,17 +85,17 @@ class _FusedZLPR(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         logits, targets = ctx.saved_tensors
         (outer,) = grad_outputs
-        if torch.is_grad_enabled():  # somebody differentiates twice
+        if torch.is_grad_enabled():  # a second derivative
             losses = composed_zlpr_loss(logits, targets)
             value = losses if ctx.scale is None else losses.sum() * ctx.scale
             (first,) = torch.autograd.grad(value, logits, outer, create_graph=True)
             return first, None, None
-        gradient, ctx.gradient = ctx.gradient, None  # handed out: its owner may change it
+        gradient, ctx.gradient = ctx.gradient, None  # handed over: the caller may change it
         if gradient is None:
             _, gradient = _value_and_gradient(logits, targets, ctx.scale or 1.0)
         if ctx.scale is None:
             return gradient.mul_(outer.unsqueeze(-1)), None, None
-        # Scaled already: as a rule nothing is left to do.
+        # Scaled already; usually nothing is left to do.
         return (gradient if outer.is_cpu and outer == 1 else gradient.mul_(outer)), None, None
 
 
@@ -141,11 +115,11 @@ _apply: Callable[[Tensor, Tensor, float | None], Tensor] = _FusedZLPR.apply
 
 
 def _block(logits: Tensor, targets: Tensor, gradient: Tensor, scale: float) -> Tensor:
-    """Losses of some rows; their gradient, times ``scale``, goes into ``gradient``."""
+    """Return the losses of some rows; write their gradient, times ``scale``, to ``gradient``."""
     targets = targets.to(logits.dtype)
     largest_size = _largest_size(logits, targets) if logits.is_cpu else None
     if largest_size is not None and largest_size < MAX_DIRECT_EXP:
-        # Two buffers for all that is formed: fresh memory costs more than the arithmetic.
+        # Two buffers for everything: fresh memory costs more than the arithmetic.
         grown = (logits * LOG2_E).exp2_() if largest_size < MAX_EXP2 else logits.exp()
         torch.sub(1.0, targets, out=gradient).mul_(grown)
         pull_up = torch.div(targets, grown, out=grown)
@@ -169,7 +143,7 @@ def _block(logits: Tensor, targets: Tensor, gradient: Tensor, scale: float) -> T
 
 
 def _largest_size(logits: Tensor, targets: Tensor) -> float | None:
-    """Largest absolute value of the logits; None if a target is not known, or anything is NaN."""
+    """Largest absolute value of the logits; None if a target is unknown or anything is NaN."""
     if not logits.numel():
         return None
     low, high = map(float, logits.aminmax())

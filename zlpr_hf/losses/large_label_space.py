@@ -1,4 +1,4 @@
-"""ZLPR for very many labels: positives as ids, and the head in chunks that are never kept."""
+"""ZLPR for very many labels: positives as ids, and the head in chunks that are not kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zlpr_hf.losses.numerics import (
 )
 
 CHUNK_SIZE = 8192
-"""Labels at a time; with 64 texts their logits take 2 MiB."""
+"""Labels per chunk; for 64 texts their logits take 2 MiB."""
 
 
 def zlpr_loss_from_indices(
@@ -34,16 +34,15 @@ def zlpr_loss_from_indices(
 
     Args:
         logits: Raw scores of all labels.
-        positives: Ids of the positive labels, in any order, filled up with ``-100``. An id that
-            stands twice counts once. All labels count as known.
-        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+        positives: Ids of the positive labels, in any order, padded with ``-100``. A duplicate id
+            counts once. All other labels are negative, none is unknown.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits: ``(B, L)``. positives: ``(B, K)``. Result: ``(B,)`` for ``none``, else a scalar.
 
     Returns:
-        The loss. Its gradient is formed with it and is all that is kept; it cannot be
-        differentiated a second time.
+        The loss. Its gradient is formed in the forward pass; there is no second derivative.
 
     Raises:
         ValueError: If the shapes do not fit, an id is out of range, or ``reduction`` is unknown.
@@ -70,27 +69,26 @@ def linear_zlpr_loss(
     chunk_size: int = CHUNK_SIZE,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""ZLPR of a linear head, :math:`s = W h + b`, without ever holding all logits.
+    r"""ZLPR of a linear head, :math:`s = W h + b`, without holding all logits at once.
 
-    The labels are taken in chunks: the forward pass keeps a running maximum and a running sum of
-    exponentials, the backward pass forms each chunk's logits once more. Memory beyond the weight
-    and its gradient grows with the chunk and not with the number of labels; the price is one matrix
-    product more.
+    Processes the labels in chunks: the forward pass keeps a running maximum and a running sum of
+    exponentials, the backward pass computes the logits of each chunk again. Memory beyond weight
+    and gradient grows with the chunk, not with the number of labels, for one more matrix product.
 
     Args:
-        hidden: Features of the texts; the products are computed in their type, sums in float32.
-        weight: Of the head, a row a label.
-        bias: Of the head.
-        positives: As for :func:`zlpr_loss_from_indices`.
-        chunk_size: Labels at a time.
-        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+        hidden: Features of the texts; products are computed in their type, sums in float32.
+        weight: Weight of the head, one row per label.
+        bias: Bias of the head.
+        positives: Ids of the positive labels, padded with ``-100``.
+        chunk_size: Labels per chunk, 1 or more (default: 8192).
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         hidden: ``(B, H)``. weight: ``(L, H)``. bias: ``(L,)``. positives: ``(B, K)``. Result:
         ``(B,)`` for ``none``, else a scalar.
 
     Returns:
-        The loss in float32 at least; it cannot be differentiated a second time.
+        The loss, in float32 at least; there is no second derivative.
 
     Raises:
         ValueError: If the shapes do not fit, an id is out of range, ``chunk_size`` is below 1, or
@@ -114,7 +112,7 @@ def linear_zlpr_loss(
     if chunk_size < 1:
         raise ValueError(f"chunk_size: expected 1 or more, got {chunk_size}")
     rows, ids = _entries(positives, len(hidden), len(weight))
-    # Autocast would cast all of the weight; each chunk is cast to the type of the features instead.
+    # Autocast would cast the whole weight; each chunk is cast to the type of the features instead.
     with torch.autocast(hidden.device.type, enabled=False):
         losses: Tensor = _LinearZLPR.apply(  # type: ignore[no-untyped-call]
             hidden, weight, bias, rows, ids, chunk_size
@@ -126,14 +124,14 @@ def linear_zlpr_loss(
 def linear_top_k(
     hidden: Tensor, weight: Tensor, bias: Tensor, k: int, *, chunk_size: int = CHUNK_SIZE
 ) -> tuple[Tensor, Tensor]:
-    """The best labels of a linear head, in chunks; those above zero are predicted.
+    """Find the best labels of a linear head, in chunks; those above zero are predicted.
 
     Args:
-        hidden: As for :func:`linear_zlpr_loss`.
-        weight: Likewise.
-        bias: Likewise.
-        k: How many labels; at most ``L``.
-        chunk_size: Labels at a time.
+        hidden: Features of the texts.
+        weight: Weight of the head, one row per label.
+        bias: Bias of the head.
+        k: Number of labels, 1 to ``L``.
+        chunk_size: Labels per chunk, 1 or more (default: 8192).
 
     Shape:
         hidden: ``(B, H)``. weight: ``(L, H)``. bias: ``(L,)``. Results: ``(B, k)``.
@@ -142,7 +140,7 @@ def linear_top_k(
         Logits, largest first, and the ids of their labels.
 
     Raises:
-        ValueError: If ``k`` is not between 1 and ``L``.
+        ValueError: If ``k`` is out of range.
 
     Example:
         >>> head = torch.nn.Linear(4, 1000)
@@ -165,10 +163,10 @@ def linear_top_k(
 
 
 def _entries(positives: Tensor, num_rows: int, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Row and id of every positive label, each once."""
+    """Return row and id of every positive label, without duplicates."""
     if positives.ndim != 2 or len(positives) != num_rows:
         raise ValueError(
-            f"positives must be ({num_rows}, K) ids filled up with {IGNORE_INDEX}, "
+            f"positives must be ({num_rows}, K) ids padded with {IGNORE_INDEX}, "
             f"got {tuple(positives.shape)}"
         )
     ordered = positives.sort(dim=1).values
@@ -183,7 +181,7 @@ def _entries(positives: Tensor, num_rows: int, num_labels: int) -> tuple[Tensor,
 
 
 def _pulled_up(logits: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """First term of the loss, and its derivative by each positive logit."""
+    """Return the first term of the loss, and its derivative by each positive logit."""
     largest = logits.new_zeros(num_rows).scatter_reduce_(0, rows, -logits, "amax")
     largest = largest.clamp_(max=torch.finfo(logits.dtype).max)
     shares = (-logits - largest[rows]).exp()
@@ -193,10 +191,7 @@ def _pulled_up(logits: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Ten
 
 def _refuse_second_derivative() -> None:
     if torch.is_grad_enabled():  # create_graph=True
-        raise RuntimeError(
-            "this loss can be differentiated once; for second derivatives use zlpr_loss with dense "
-            "targets"
-        )
+        raise RuntimeError("this loss has no second derivative; use zlpr_loss with dense targets")
 
 
 class _FromIndices(torch.autograd.Function):
@@ -242,7 +237,7 @@ class _LinearZLPR(torch.autograd.Function):
         chosen = (hidden[rows] * weight[ids]).sum(-1) + bias[ids]
         up, derivative = _pulled_up(chosen.to(dtype), rows, len(hidden))
         losses = up + log_of_one_and(total, largest).squeeze(-1)
-        # Both are kept: their sum as a logarithm would lose digits where logits are large.
+        # Keep both: the logarithm of their sum would lose digits if logits are large.
         share = 1 / ((-largest).exp() + total)
         ctx.save_for_backward(hidden, weight, bias, rows, ids, derivative, largest, share)
         ctx.chunk_size = chunk_size
@@ -274,7 +269,7 @@ class _LinearZLPR(torch.autograd.Function):
 def _chunks(
     hidden: Tensor, weight: Tensor, bias: Tensor, rows: Tensor, ids: Tensor, size: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Logits of some labels at a time; those of positive labels are -inf."""
+    """Yield the logits of some labels at a time; those of positive labels are -inf."""
     dtype = torch.promote_types(hidden.dtype, torch.float32)
     order = ids.argsort()
     rows, ids = rows[order], ids[order]

@@ -83,16 +83,13 @@ class MultiLabelLoss(nn.Module):
 
 
 class ZLPRLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.zlpr_loss`.
+    """Module form of :func:`zlpr_hf.zlpr_loss`, which has formula and source.
 
     Args:
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
-
-    References:
-        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
 
     Example:
         >>> ZLPRLoss()(torch.tensor([[2.0, -1.0, -3.0]]), torch.tensor([[1, 0, 0]]))
@@ -108,7 +105,7 @@ class ZLPRLoss(MultiLabelLoss):
 
 
 class BCELoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.bce_loss` (binary relevance).
+    """Module form of :func:`zlpr_hf.bce_loss`, which has formula and source.
 
     Args:
         positive_weight: Weight of all positive labels, above 0 (default: 1). For one weight per
@@ -120,9 +117,6 @@ class BCELoss(MultiLabelLoss):
 
     Raises:
         ValueError: If ``positive_weight`` is out of range.
-
-    References:
-        Boutell, Luo, Shen, Brown: Learning multi-label scene classification, 2004.
 
     Example:
         >>> BCELoss()(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -183,7 +177,7 @@ class WeightedBCELoss(MultiLabelLoss):
 
 
 class FocalLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.focal_loss`.
+    """Module form of :func:`zlpr_hf.focal_loss`, which has formula and source.
 
     Args:
         gamma: Focusing exponent, 0 or above (default: 2).
@@ -194,9 +188,6 @@ class FocalLoss(MultiLabelLoss):
 
     Raises:
         ValueError: If ``gamma`` is out of range.
-
-    References:
-        Lin, Goyal, Girshick, He, Dollar: Focal Loss for Dense Object Detection, 2017.
 
     Example:
         >>> FocalLoss(gamma=1.0)(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -213,7 +204,7 @@ class FocalLoss(MultiLabelLoss):
 
 
 class AsymmetricLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.asymmetric_loss`.
+    """Module form of :func:`zlpr_hf.asymmetric_loss`, which has formula and source.
 
     Args:
         gamma_negative: Focusing exponent of negative labels, 0 or at least 1 (default: 4).
@@ -226,9 +217,6 @@ class AsymmetricLoss(MultiLabelLoss):
 
     Raises:
         ValueError: If a parameter is out of range.
-
-    References:
-        Ridnik et al.: Asymmetric Loss For Multi-Label Classification, 2021, arXiv:2009.14119.
 
     Example:
         >>> AsymmetricLoss()(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -261,16 +249,15 @@ class AsymmetricLoss(MultiLabelLoss):
 
 
 class LSEPLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.lsep_loss`; its decisions need a tuned threshold.
+    """Module form of :func:`zlpr_hf.lsep_loss`, which has formula and source.
+
+    Its decisions need a tuned threshold.
 
     Args:
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
-
-    References:
-        Li, Song, Luo: Improving Pairwise Ranking for Multi-label Image Classification, 2017.
 
     Example:
         >>> LSEPLoss()(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
@@ -284,17 +271,15 @@ class LSEPLoss(MultiLabelLoss):
 
 
 class BPMLLLoss(MultiLabelLoss):
-    """Module form of :func:`zlpr_hf.bp_mll_loss`; its decisions need a tuned threshold.
+    """Module form of :func:`zlpr_hf.bp_mll_loss`, which has formula and source.
+
+    Its decisions need a tuned threshold.
 
     Args:
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
-
-    References:
-        Zhang, Zhou: Multilabel Neural Networks with Applications to Functional Genomics and Text
-        Categorization, 2006.
 
     Example:
         >>> BPMLLLoss()(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))

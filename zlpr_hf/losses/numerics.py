@@ -1,4 +1,4 @@
-"""What all losses share: one type, which labels are known, sums of exponentials, reductions."""
+"""Types, unknown labels, sums of exponentials and reductions, shared by all losses."""
 
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ def check_shapes(logits: Tensor, targets: Tensor) -> None:
 
 
 def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring both to one floating type and tell which labels are known; unknown targets become 0."""
+    """Return both in one floating type, unknown targets as 0, and the mask of known labels."""
     check_shapes(logits, targets)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     targets = targets.detach().to(dtype)
@@ -27,21 +27,21 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     targets = torch.where(known, targets, targets.new_zeros(()))
     if not is_traced(targets) and ((targets < 0) | (targets > 1)).any():
         wrong = targets[(targets < 0) | (targets > 1)][0].item()
-        raise ValueError(f"targets must lie in [0, 1] (or be -100 or NaN: unknown), got {wrong:g}")
+        raise ValueError(f"targets must be in [0, 1] (-100 or NaN: unknown), got {wrong:g}")
     return logits.to(dtype), targets, known
 
 
 def is_traced(values: Tensor) -> bool:
-    """Whether a compiler or a transform of ``torch.func`` stands in for the numbers."""
+    """Return True under a compiler or a transform of ``torch.func``, which hide the values."""
     return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
 def log1p_sum_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
     """``log(1 + sum(weights * exp(values)))`` over the last axis, for values of any size.
 
-    The largest value is a constant here, so that autograd forms ``exp(v - max) / sum``. The
-    gradient of ``torch.logsumexp``, ``exp(v - result)``, loses a digit for each of the result.
-    A value of -inf adds nothing; one whose weight is 0 must be -inf.
+    The maximum is a constant for autograd, so the gradient is ``exp(v - max) / sum``. That of
+    ``torch.logsumexp``, ``exp(v - result)``, loses a digit for each digit of the result. A value of
+    -inf adds nothing; a value with weight 0 must be -inf.
     """
     largest = values.detach().amax(-1, keepdim=True).clamp(min=0, max=torch.finfo(values.dtype).max)
     shares = (values - largest).exp()
@@ -50,13 +50,13 @@ def log1p_sum_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def log_of_one_and(total: Tensor, largest: Tensor) -> Tensor:
-    """``log(1 + total * exp(largest))`` for ``largest`` from 0 on, exact for a small total too."""
+    """``log(1 + total * exp(largest))`` for ``largest >= 0``, exact for a small total too."""
     beside = (-largest).exp()
     return torch.where(largest == 0, total.log1p(), largest + (beside + total).log())
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
-    """``log(sum(exp(values)))`` over the last axis, -inf for nothing but -inf, never NaN."""
+    """``log(sum(exp(values)))`` over the last axis; -inf if all values are, never NaN."""
     limit = torch.finfo(values.dtype).max
     largest = values.detach().amax(-1, keepdim=True).clamp(min=-limit, max=limit)
     total = (values - largest).exp().sum(-1, keepdim=True)

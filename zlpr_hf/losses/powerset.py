@@ -1,4 +1,4 @@
-"""Label powerset: the label sets of the training rows as classes, and the way back to labels."""
+"""Label powerset: the label sets of the training rows as classes, and scores of labels."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Bools = NDArray[np.bool_]
 def powerset_loss(
     logits: Tensor, targets: Tensor, label_sets: Tensor | Bools, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    r"""Label powerset: one class a label set seen in training, and a softmax over them.
+    r"""Label powerset: one class per label set seen in training, and a softmax over them.
 
-    Sees every dependence between labels, can say no set it has not seen, and needs as many outputs
-    as there are sets. An example whose set is none of them, or is partly unknown, takes the sets
-    nearest to what is known of it together, :math:`N(t)`; a soft target counts from 0.5 on.
+    Models every dependence between labels, cannot predict a set that it has not seen, and needs one
+    output per set. If the set of an example is not among them or is partly unknown, the nearest
+    sets count together, :math:`N(t)`; a soft target is present from 0.5 on.
 
     .. math::
         L(z, t) = -\log \sum_{S \in N(t)} \frac{e^{z_S}}{\sum_{S'} e^{z_{S'}}}
 
     Args:
         logits: Raw scores of the label sets.
-        targets: As in :func:`zlpr_hf.zlpr_loss`.
-        label_sets: Which labels are in which set, as 0 and 1 or as booleans; no two rows alike.
-        reduction: As in :func:`zlpr_hf.zlpr_loss`.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown label.
+        label_sets: Membership of labels in sets, as 0 and 1 or as booleans; rows must differ.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits: ``(..., K)``. targets: ``(..., L)``. label_sets: ``(K, L)``. Result: ``(...)`` for
         ``none``, else a scalar.
 
     Returns:
-        The loss; 0 for an example of which nothing is known.
+        The loss; 0 for an example without a known label.
 
     Raises:
         ValueError: If the shapes do not fit, ``reduction`` is unknown, or a target is outside
@@ -68,23 +68,23 @@ def powerset_loss(
 
 
 def powerset_label_scores(logits: Tensor, label_sets: Tensor | Bools) -> Tensor:
-    r"""Scores of labels from scores of label sets: the difference of both max-marginals.
+    r"""Scores of labels from scores of label sets: the difference of two max-marginals.
 
     .. math::
         s_i = \max_{S \ni i} z_S - \max_{S \not\ni i} z_S
 
-    ``s_i > 0`` holds exactly for the labels of the best set, so that zero is the boundary here too.
+    ``s_i > 0`` holds exactly for the labels of the best set, so the threshold is zero here too.
 
     Args:
         logits: Raw scores of the label sets.
-        label_sets: Which labels are in which set, as booleans.
+        label_sets: Membership of labels in sets, as booleans.
 
     Shape:
         logits: ``(..., K)``. label_sets: ``(K, L)``. Result: ``(..., L)``.
 
     Returns:
-        Scores in the type of the logits. Where all sets agree on a label, the missing side counts
-        as one below the lowest score.
+        Scores in the type of the logits. If all sets agree on a label, the missing side counts as
+        one below the lowest score.
 
     Example:
         >>> sets = torch.tensor([[True, False], [True, True]])

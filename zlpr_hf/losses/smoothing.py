@@ -1,4 +1,4 @@
-"""Label smoothing for multi-label targets, in the three ways that people mean by it."""
+"""Label smoothing for multi-label targets, in three modes."""
 
 from typing import Literal, get_args
 
@@ -20,37 +20,37 @@ def smooth_targets(
     targets, and with the optimum of ZLPR at ``s = logit(t) / 2``:
 
     * ``uniform``: :math:`t (1 - e) + e / 2`. Logits stop at :math:`\pm \frac12 \log \frac{2-e}{e}`
-      whatever ``L``. Every negative label then weighs :math:`\sqrt{t (1-t)} \approx \sqrt{e/2}` in
-      both sums of the loss, together :math:`L \sqrt{e/2}`: with many labels this drowns the few
-      positive ones, whose share of the gradient falls as ``1/L``. For tens of labels, not for
-      thousands.
+      for any ``L``. Each negative label weighs :math:`\sqrt{t (1-t)} \approx \sqrt{e/2}` in both
+      sums of the loss, together :math:`L \sqrt{e/2}`: with many labels, the share of the positive
+      ones in the gradient falls as ``1/L``. For tens of labels, not for thousands.
     * ``mass_preserving``: :math:`t (1 - e) + e k / L`. The expected number of labels stays ``k``.
       Negative logits stop near :math:`\frac12 \log \frac{e k}{L}`, ever lower as ``L`` grows, and
       weigh about :math:`\sqrt{e k L}` together: a square root milder than ``uniform``.
     * ``positives``: :math:`t (1 - e)`. Positive logits stop at :math:`\frac12 \log \frac{1-e}{e}`,
-      negative ones are free to fall; ``L`` plays no part. For labels that were given too often.
+      negative ones are free to fall, independently of ``L``. For labels that annotators give too
+      often.
 
-    For a text whose labels are certain, decisions at zero move in none of the three as long as the
-    smoothed targets stay on their side of 1/2. Where labels are uncertain, targets vary between
-    like texts, and a smoothed model says fewer labels at zero: see ``docs/comparison.md``.
+    If labels are certain, no mode moves decisions at zero as long as the smoothed targets stay on
+    their side of 1/2. If they are uncertain, a smoothed model predicts fewer labels at zero: see
+    ``docs/comparison.md``.
 
     Args:
-        targets: Values in [0, 1]; ``-100`` or NaN, unknown, stays as it is and does not count.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown label, which stays as it is.
         factor: ``e`` in [0, 1); 0 changes nothing.
-        mode: As above.
+        mode: ``mass_preserving`` (default), ``uniform`` or ``positives``.
 
     Shape:
-        targets: ``(..., L)``. Result: the same.
+        targets: ``(..., L)``. Result: ``(..., L)``.
 
     Returns:
         Floating targets.
 
     Raises:
-        ValueError: If the factor or the mode is none of these.
+        ValueError: If the factor is out of range or the mode is unknown.
 
     References:
         Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: Rethinking the Inception Architecture for Computer
-        Vision, 2016, for one label an example; soft ZLPR takes the result.
+        Vision, 2016, for one label per example.
 
     Example:
         >>> smooth_targets(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), 0.2)
@@ -71,15 +71,7 @@ def smooth_targets(
 
 
 def check_smoothing(factor: float, mode: str) -> None:
-    """Refuse a factor outside [0, 1) and a mode that does not exist.
-
-    Args:
-        factor: As in :func:`smooth_targets`.
-        mode: As in :func:`smooth_targets`.
-
-    Raises:
-        ValueError: With what was expected and what came.
-    """
+    """Refuse a factor outside [0, 1) and an unknown mode."""
     if not 0 <= factor < 1:
         raise ValueError(f"label_smoothing_factor: expected a number in [0, 1), got {factor:g}")
     if mode not in SMOOTHING_MODES:

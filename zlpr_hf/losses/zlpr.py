@@ -10,10 +10,10 @@ from zlpr_hf.losses.numerics import Reduction, check_shapes, log1p_sum_exp, redu
 def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Zero-bounded log-sum-exp and pairwise rank-based loss, for hard and for soft targets.
 
-    One expression covers both: it ranks every positive label above every negative one and both
-    against a fixed zero, so that ``logits > 0`` is the decision rule that the loss itself trains.
-    Each term is formed in log space, ``exp(log t - s)``, which makes targets of exactly 0 and 1
-    drop out without an epsilon and keeps logits of any size finite.
+    Ranks every positive label above every negative one, and both against a fixed zero: the loss
+    itself trains the decision rule ``logits > 0``. Each term is formed in log space,
+    ``exp(log t - s)``, so that targets of exactly 0 and 1 need no epsilon and logits of any size
+    stay finite.
 
     .. math::
         L(s, t) = \log\Bigl(1 + \sum_i t_i e^{-s_i}\Bigr)
@@ -23,24 +23,24 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
     :func:`zlpr_probabilities`.
 
     Args:
-        logits: Raw scores of the labels. Half precision is computed in float32; a result in
-            float32 or float64 keeps that type. ``-inf`` is allowed for negative labels (a mask).
+        logits: Raw scores of the labels. Half precision is computed in float32, float64 in float64.
+            ``-inf`` masks a negative label.
         targets: Bool, integer or floating values in [0, 1]; ``-100`` or NaN marks an unknown label.
-            They are constants: no gradient flows into them.
-        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+            Targets are constants: they get no gradient.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     Returns:
-        The loss; 0 for an example of which nothing is known.
+        The loss; 0 for an example without a known label.
 
     Raises:
         ValueError: If the shapes differ, ``reduction`` is unknown, or a target is outside [0, 1].
 
     References:
         Su, Zhu, Murtadha, Pan, Wen, Liu: ZLPR: A Novel Loss for Multi-label Classification, 2022,
-        arXiv:2208.02955, the loss for hard labels and its soft form.
+        arXiv:2208.02955.
 
     Example:
         >>> logits = torch.tensor([[2.0, -1.0, -3.0]])
@@ -54,18 +54,18 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
 
 
 def zlpr_probabilities(logits: Tensor) -> Tensor:
-    r"""Probability of each label that the ZLPR loss fits, :math:`\sigma(2 s)`.
+    r"""Probabilities that the ZLPR loss fits, :math:`\sigma(2 s)`.
 
     The soft loss has its minimum at ``s = logit(t) / 2``; inverting that gives ``t``. After
-    training on hard labels the probability lies between :math:`\sigma(s)`, which a stock pipeline
-    reports and which is exact for a label that is alone uncertain, and this, which is approached
-    among many. Both rank the same and cross 0.5 at the same place.
+    training on hard labels, the probability lies between :math:`\sigma(s)`, which a stock pipeline
+    reports and which is exact for a single uncertain label, and :math:`\sigma(2 s)`, the limit for
+    many uncertain labels. Both give the same ranking and cross 0.5 at the same logit.
 
     Args:
         logits: Raw scores of a model trained with ZLPR. Half precision is computed in float32.
 
     Shape:
-        Any; the result has the same.
+        Any; the result has the same shape.
 
     Returns:
         Values in [0, 1]; above 0.5 where the logit is above 0, up to rounding.
@@ -83,39 +83,38 @@ def zlpr_probabilities(logits: Tensor) -> Tensor:
 def zlpr_divergence(
     student_logits: Tensor, teacher_logits: Tensor, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    r"""KL-divergence of ZLPR: what the student loses against the teacher on the teacher's own odds.
+    r"""KL-divergence of ZLPR: the student's regret under the teacher's probabilities.
 
-    With :math:`p = \sigma(2 u)` the probabilities that the teacher's logits ``u`` stand for, it is
-    the cross-entropy of the student minus that of the teacher, the regret
+    With :math:`p = \sigma(2 u)`, the probabilities of the teacher's logits ``u``, it is the
+    cross-entropy of the student minus that of the teacher,
 
     .. math::
         D(u \,\|\, s) = L(s, p) - L(u, p)
             = \log \mathbb{E}_w e^{u - s} + \log \mathbb{E}_w e^{s - u},
         \qquad w_i \propto \frac{1}{2 \cosh u_i}, \quad w_0 \propto 1
 
-    where the atom ``w_0`` sits at a difference of zero. By the inequality of Cauchy and Schwarz it
-    is non-negative, and zero only where all logits are equal; near there it is the variance of the
-    difference. It is formed in log space, never from ``p``, so that it is exactly zero at equality.
+    where the atom ``w_0`` has a difference of zero. By the Cauchy-Schwarz inequality it is
+    non-negative, and zero only if all logits are equal; close to that it is the variance of the
+    difference. It is formed in log space, not from ``p``, and is exactly zero at equality.
 
     Args:
-        student_logits: Raw scores that are to follow.
-        teacher_logits: Raw scores to follow, of a model trained with ZLPR. The gradient flows into
-            both; detach what is meant as a constant.
-        reduction: ``none`` for one value an example, or their ``mean`` or ``sum``.
+        student_logits: Raw scores of the model that learns.
+        teacher_logits: Raw scores of a model trained with ZLPR. Both arguments get a gradient;
+            detach the one that is constant.
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         student_logits, teacher_logits: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
 
     Returns:
-        The divergence, 0 or above up to rounding; a label masked with ``-inf`` in both counts as
-        equal, one that only the teacher masks must become negative.
+        The divergence, 0 or above up to rounding. A label masked with ``-inf`` in both counts as
+        equal; one that only the teacher masks is pushed below zero.
 
     Raises:
         ValueError: If the shapes differ or ``reduction`` is unknown.
 
     References:
-        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955, soft
-        ZLPR and its KL-divergence.
+        Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
 
     Example:
         >>> teacher = torch.tensor([[2.0, -1.0, -3.0]])
