@@ -1,4 +1,4 @@
-"""zlpr predict: every format, bad rows, and a file that is the same whenever a run was killed."""
+"""zlpr predict: all formats, bad rows, and identical output after kills."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> N
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Independent of the package: rows with labels as lists."""
+    """Read rows, with labels as lists, independently of the package."""
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
     if path.suffix == ".jsonl":
@@ -152,7 +152,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_bad_rows_go_beside(name: str, model: str, tmp_path: Path) -> None:
+def test_bad_rows_are_set_aside(name: str, model: str, tmp_path: Path) -> None:
     line, reason = BAD_LINES[name]
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(b'{"text": "red"}\n' + line + b'\n{"text": "green"}\n')
@@ -222,7 +222,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_an_output_that_is_there_is_kept(
+def test_existing_output_is_kept(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, output = tmp_path / "in.txt", tmp_path / "out.txt"
@@ -237,7 +237,7 @@ def test_an_output_that_is_there_is_kept(
 
 
 def stop_after(parts: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let a run in this process end as if it had been killed after so many parts."""
+    """Stop the next run in this process after some parts; the result undoes it."""
     whole = labelling.PartedFile.add
     count = 0
 
@@ -252,7 +252,7 @@ def stop_after(parts: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
     return lambda: monkeypatch.setattr(labelling.PartedFile, "add", whole)
 
 
-def test_a_run_goes_on_only_with_the_same_input_and_options(
+def test_run_resumes_only_with_the_same_input_and_options(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(labelling, "PART_ROWS", 64)
@@ -285,7 +285,7 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_file_is_the_same(model: str, tmp_path: Path) -> None:
+def test_output_is_identical_after_kills_at_random_moments(model: str, tmp_path: Path) -> None:
     rows = [
         {"id": index, "text": " ".join(random.Random(index).choices(TEXTS, k=index % 3))}
         for index in range(6000)

@@ -1,4 +1,4 @@
-"""zlpr predict in several processes writes the file that a single one writes."""
+"""zlpr predict in several processes writes the same file as a single one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
 
 
 def start(model: str, path: Path, output: Path, *more: str) -> subprocess.Popen[str]:
-    """Two processes that label a file together."""
+    """Start two processes that label a file together."""
     options = ["--input", str(path), "--output", str(output), *more]
     return subprocess.Popen(
         [sys.executable, *TORCHRUN, "zlpr_hf.cli", "predict", model, *options],
@@ -31,7 +31,7 @@ def start(model: str, path: Path, output: Path, *more: str) -> subprocess.Popen[
 
 
 def write_rows(path: Path, count: int) -> None:
-    """Rows of which every fifth cannot be labelled."""
+    """Write rows; every fifth one cannot be labelled."""
     rows = [{"id": i, "text": "red sky" if i % 5 else ""} for i in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -42,7 +42,7 @@ def model(finished: tuple[Path, Any]) -> str:
 
 
 @pytest.mark.slow
-def test_killed_and_gone_on_with_alone_the_file_is_the_same(
+def test_killed_processes_are_resumed_by_one_with_identical_output(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, output = tmp_path / "in.jsonl", tmp_path / "two.jsonl"
@@ -68,7 +68,7 @@ def test_killed_and_gone_on_with_alone_the_file_is_the_same(
 
 
 @pytest.mark.slow
-def test_both_label_and_one_speaks(model: str, tmp_path: Path) -> None:
+def test_both_processes_label_and_one_prints(model: str, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     write_rows(path, 3000)
     process = start(model, path, tmp_path / "two.jsonl")
@@ -83,9 +83,11 @@ def test_both_label_and_one_speaks(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_row_ends_both_with_one_line_and_leaves_nothing(model: str, tmp_path: Path) -> None:
+def test_strict_stops_both_processes_with_one_line_and_no_files(model: str, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text('{"text": "red"}\n' * 1500 + '{"text": 3}\n')  # in the part of the second
+    path.write_text(
+        '{"text": "red"}\n' * 1500 + '{"text": 3}\n'
+    )  # in the part of the second process
     process = start(model, path, tmp_path / "out.jsonl", "--strict")
     _, errors = process.communicate(timeout=100)
     assert process.returncode != 0
@@ -94,17 +96,17 @@ def test_a_bad_row_ends_both_with_one_line_and_leaves_nothing(model: str, tmp_pa
     assert [each.name for each in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_turns_leave_no_part_out(
+def test_processes_take_turns_without_leaving_a_part_out(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three processes, one after the other, of a run that had finished some parts before."""
+    """Three processes, one after the other, resume a run with some complete parts."""
     from zlpr_hf.data.row_reader import RowReader
     from zlpr_hf.inference import label_file as labelling
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.parted_file import PartedFile
     from zlpr_hf.inference.row_writer import RowWriter
 
-    monkeypatch.setattr(labelling, "PART_CHARACTERS", 20)  # three rows a part
+    monkeypatch.setattr(labelling, "PART_CHARACTERS", 20)  # three rows per part
     path = tmp_path / "in.txt"
     path.write_text("red sky\n" * 32)
     classifier = Classifier.load(model)

@@ -1,4 +1,4 @@
-"""zlpr predict touches nothing that is not its own, and says what is wrong in one line."""
+"""zlpr predict touches only its own files, and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
         ("out.csv.bad.jsonl", "out.csv.bad.jsonl exists: choose another --output"),
     ],
 )
-def test_what_is_not_ours_stays(
+def test_foreign_files_are_kept(
     name: str, message: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -51,7 +51,7 @@ def test_what_is_not_ours_stays(
     assert files_of(tmp_path) == before
 
 
-def test_a_link_is_written_through_and_a_device_is_not_replaced(
+def test_link_is_followed_and_device_is_not_replaced(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -89,10 +89,10 @@ def test_two_runs_do_not_write_the_same_file(
     assert "another run is writing it now" in capsys.readouterr().err
 
 
-def test_a_run_goes_on_with_other_batches_and_another_name_of_the_input(
+def test_run_resumes_with_other_batches_and_another_path_to_the_input(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(labelling, "PART_CHARACTERS", 20)  # parts end by the length of texts too
+    monkeypatch.setattr(labelling, "PART_CHARACTERS", 20)  # the length of texts also ends parts
     monkeypatch.chdir(tmp_path)
     Path("in.txt").write_text("red sky\n" * 20)
     whole, count = PartedFile.add, 0
@@ -131,7 +131,7 @@ def write_parquet(path: Path, **columns: Any) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def test_cells_that_json_does_not_know(model: str, tmp_path: Path) -> None:
+def test_cells_without_a_json_type(model: str, tmp_path: Path) -> None:
     times = [[datetime.datetime(2026, 1, 2)]]
     write_parquet(tmp_path / "in.parquet", text=["red"], times=times)
     command = ["predict", model, "--input", str(tmp_path / "in.parquet")]
@@ -174,13 +174,13 @@ def test_damaged_pages(model: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "not a readable Parquet file" in capsys.readouterr().err
 
 
-def test_nothing_labelled_is_no_success(model: str, tmp_path: Path) -> None:
+def test_status_is_1_if_no_row_could_be_labelled(model: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text(" \n" * 3)
     command = ["predict", model, "--input", str(tmp_path / "in.txt")]
     assert main([*command, "--output", str(tmp_path / "out.txt")]) == 1
 
 
-def test_a_reader_that_has_had_enough(model: str, tmp_path: Path) -> None:
+def test_closed_pipe_ends_without_traceback(model: str, tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_text("red sky\n" * 5000)
     code = f"import sys; from zlpr_hf.cli.main import main; sys.exit(main(['predict', {model!r}, "
@@ -201,10 +201,10 @@ RISKY = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
-def test_cells_that_a_spreadsheet_would_run_get_an_apostrophe(
+def test_spreadsheet_safe_puts_an_apostrophe_before_formulas(
     name: str, model: str, tmp_path: Path
 ) -> None:
-    """All texts that begin so, names of columns too; numbers and other texts stay as they are."""
+    """Column names too are protected; numbers and other texts stay as they are."""
     rows = [{"text": f"red {text}", "=note": text} for text in [*RISKY, "a=1", "", "'x"]]
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as stream:
@@ -232,7 +232,7 @@ def test_cells_that_a_spreadsheet_would_run_get_an_apostrophe(
     assert any(row["logit:blue"].startswith("-") for row in found["safe"])
 
 
-def test_formulas_in_labels_and_where_the_option_means_nothing() -> None:
+def test_spreadsheet_safe_covers_labels_and_only_csv_and_tsv() -> None:
     writer = RowWriter("csv", pa.schema([]), ["=cmd()", "b"], logits=False, spreadsheet_safe=True)
     row = {LABELS: ["=cmd()", "b"], SCORES: [0.9, 0.8]}
     assert writer.render([row]) == b"'=cmd();b,0.9;0.8\n"

@@ -1,4 +1,4 @@
-"""The built-in corpora: small originals made here, and the real ones where they are."""
+"""Built-in corpora: small originals made here, and the real ones if they are available."""
 
 import importlib.util
 import tarfile

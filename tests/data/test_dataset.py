@@ -52,7 +52,7 @@ def test_groups_stay_together() -> None:
         split_rows([["a"], ["b"], ["c"]], size=1.0, seed=0)
 
 
-def test_given_group_must_not_cross() -> None:
+def test_given_splits_must_not_share_a_group() -> None:
     row = {"text": "red", "labels": ["a", "b"], "author": 7}
     with pytest.raises(InputError, match=r"group 7 is in train\.jsonl and in test\.jsonl"):
         build_labelled_data(source(train=[row], test=[row]), LabelColumns(), group_column="author")
@@ -142,7 +142,7 @@ def test_text_pairs_and_max_length(tokenizer: object) -> None:
 
 
 def test_own_splits_never_leave_a_label_untrained() -> None:
-    """Labels that only a group or a row or two carry stay in training, whatever the seed."""
+    """Labels of only one group, or of one or two rows, stay in training with any seed."""
     for seed in range(10):
         rng = np.random.default_rng(seed)
         matrix = np.eye(60, dtype=bool)[rng.integers(0, 60, 300)]
@@ -152,7 +152,7 @@ def test_own_splits_never_leave_a_label_untrained() -> None:
         assert not (matrix[second].any(0) & ~matrix[first].any(0)).any()
 
 
-def test_with_very_many_labels_the_frequent_ones_keep_their_share(
+def test_frequent_labels_keep_their_share_among_very_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(splits, "MAX_STRATIFIED_LABELS", 2)

@@ -1,4 +1,4 @@
-"""Six label forms, one result; and what happens to rows that fit none."""
+"""Six label forms give the same result; rows that fit no form are refused."""
 
 import math
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_soft_and_unknown_values_survive() -> None:
     assert labels[1]["c"] == 0.5
 
 
-def test_first_row_decides_nothing() -> None:
+def test_first_row_does_not_decide_the_form() -> None:
     """[0, 1] in the first row could be ids or flags; a guess would be wrong half the time."""
     rows = typed(List(Value("int64")), [[0, 1], [1, 1]])
     with pytest.raises(InputError, match="may be ids or 0/1 flags; say label_form"):
@@ -144,8 +144,8 @@ def test_label_names_file(tmp_path: Path) -> None:
         read_label_names(tmp_path / "none.txt")
 
 
-def test_a_column_that_python_cannot_read_is_left_alone() -> None:
-    """A time in a zone that nobody knows, beside the labels; and in their place."""
+def test_unused_column_that_python_cannot_read_is_ignored() -> None:
+    """A time in an unknown time zone beside the labels is fine; as the labels it is not."""
     times = pa.array([0, 1], pa.timestamp("s", tz="Nowhere/Else"))
     rows = Dataset(pa.table({"labels": [["a"], ["b"]], "when": times}))
     assert LabelColumns().read(rows, "rows")[1] == [{"a": 1.0}, {"b": 1.0}]
@@ -153,7 +153,7 @@ def test_a_column_that_python_cannot_read_is_left_alone() -> None:
         LabelColumns(column="when", form="names").read(rows, "rows")
 
 
-def test_labels_are_no_texts() -> None:
+def test_column_cannot_be_text_and_label() -> None:
     LabelColumns().check_apart("text", None)
     with pytest.raises(InputError, match="column 'labels' is named for the text and for the lab"):
         LabelColumns().check_apart("text", "labels")

@@ -1,4 +1,4 @@
-"""One reader for training, evaluation, prediction and streaming: same rows, same refusals."""
+"""One reader for training, evaluation, prediction and streaming: same rows, same errors."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_cells_are_those_of_pythons_own_module(delimiter: str, tmp_path: Path) -
 
 
 def test_long_cells_leave_the_limit_of_the_process_alone(tmp_path: Path) -> None:
-    """Python's csv module has one limit for the process; it stays, and still holds for others."""
+    """The csv module has one limit per process, which other code may rely on."""
     limit = csv.field_size_limit()
     path = write(tmp_path / "d.csv", "text,n\n" + f"{'x' * (limit + 1)},1\n" * 3)
     seen = set()

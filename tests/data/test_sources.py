@@ -1,4 +1,4 @@
-"""Files, folders and corpora; and every way in which a file can be broken."""
+"""Files, folders and corpora, and the many ways in which a file can be broken."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows that are streamed: each once an epoch, never held, shared out, checked as without."""
+"""Streamed rows: once per epoch, never held, shared between processes, fully checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELS = LabelColumns(names=("a", "b"), form="names")
 
 
 def rows_of(count: int, /, **changes: Any) -> StreamedRows:
-    """Rows of which the text is the number, and longer the larger it is."""
+    """Return rows whose text starts with their number, in seven lengths."""
     rows = [
         {"text": f"{i}" + " x" * (i % 7), "labels": ["a"] if i % 2 else []} for i in range(count)
     ]
@@ -47,7 +47,7 @@ def numbers(rows: Any) -> list[int]:
 
 @pytest.mark.parametrize("buffer", [1, 10, 23, 100])
 @pytest.mark.parametrize("step_rows", [None, 4])
-def test_each_row_once_an_epoch(buffer: int, step_rows: int | None) -> None:
+def test_each_row_comes_once_per_epoch(buffer: int, step_rows: int | None) -> None:
     rows = rows_of(23, buffer=buffer, step_rows=step_rows)
     first = numbers(rows)
     assert sorted(first) == list(range(23))
@@ -63,14 +63,14 @@ def test_each_row_once_an_epoch(buffer: int, step_rows: int | None) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 12, 13, 23])
 @pytest.mark.parametrize("world_size", [2, 3, 5])
-def test_processes_share_the_batches_of_one(count: int, world_size: int) -> None:
+def test_processes_share_the_batches_of_a_single_process(count: int, world_size: int) -> None:
     alone = numbers(rows_of(count))
     shares = [numbers(rows_of(count, rank=i, world_size=world_size)) for i in range(world_size)]
     assert {len(share) for share in shares} == {-(-count // world_size)}
     assert {len(rows_of(count, rank=i, world_size=world_size)) for i in range(world_size)} == {
         len(shares[0])
     }
-    # Batches of two on each process are one batch of all of them.
+    # The n-th rows of all processes are consecutive rows of a single process.
     together = [number for turn in zip(*shares, strict=True) for number in turn]
     assert together[:count] == alone
     repeated = together[count:]
@@ -79,7 +79,7 @@ def test_processes_share_the_batches_of_one(count: int, world_size: int) -> None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_of_a_loader_repeat_nothing(workers: int) -> None:
+def test_loader_workers_repeat_no_row(workers: int) -> None:
     def batches(count: int) -> list[list[int]]:
         loader = DataLoader(rows_of(23), batch_size=4, num_workers=count, collate_fn=numbers)
         return list(loader)
@@ -87,7 +87,7 @@ def test_workers_of_a_loader_repeat_nothing(workers: int) -> None:
     assert batches(workers) == batches(0)
 
 
-def test_rows_of_like_length_are_together() -> None:
+def test_rows_of_similar_length_share_a_step() -> None:
     rows = list(rows_of(70, buffer=70, step_rows=10))
     spreads = [
         len({len(row["text"].split()) for row in rows[start : start + 10]})
@@ -96,7 +96,7 @@ def test_rows_of_like_length_are_together() -> None:
     assert spreads == [1] * 7
 
 
-def test_no_more_rows_are_alive_than_the_buffer_holds() -> None:
+def test_only_buffered_rows_are_held() -> None:
     alive: weakref.WeakSet[Text] = weakref.WeakSet()
 
     def read() -> Iterator[dict[str, Any]]:
@@ -120,10 +120,10 @@ def test_no_more_rows_are_alive_than_the_buffer_holds() -> None:
 
 
 class Text(str):
-    """A text that can be watched."""
+    """A text with weak references."""
 
 
-def test_a_file_that_changes_meanwhile_is_refused() -> None:
+def test_file_that_changes_during_training_is_refused() -> None:
     with pytest.raises(
         InputError, match="made: expected 9 rows as at the start of training, got 8"
     ):
@@ -153,7 +153,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def both(folder: Path, suffix: str, rows: list[dict[str, Any]], **more: Any) -> list[LabelledData]:
-    """The same files, streamed and not."""
+    """Load the same files with and without streaming."""
     files = {
         f"{split}_file": write(folder / f"{split}{suffix}", content)
         for split, content in (("train", rows), ("validation", HELD), ("test", HELD[:1]))
@@ -164,7 +164,7 @@ def both(folder: Path, suffix: str, rows: list[dict[str, Any]], **more: Any) -> 
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
-def test_the_same_data_as_without_streaming(suffix: str, tmp_path: Path) -> None:
+def test_streamed_data_equals_held_data(suffix: str, tmp_path: Path) -> None:
     streamed, held = both(tmp_path, suffix, ROWS)
     assert isinstance(streamed, StreamedData)
     assert streamed.label_space == held.label_space
@@ -182,7 +182,7 @@ def test_the_same_data_as_without_streaming(suffix: str, tmp_path: Path) -> None
 
 
 def test_types_follow_from_all_rows(tmp_path: Path) -> None:
-    """The first rows look like ids; a later one says that they are flags."""
+    """The first rows look like ids; a later one shows that they are flags."""
     rows: list[dict[str, Any]] = [
         {"text": "x", "labels": []},
         {"text": "y", "labels": [1, 0]},
@@ -218,7 +218,7 @@ def test_wrong_rows_are_named(rows: list[dict[str, Any]], message: str, tmp_path
         assert "\n" not in str(found.value)
 
 
-def test_splits_must_be_there(tmp_path: Path) -> None:
+def test_missing_splits_are_refused(tmp_path: Path) -> None:
     train = write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(
         InputError, match="streaming: .* give the validation rows as validation_file"
@@ -226,7 +226,7 @@ def test_splits_must_be_there(tmp_path: Path) -> None:
         load_data(DataArguments(train_file=train, test_file=train, streaming=True))
 
 
-def test_a_label_that_training_lacks(tmp_path: Path) -> None:
+def test_label_unseen_in_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 2: label 'blue' does not occur in the training rows"):
         both(tmp_path, ".jsonl", [ROWS[0], {"text": "x", "labels": ["green"]}])
     rows = [ROWS[0], {"text": "x", "labels": ["green"]}]
@@ -234,7 +234,7 @@ def test_a_label_that_training_lacks(tmp_path: Path) -> None:
     assert streamed.dropped == held.dropped == {"blue": 1}
 
 
-def test_a_data_set_in_a_folder(tmp_path: Path) -> None:
+def test_folder_of_a_data_set(tmp_path: Path) -> None:
     for split, content in (("train", ROWS), ("validation", HELD), ("test", HELD)):
         write(tmp_path / f"{split}.parquet", content)
     streamed, held = (
@@ -270,7 +270,7 @@ def test_every_form_of_labels(
     check_same({name: write(tmp_path / "in.parquet", rows) for name in files}, options)
 
 
-def test_one_column_a_label(tmp_path: Path) -> None:
+def test_one_column_per_label(tmp_path: Path) -> None:
     rows = [{"text": "x", "a": 1, "b": 0}, {"text": "y", "a": 0.5, "b": -100}]
     file = write(tmp_path / "in.parquet", rows)
     files = {"train_file": file, "validation_file": file, "test_file": file}
@@ -294,7 +294,7 @@ def check_same(files: dict[str, str], options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
-def test_a_worker_can_be_sent_the_rows(suffix: str, tmp_path: Path) -> None:
+def test_streamed_rows_can_be_pickled(suffix: str, tmp_path: Path) -> None:
     data = both(tmp_path, suffix, ROWS)[0]
     assert isinstance(data, StreamedData)
     rows = StreamedRows(data.stream, data.label_space.label2id, count=4, seed=0, buffer=2)

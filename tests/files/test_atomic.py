@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there, leftovers go, and a full disk is one line."""
+"""Files and folders appear complete or not at all; leftovers go; a full disk is one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zlpr_hf.errors import find_full_disk
 from zlpr_hf.files.atomic import new_folder, part_of, whole_file, write_whole
 
 
-def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:
+def test_file_keeps_its_content_if_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_whole(path, "before")
     with suppress(ZeroDivisionError), whole_file(path) as part:
@@ -26,7 +26,7 @@ def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.json": "after"}
 
 
-def test_folders_of_killed_runs_go_and_those_of_others_stay(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
     for name in (
         ".new-part-0123abcd",
         ".new-old-0123abcd",
@@ -64,11 +64,11 @@ def test_full_disks_are_recognised(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error", [OSError(errno.EACCES, "denied"), ValueError("shape"), KeyError()]
 )
-def test_other_errors_are_no_full_disk(error: Exception) -> None:
+def test_other_errors_are_not_a_full_disk(error: Exception) -> None:
     assert find_full_disk(error) is None
 
 
-def test_a_full_disk_is_one_line(
+def test_full_disk_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*_: object) -> int:

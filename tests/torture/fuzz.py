@@ -1,4 +1,4 @@
-"""Files that are odd or broken, over everything that reads one: a value or one clear line."""
+"""Odd and broken files through every reader: the end is a value or one clear line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from zlpr_hf.workflows.comparison.plan import read_plan
 
 CASES = 100_000
 SECONDS = 20
-"""A file of some kilobytes takes milliseconds; what takes so long will not end."""
+"""A file of some kilobytes takes milliseconds; after this time it counts as a hang."""
 MAX_NOTES = 20
 SPACE = LabelSpace(("a", "b, c", "<b>x</b>", "👍", "yes", "../../etc/passwd"))
 CONFIG = """\
@@ -67,11 +67,11 @@ DESCRIPTIONS = "a: the first\n'b, c': two words\nyes: agreed\n"
 
 
 class _Hang(BaseException):
-    """Not an Exception, which somebody on the way might catch."""
+    """Not an Exception, which the tested code might catch."""
 
 
 class _FoundError(Exception):
-    """Something is wrong with a result; ``lost`` of its rows are missing."""
+    """A wrong result; ``lost`` of its rows are missing."""
 
     def __init__(self, message: str, lost: int = 0) -> None:
         super().__init__(message)
@@ -79,7 +79,7 @@ class _FoundError(Exception):
 
 
 class _Reader:
-    """In place of a model: labels that depend on the text alone."""
+    """A stand-in for a model: labels depend only on the text."""
 
     label_space = SPACE
 
@@ -166,7 +166,7 @@ def _is_text(text: Any) -> bool:
 
 
 def _read_back(path: Path, format: str) -> list[tuple[str, list[str]]]:
-    """Texts and labels of an output, by other code than has written it."""
+    """Read texts and labels of an output with code other than the tested one."""
     if format == "parquet":
         rows = pyarrow.parquet.ParquetFile(path).read(["text", "predicted_labels"]).to_pylist()
         return [(row["text"], row["predicted_labels"]) for row in rows]
@@ -192,7 +192,7 @@ def _same(found: int, expected: int | None) -> None:
 
 
 def _text(rng: random.Random, folder: Path, name: str, whole: str) -> Path:
-    """A file of a few lines, some of them changed."""
+    """Write a file of a few lines, some of them changed."""
     path = folder / name
     content = whole.encode()
     lines = whole.splitlines()
@@ -255,15 +255,9 @@ def _in_time() -> Iterator[None]:
 
 
 def fuzz(folder: Path, seed: int, scale: float) -> Tally:
-    """Try 100,000 files at scale 1.
+    """Try 100,000 files times ``scale`` in an empty folder.
 
-    Args:
-        folder: Empty, for the files.
-        seed: Other files.
-        scale: Share of the usual number.
-
-    Returns:
-        What was found; a note names its case, which :func:`try_case` runs alone.
+    A note of the tally names its case, which :func:`try_case` runs alone.
     """
     counts: Counter[str] = Counter()
     notes: list[str] = []
@@ -277,14 +271,10 @@ def fuzz(folder: Path, seed: int, scale: float) -> Tally:
 
 
 def try_case(folder: Path, case: str) -> tuple[str, str, int]:
-    """Run one case.
-
-    Args:
-        folder: For its file.
-        case: Seed and number, such as ``0/17``.
+    """Run one case: seed and number, such as ``0/17``.
 
     Returns:
-        Which count of the tally it belongs to, "" for none; what to note; and rows lost.
+        The count of the tally to raise ("" for none), a note, and the number of lost rows.
     """
     rng = random.Random(case)
     target = rng.choices(list(TARGETS), list(TARGETS.values()))[0]

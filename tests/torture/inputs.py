@@ -1,4 +1,4 @@
-"""Inputs: tables with odd content in every format, and what can happen to a file on its way."""
+"""Inputs: tables with odd content in every format, and damage to files."""
 
 from __future__ import annotations
 
@@ -66,33 +66,27 @@ ARROW: tuple[Callable[[], pa.Array], ...] = (
     lambda: pa.array([[0.5, 2.0], [], None]),
     lambda: pa.array([[[["a"]]], None, []]),
 )
-"""Columns of three rows of all types that Parquet holds."""
+"""Columns of three rows for all types in Parquet."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file.
-
-    Args:
-        suffix: Its ending.
-        content: Its bytes.
-        texts: What stands in its rows as text, where that is known from before it was written.
-    """
+    """A file, with the values of its text column if they are known."""
 
     suffix: str
     content: bytes
     texts: list[Any] | None
 
     def count(self) -> int | None:
-        """Its rows, counted by other code than is tested; None where nobody could say."""
+        """Count the rows with code other than the tested one; None if the count is undefined."""
         if self.texts is not None:
             return len(self.texts)
-        if b"\xef\xbb\xbf".startswith(self.content):  # nothing, or a part of a mark of nothing
+        if b"\xef\xbb\xbf".startswith(self.content):  # empty, or part of a byte order mark
             return 0
         if self.suffix == ".parquet":
             try:
                 return int(pyarrow.parquet.ParquetFile(io.BytesIO(self.content)).metadata.num_rows)
-            except Exception:  # whatever a broken file makes of it
+            except Exception:  # a damaged file can raise any type
                 return None
         text = self.content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
         if self.suffix in DELIMITERS:
@@ -107,12 +101,7 @@ class Input:
 
 
 def make_table(rng: random.Random, suffix: str) -> Input:
-    """A table of texts and labels, most of it well-formed, written by other code than is tested.
-
-    Args:
-        rng: Decides.
-        suffix: The format.
-    """
+    """Write a mostly well-formed table of texts and labels with code other than the tested one."""
     names = rng.sample(LABELS, rng.choice((1, 2, 5)))
     rows: list[dict[str, Any]] = [
         {"text": rng.choice(TEXTS), "labels": [name for name in names if rng.random() < 0.5]}
@@ -134,7 +123,7 @@ def make_table(rng: random.Random, suffix: str) -> Input:
         plain = rng.random() < 0.5
         lines = [json.dumps(row, ensure_ascii=plain) + "\n" for row in rows]
         content = "".join(lines).encode("utf-8", "surrogatepass")
-        # Half a character anywhere makes a row a bad one.
+        # A lone surrogate anywhere makes a row a bad one.
         texts = [None if r"\ud800" in str(row.values()) else row["text"] for row in rows]
         return Input(suffix, content, texts)
     table = pa.Table.from_pylist(rows)
@@ -153,12 +142,7 @@ def make_table(rng: random.Random, suffix: str) -> Input:
 
 
 def mutate(rng: random.Random, input: Input) -> Input:
-    """Something happens to a file: bytes change, go, come or are read in another encoding.
-
-    Args:
-        rng: Decides.
-        input: A file.
-    """
+    """Damage a file: change, remove or insert bytes, or write it in another encoding."""
     content = bytearray(input.content)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randint(0, len(content))

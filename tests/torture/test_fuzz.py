@@ -1,4 +1,4 @@
-"""A short run of the fuzzer of ``make torture``; and that it finds what there is to find."""
+"""A short run of the fuzzer of ``make torture``, and faults that it must find."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ def test_broken_files_end_in_a_value_or_one_line(tmp_path: Path) -> None:
     assert tally.clean, tally.notes
 
 
-def test_rows_are_counted_by_other_code() -> None:
+def test_rows_are_counted_independently() -> None:
     assert Input(".csv", b'text,labels\n"a\nb",x\n\nc,y\n', None).count() == 2
     assert Input(".jsonl", b'{"text": "a"}\r\n \n{"text"', None).count() == 2
     assert Input(".txt", b"a\n\nb", None).count() == 3

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import read_texts
-from zlpr_hf.data.dataset import LabelledData, drop_unknown
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.targets import dense_targets, padded_ids
+from zlpr_hf.data.unseen_labels import drop_unknown
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 

@@ -24,6 +24,7 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 STDIN = "-"
 MAX_CELL_LENGTH = 2**25
 """Characters per cell: an unclosed quote must not load the rest of a large file into memory."""
+QUOTING_RULE = "; close every quoted cell, and double the quotes inside it"
 BATCH_ROWS, TABLE_ROWS = 1024, 65_536
 """Rows of a Parquet file that are decoded at a time: as Python objects, and as a table."""
 
@@ -70,7 +71,7 @@ class DelimitedFile(RowFile):
         where = f"{origin_of(self.path)}, line 1"
         _, names = next(records, (1, list[str]()))
         if isinstance(names, Defect):
-            raise InputError(f"{where}: {names.reason}")
+            raise InputError(f"{origin_of(self.path)}, line {names.line}: {names.reason}")
         if not names:
             raise InputError(f"{where}: expected a line of column names, got nothing")
         check_names(names, where)
@@ -105,7 +106,8 @@ class DelimitedFile(RowFile):
                 except StopIteration:
                     return
                 except CSV.Error as error:
-                    cells = Defect(f"not valid CSV: {error}", "".join(lines), first)
+                    reason = f"not valid CSV: {error}{QUOTING_RULE}"
+                    cells = Defect(reason, "".join(lines), first)
                 yield first, find_bad_byte(lines, first) or cells
 
 

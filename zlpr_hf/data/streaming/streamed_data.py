@@ -14,10 +14,11 @@ from datasets import Dataset, DatasetDict
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_texts
-from zlpr_hf.data.dataset import LabelledData, handle_unseen, to_dataset
+from zlpr_hf.data.dataset import LabelledData, to_dataset
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
+from zlpr_hf.data.unseen_labels import handle_unseen
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
