@@ -82,6 +82,17 @@ def test_all_readers_refuse_the_same_files(
     assert len(refusals) == 1
 
 
+def test_column_types_that_datasets_lacks_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    maps = pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64()))
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"], "more": maps}), path)
+    for read in (read_file, lambda path: stream_file(path, [])):
+        with pytest.raises(
+            InputError, match=r"d\.parquet: a column has an unsupported type: .*map"
+        ):
+            read(path)
+
+
 def test_rows_after_a_bad_one_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "d.csv", 'text,n\na,1\n"b"c,2\n\n d,\n"e\nf",4\n,5\n')
     rows = list(reader_of(path, text_columns=["text"]))

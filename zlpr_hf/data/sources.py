@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, get_dataset_config_names, load_dataset
+from datasets import Dataset, DatasetDict, Features, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from zlpr_hf.data.corpora import CORPORA
@@ -107,10 +107,26 @@ def read_file(path: Path) -> Dataset:
     """
     reader = RowReader(str(path))
     table = reader.read_table()
-    dataset = _collect(reader) if table is None else Dataset(table)
+    if table is None:
+        dataset = _collect(reader)
+    else:
+        features_of(table.schema, reader.origin)
+        dataset = Dataset(table)
     if dataset.num_rows == 0:
         raise InputError(f"{path}: the file holds no rows")
     return dataset
+
+
+def features_of(schema: pa.Schema, origin: str) -> Features:
+    """Return the types of columns.
+
+    Raises:
+        InputError: If a column has a type that ``datasets`` lacks, such as a map.
+    """
+    try:
+        return Features.from_arrow_schema(schema)
+    except ValueError as error:
+        raise InputError(f"{origin}: a column has an unsupported type: {error}") from error
 
 
 def _collect(reader: RowReader) -> Dataset:

@@ -252,6 +252,10 @@ def parse_arguments(argv: list[str]) -> RunConfig:
         raise InputError(f"{where}{option}: {error.message} (see --help)") from error
     except Exception as error:  # TrainingArguments raises errors of many types
         raise InputError(where + " ".join(str(error).split())) from error
+    if rest and where:  # the names in the file were checked before
+        raise InputError(
+            f"{where}unexpected value {rest[0]!r}; is it in a list for a single value?"
+        )
     if rest:
         raise _unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
     return RunConfig(*parts)

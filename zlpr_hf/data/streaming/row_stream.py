@@ -13,7 +13,7 @@ from datasets import Dataset, Features, Value
 from datasets.exceptions import DatasetGenerationError
 
 from zlpr_hf.data.row_reader import RowReader
-from zlpr_hf.data.sources import kind_of, load_splits, typed_column
+from zlpr_hf.data.sources import features_of, kind_of, load_splits, typed_column
 from zlpr_hf.errors import InputError
 
 Cells = Mapping[str, Any]
@@ -47,7 +47,7 @@ def stream_file(path: Path, label_columns: Iterable[str]) -> RowStream:
     if reader.schema is None:
         features = _find_features(reader, label_columns)
     else:
-        features = Features.from_arrow_schema(reader.schema)
+        features = features_of(reader.schema, reader.origin)
     return RowStream(reader.origin, features, reader.good_rows)
 
 
