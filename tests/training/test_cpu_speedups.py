@@ -32,6 +32,7 @@ from zlpr_hf.training.cpu_speedups import (
     speed_up_training,
 )
 from zlpr_hf.training.dropout import MIN_ELEMENTS, fast_dropout
+from zlpr_hf.workflows.arguments import parse_arguments, save_config
 
 LOGGERS = ("", "transformers", "zlpr_hf", "torch", "accelerate")
 STOCK_DROPOUT = functional.dropout
@@ -376,3 +377,15 @@ def test_search_trials_are_sped_up_one_by_one(
     trainer.train()
     assert {each["attention"] for each in look.models} == {PLAIN_ATTENTION}
     assert [each.config._attn_implementation for each in made] == ["sdpa", "sdpa"]
+
+
+@pytest.mark.parametrize(("options", "on"), [([], True), (["--cpu_speedups=false"], False)])
+def test_commands_turn_speedups_on_and_record_them(
+    options: list[str], on: bool, tmp_path: Path
+) -> None:
+    assert not ZLPRTrainingArguments(output_dir=str(tmp_path)).cpu_speedups
+    config = parse_arguments([f"--output_dir={tmp_path}", *options])
+    assert config.training.cpu_speedups is on
+    save_config(tmp_path / "config.yaml", config)
+    assert f"cpu_speedups: {str(on).lower()}\n" in (tmp_path / "config.yaml").read_text()
+    assert parse_arguments([str(tmp_path / "config.yaml")]).training.cpu_speedups is on

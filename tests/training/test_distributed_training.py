@@ -1,4 +1,4 @@
-"""Two processes do what one does: gradients, weights, metrics, files; one of them speaks."""
+"""Two processes match one: gradients, weights, metrics, files; only one of them prints."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_shares_are_the_batches_of_one_process(rows: int, processes: int, drop_l
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All cases on two processes, in one start; what the main process found."""
+    """The results of the main process for all cases, on two processes started once."""
     folder = tmp_path_factory.mktemp("two")
     started = launch(*TORCHRUN, "-m", "tests.several_processes", str(folder))
     assert started.returncode == 0, started.stderr
@@ -73,7 +73,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_do_what_one_does(name: str, two: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_match_one(name: str, two: dict[str, Any], tmp_path: Path) -> None:
     one = run_case(CASES[name], tmp_path, 1)
     assert len(one["gradients"]) == len(two[name]["gradients"]) > 0
     torch.testing.assert_close(two[name], one, atol=1e-6, rtol=1e-5, equal_nan=True)
@@ -90,7 +90,7 @@ def test_loss_of_evaluation_is_the_mean_over_rows(two: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["random", "group_by_length"])
-def test_going_on_in_the_middle_of_an_epoch(sampling: str, two: dict[str, Any]) -> None:
+def test_resuming_in_the_middle_of_an_epoch(sampling: str, two: dict[str, Any]) -> None:
     whole, resumed = two[f"resumed {sampling}"]
     torch.testing.assert_close(resumed, whole, atol=0, rtol=0)
 
@@ -134,7 +134,7 @@ def test_a_launched_run_is_that_of_one_process(command: list[str], tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_what_fails_in_one_process_ends_all(command: list[str], tmp_path: Path) -> None:
+def test_an_error_in_one_process_ends_all(command: list[str], tmp_path: Path) -> None:
     """The main process cannot write its page; the other one waits for it, but not for ever."""
     (tmp_path / "report.html").mkdir()
     started = launch(
@@ -146,7 +146,7 @@ def test_what_fails_in_one_process_ends_all(command: list[str], tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_wrong_input_is_said_once(command: list[str], tmp_path: Path) -> None:
+def test_wrong_input_is_reported_once(command: list[str], tmp_path: Path) -> None:
     started = launch(
         *TORCHRUN, "train.py", *command, f"--output_dir={tmp_path}", "--train_file=none.csv"
     )
@@ -176,7 +176,7 @@ def test_configurations_of_accelerate(name: str, machines: int, kind: str) -> No
     assert f"--config_file configs/accelerate/{name}.yaml" in path.read_text()
 
 
-def test_every_configuration_of_accelerate_is_looked_at() -> None:
+def test_every_configuration_of_accelerate_is_checked() -> None:
     names = {path.stem for path in CONFIGS.glob("*")}
     assert names == {"cpu", "ddp", "multi_node", "fsdp", "fsdp_multi_node"}
 
@@ -203,7 +203,7 @@ def test_fsdp_spreads_layers_and_saves_a_model(
 
 
 @pytest.mark.parametrize("name", ["evaluate", "export", "push", "demo", "tune"])
-def test_what_one_process_does_alone(
+def test_commands_of_one_process_refuse_several(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

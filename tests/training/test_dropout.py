@@ -94,20 +94,6 @@ def test_layout_does_not_matter() -> None:
     assert fast_dropout(torch.tensor(1.0), 0.5).shape == ()
 
 
-@pytest.mark.parametrize(
-    ("values", "p", "message"),
-    [
-        (torch.ones(3), 1.5, "1.5"),
-        (torch.ones(3), float("nan"), "p must lie in"),
-        (torch.ones(3, dtype=torch.int64), 0.1, "got torch.int64"),
-        (torch.ones(3, device="meta"), 0.1, "torch.float32 on meta"),
-    ],
-)
-def test_wrong_values_are_refused(values: Tensor, p: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fast_dropout(values, p)
-
-
 def test_small_and_evaluated_tensors_are_left_to_torch() -> None:
     values = torch.randn(LARGE)
     ours = _seeded(values, 0.1)
@@ -123,6 +109,8 @@ def test_small_and_evaluated_tensors_are_left_to_torch() -> None:
     assert drop(changed, 0.1, training=True, inplace=True) is changed
     with pytest.raises(ValueError, match="probability"):
         drop(values, 1.5, training=True)
+    integers = torch.ones(LARGE, dtype=torch.int64)
+    assert drop(integers, 0.0, training=True).dtype == torch.int64
 
 
 def test_transforms_are_left_to_torch() -> None:

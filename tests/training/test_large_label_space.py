@@ -110,7 +110,7 @@ def test_no_logits_of_all_labels(
     assert LABELS not in called
     logits, ids = predicted.predictions
     assert logits.shape == ids.shape == (ROWS, 7)
-    # Afterwards the model is what it was: a stock classifier with all its logits.
+    # Afterwards the model is a stock classifier with all its logits again.
     batch = {"input_ids": torch.tensor(rows()["input_ids"][:])}
     with torch.no_grad():
         best = each.model(**batch).logits.topk(7)
@@ -136,6 +136,7 @@ def test_the_whole_flow(
     options = [f"--tune_thresholds={tune}", "--threshold_metric=f1_micro"]
     report = run([*numbered, *options], tmp_path / "large")
     assert report.training["large_label_space"]
+    assert report.training["cpu_speedups"]
     assert not dense.training["large_label_space"]
     if tune == "none":
         for name in ("f1_micro", "f1_macro", "subset_accuracy"):
@@ -163,7 +164,7 @@ def test_the_whole_flow(
         (["--evaluated_labels=0"], "evaluated_labels: expected 1 or more, got 0"),
     ],
 )
-def test_what_cannot_be_had_together(
+def test_options_that_exclude_each_other_are_refused(
     numbered: list[str],
     options: list[str],
     message: str,

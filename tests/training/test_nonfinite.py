@@ -127,36 +127,36 @@ def test_a_later_epoch_and_a_resumed_run_name_the_same_rows(tmp_path: Path) -> N
     assert str(failed.value) == found
 
 
-@pytest.mark.parametrize("what", ["weights", "labels", "teacher_logits", "logits", "gradient"])
-def test_the_cause_is_named(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("cause", ["weights", "labels", "teacher_logits", "logits", "gradient"])
+def test_the_cause_is_named(tmp_path: Path, cause: str) -> None:
     start, data, loss = model(), marked(2), None
     expected = "2"
-    if what == "weights":
+    if cause == "weights":
         with torch.no_grad():
             start.classifier.bias[0] = torch.nan
         expected = "1, 2, 3, 4, 5, 6, 7, 8"
-    if what == "labels":  # the losses here refuse them, those of users may not
+    if cause == "labels":  # the losses here refuse them, those of users may not
         loss = Square()
         labels = data["labels"][:]
         labels[1][1] = float("inf")
         data = data.remove_columns("labels").add_column("labels", labels)
-    if what == "teacher_logits":
+    if cause == "teacher_logits":
         teacher = torch.zeros(ROWS, 3)
         teacher[1, 2] = torch.nan
         data = data.add_column("teacher_logits", teacher.tolist())
-    if what == "logits":
+    if cause == "logits":
         ids = data["input_ids"][:]
         ids = [[each if each != 4 else 5 for each in row] for row in ids]
         ids[1][0] = 4
         data = data.remove_columns("input_ids").add_column("input_ids", ids)
         with torch.no_grad():
             start.bert.embeddings.word_embeddings.weight[4] = 3e38
-    if what == "gradient":
+    if cause == "gradient":
         loss, expected = Marked(gradient=True), "1, 2, 3, 4, 5, 6, 7, 8"
     trainer = ZLPRTrainer(model=start, args=arguments(tmp_path), train_dataset=data, loss=loss)
     with pytest.raises(FloatingPointError) as failed:
         trainer.train()
-    assert f"at step 1: NaN or infinity in its {what} (training rows {expected});" in str(
+    assert f"at step 1: NaN or infinity in its {cause} (training rows {expected});" in str(
         failed.value
     )
 
@@ -174,7 +174,7 @@ class Turning(torch.utils.data.Sampler[int]):
         return ROWS
 
 
-def test_an_order_that_is_drawn_anew_names_no_rows(tmp_path: Path) -> None:
+def test_an_order_that_is_drawn_again_names_no_rows(tmp_path: Path) -> None:
     class Anew(ZLPRTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return Turning()

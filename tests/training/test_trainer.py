@@ -294,7 +294,7 @@ def test_losses_without_divergence_are_refused(tmp_path: Path) -> None:
         ZLPRTrainer(model=model(), args=arguments(tmp_path, rdrop_alpha=1.0), loss=BCELoss())
 
 
-def test_powerset_for_people_with_their_own_model(tmp_path: Path) -> None:
+def test_powerset_with_a_model_of_your_own(tmp_path: Path) -> None:
     args = arguments(tmp_path, loss="powerset")
     with pytest.raises(ValueError, match=r"one output per label set \(\d\), got 3"):
         ZLPRTrainer(model=model(), args=args, train_dataset=rows())

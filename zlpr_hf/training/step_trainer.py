@@ -37,7 +37,7 @@ ROW_INPUTS = frozenset(
     ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "labels",
      "teacher_logits")
 )  # fmt: skip
-"""Tensors of a batch with one entry per row, whatever the tokenizer and the data set."""
+"""Tensors of a batch with one entry per row, for any tokenizer and dataset."""
 
 
 class StepTrainer(Trainer):

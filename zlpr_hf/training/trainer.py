@@ -108,7 +108,7 @@ class ZLPRTrainer(StepTrainer):
         self._describe_loss(self.model)
 
     def _restore_arguments(self, given: Any) -> None:
-        """Give the user's own arguments back, with whatever transformers has set on them."""
+        """Take the user's own arguments back, with the changes of transformers to the copy."""
         smoothing = getattr(given, "label_smoothing_factor", 0.0)
         vars(given).update(vars(self.args) | {"label_smoothing_factor": smoothing})
         self.args = given
@@ -157,7 +157,7 @@ class ZLPRTrainer(StepTrainer):
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make the model of a trial."""
         model: nn.Module = super().call_model_init(trial)
-        if self._objective is not None:  # else `__init__` goes on with this model
+        if self._objective is not None:  # else `__init__` describes it later
             self._describe_loss(model)
         if isinstance(self._objective, ChunkedHead):
             self._objective.head = classification_head(model)  # type: ignore[arg-type]
