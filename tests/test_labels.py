@@ -24,7 +24,7 @@ def test_config_with_string_keys() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a", "b", "a"), "'a' more than once"),
+        (("a", "b", "a"), "duplicate label 'a'"),
         (("a",), "at least two labels, got 1"),
         ((), "at least two labels, got 0"),
         (("a", " "), "label 1: expected a name"),

@@ -1,4 +1,4 @@
-"""Errors a user can fix, and the two that libraries report in many ways: full disk, no memory."""
+"""InputError for what users can fix; recognition of full disks and too little memory."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 MAX_MESSAGE_LENGTH = 2000
 FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Those of Rust have no number, such as safetensors and tokenizers.
+# Errors from Rust (safetensors, tokenizers) carry no errno, only its number in the text.
 FULL_DISK_MESSAGES = re.compile(
     "No space left on device|Disk quota exceeded|File too large"
     rf"|os error ({'|'.join(map(str, FULL_DISK_ERRNOS))})\b",
     re.IGNORECASE,
 )
-# All that torch says is that it could not write.
 TORCH_WRITE_FAILURES = re.compile(
     r"PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|basic_ios::clear: iostream error"
 )
@@ -27,15 +26,15 @@ OUT_OF_MEMORY_MESSAGES = re.compile(
 
 
 class InputError(ValueError):
-    r"""Raised when data, an argument or a file is not what was expected.
+    r"""Raised if data, an argument or a file is not valid.
 
-    The command line prints the message without a stack trace and exits with status 2; library users
+    The command line prints the message without a stack trace and exits with status 2; in Python,
     catch it as a ``ValueError``.
 
     Args:
-        message: What is wrong, where, and what was expected. It may quote what a file or a library
-            says: line breaks and other control characters are escaped, a long one is cut, and
-            secrets are taken out, so that it is one line on a terminal, whatever the file.
+        message: Location, problem, expected and actual value, and remedy. It may quote a file or a
+            library: control characters are escaped, long messages are cut and secrets are removed,
+            so that the message is always a single line.
 
     Example:
         >>> print(InputError("no such column; there are a\nb"))
@@ -54,13 +53,7 @@ class InputError(ValueError):
 
 
 def hide_secrets(text: str) -> str:
-    """A text without tokens for the Hub, and without user and password in addresses.
-
-    Args:
-        text: Anything.
-
-    Returns:
-        The text as it is where there are none.
+    """Return a text without tokens for the Hub, and without user and password in addresses.
 
     Example:
         >>> hide_secrets("https://me:secret@example.org/data.tar.gz, Bearer abc")
@@ -72,64 +65,46 @@ def hide_secrets(text: str) -> str:
 
 
 def find_full_disk(error: BaseException) -> str | None:
-    """Whether an error comes from a disk without space, a quota or a limit on the size of files.
-
-    Args:
-        error: Anything raised; what it was raised from is looked at too.
-
-    Returns:
-        What was said, in a few words, with the file where that is known; None for other errors.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno is not None:
-            if seen.errno in FULL_DISK_ERRNOS:
-                where = "" if seen.filename is None else f": {seen.filename}"
-                return f"{os.strerror(seen.errno)}{where}"
-        elif found := FULL_DISK_MESSAGES.search(str(seen)):
+    """Return the reason if an error, or its cause, is a full disk, a quota or a file size limit."""
+    for each in _with_causes(error):
+        if isinstance(each, OSError) and each.errno is not None:
+            if each.errno in FULL_DISK_ERRNOS:
+                where = "" if each.filename is None else f": {each.filename}"
+                return f"{os.strerror(each.errno)}{where}"
+        elif found := FULL_DISK_MESSAGES.search(str(each)):
             return found[0]
-        elif TORCH_WRITE_FAILURES.search(str(seen)):
+        elif TORCH_WRITE_FAILURES.search(str(each)):
             return "torch could not write a file"
-        seen = seen.__cause__ or seen.__context__
     return None
 
 
 def find_out_of_memory(error: BaseException) -> str | None:
-    r"""Whether an error comes from too little memory, of the processor or of an accelerator.
-
-    Args:
-        error: Anything raised; what it was raised from is looked at too.
-
-    Returns:
-        What was said, in one line; None for other errors.
+    r"""Return one line of the message if an error, or its cause, is too little memory.
 
     Example:
         >>> find_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nMore"))
         'CUDA out of memory. Tried to allocate 2 GiB.'
-        >>> find_out_of_memory(ValueError("no such column")) is None
-        True
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        # Of torch's own class for it the message says so, and torch need not be loaded here.
-        if isinstance(seen, MemoryError) or (
-            isinstance(seen, (RuntimeError, OSError)) and OUT_OF_MEMORY_MESSAGES.search(str(seen))
+    for each in _with_causes(error):
+        # torch's own error class is recognised by its message: torch may not be loaded here.
+        if isinstance(each, MemoryError) or (
+            isinstance(each, (RuntimeError, OSError)) and OUT_OF_MEMORY_MESSAGES.search(str(each))
         ):
-            lines = str(seen).strip().splitlines()
-            return lines[0][:200] if lines else type(seen).__name__
-        seen = seen.__cause__ or seen.__context__
+            lines = str(each).strip().splitlines()
+            return lines[0][:200] if lines else type(each).__name__
     return None
 
 
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def suggest(name: str, known: Collection[str], *, otherwise: str = "") -> str:
-    """Return the end of a message: the known name nearest to an unknown one.
+    """Return the end of a message: the known name closest to an unknown one, or ``otherwise``.
 
-    A name that differs only in case or surrounding blanks is the nearest.
-
-    Args:
-        name: The unknown name.
-        known: The names that exist.
-        otherwise: Returned if none of them is close.
+    Case and surrounding blanks do not count.
 
     Example:
         >>> suggest("f1_mirco", ["f1_micro", "f1_macro"])

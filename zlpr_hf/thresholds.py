@@ -1,4 +1,4 @@
-"""The decision: a label is predicted when its logit exceeds zero, and what its score is."""
+"""Decisions and scores: a label is predicted when its logit is above zero."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_LOGIT_THRESHOLD = 1e4
-"""Finite, so that the order of logits survives subtracting it; beyond it sigmoid is 0 or 1."""
+"""Finite, so that subtracting it keeps the order of logits; beyond it, sigmoid is 0 or 1."""
 
 
 def decide(logits: Any) -> NDArray[np.bool_]:
     """Return which labels are predicted: those with a logit above zero.
-
-    Args:
-        logits: Raw scores of any shape, offsets already subtracted.
 
     Example:
         >>> decide(np.array([0.3, 0.0, -2.0])).tolist()
@@ -33,12 +30,12 @@ def decide(logits: Any) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Turns logits into label sets: ``logit > offset``, then at least and at most so many labels.
+    """Decision rule: ``logit > offset``, then limits on the number of labels per text.
 
     Args:
-        offsets: One number a label, or empty for zero everywhere.
-        min_labels: If fewer labels pass, the highest-scoring ones are added.
-        max_labels: If more pass, only the highest-scoring ones stay; None for no limit.
+        offsets: One number per label, or empty for zero everywhere (default).
+        min_labels: Minimum number of labels; the highest-scoring ones are added (default: 0).
+        max_labels: Maximum number of labels; the highest-scoring ones stay (default: no limit).
 
     Raises:
         ValueError: If the limits contradict each other.
@@ -64,17 +61,7 @@ class Thresholds:
             )
 
     def apply(self, logits: Any) -> NDArray[np.bool_]:
-        """Decide which labels are predicted.
-
-        Args:
-            logits: Raw scores.
-
-        Shape:
-            logits: ``(N, L)``. Result: ``(N, L)``.
-
-        Returns:
-            True where a label is predicted.
-        """
+        """Return which labels are predicted, ``(N, L)``, from logits ``(N, L)``."""
         margins = np.asarray(logits, dtype=np.float64)
         if self.offsets:
             margins = margins - np.asarray(self.offsets)
@@ -88,34 +75,21 @@ class Thresholds:
         return predictions
 
     def to_config(self) -> dict[str, Any]:
-        """A plain mapping for the ``zlpr`` entry of ``config.json``."""
+        """Return a plain mapping for the ``zlpr`` entry of ``config.json``."""
         return asdict(self) | {"offsets": list(self.offsets)}
 
     @classmethod
     def from_config(cls, config: Any) -> Thresholds:
-        """Read the thresholds that a checkpoint carries.
-
-        Args:
-            config: A ``PretrainedConfig``.
-
-        Returns:
-            Its thresholds; zero on logits if it has none.
-        """
+        """Read the thresholds of a checkpoint's configuration; zero if it has none."""
         stored = dict(ZLPRConfig.read(config).thresholds)
         return cls(**stored | {"offsets": tuple(stored["offsets"])}) if stored else cls()
 
     def fold_into(self, head: nn.Linear, config: Any) -> Thresholds:
-        """Subtract the offsets from the bias of a head, so that zero is the boundary again.
+        """Subtract the offsets from the bias of a head, so that the threshold is zero again.
 
-        Afterwards every consumer, a stock pipeline too, decides as these thresholds did. Limits on
-        the number of labels cannot be folded and stay in the configuration.
-
-        Args:
-            head: The linear layer with a row a label; changed in place.
-            config: The model's configuration; what stays is stored in it.
-
-        Returns:
-            What stays: no offsets, the same limits.
+        Afterwards every consumer, including a stock pipeline, decides as these thresholds did.
+        Changes ``head`` and ``config`` in place. Limits on the number of labels cannot be folded:
+        they are returned, and stored in the configuration.
         """
         if self.offsets:
             head.bias.data.sub_(head.bias.data.new_tensor(self.offsets))
@@ -125,16 +99,7 @@ class Thresholds:
 
 
 def logit_threshold(threshold: float) -> float:
-    """The logit whose score is a threshold; 0 for 0.5.
-
-    Args:
-        threshold: A score, ``sigmoid(2 logit)``.
-
-    Returns:
-        The logit, between plus and minus :data:`MAX_LOGIT_THRESHOLD`.
-
-    Raises:
-        InputError: If the threshold is no number from 0 to 1.
+    """Return the logit whose score, ``sigmoid(2 logit)``, is a threshold from 0 to 1.
 
     Example:
         >>> logit_threshold(0.5)
@@ -148,13 +113,7 @@ def logit_threshold(threshold: float) -> float:
 
 
 def compute_scores(logits: Any) -> NDArray[np.float64]:
-    """``sigmoid(2 logit)``, the score of a label; 0.5 where the logit is zero.
-
-    Args:
-        logits: Of any shape.
-
-    Returns:
-        Scores of the same shape, in float64.
+    """Return scores, ``sigmoid(2 logit)``, in float64; 0.5 where the logit is zero.
 
     Example:
         >>> compute_scores([0.0, -1e4]).tolist()

@@ -1,4 +1,4 @@
-"""The ``zlpr`` entry of ``config.json``, read and written here alone."""
+"""The ``zlpr`` entry of ``config.json``; no other module reads or writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ZLPRConfig:
-    """How a model was trained and how it decides; everything a stock ``config.json`` cannot say.
+    """How a model was trained and how it decides, beyond the fields of transformers.
 
     Args:
         loss: Name in :data:`zlpr_hf.LOSSES`; None if the model was not trained here.
@@ -29,13 +29,7 @@ class ZLPRConfig:
 
     @classmethod
     def read(cls, config: Any) -> ZLPRConfig:
-        """Read the entry of a model's configuration.
-
-        Args:
-            config: A ``PretrainedConfig``, with or without the entry.
-
-        Returns:
-            The entry; all defaults if there is none. Unknown keys are ignored.
+        """Read the entry of a ``PretrainedConfig``; defaults if missing, unknown keys ignored.
 
         Example:
             >>> from types import SimpleNamespace
@@ -46,19 +40,10 @@ class ZLPRConfig:
         return cls(**{name: stored[name] for name in cls.__dataclass_fields__ if name in stored})
 
     def write(self, config: Any) -> None:
-        """Make this the entry of a model's configuration, without fields at their default.
-
-        Args:
-            config: A ``PretrainedConfig``; changed in place.
-        """
+        """Set the entry of a ``PretrainedConfig``, without fields at their default."""
         config.zlpr = {name: value for name, value in asdict(self).items() if value}
 
     @classmethod
     def update(cls, config: Any, **changes: Any) -> None:
-        """Change some fields of the entry and keep the others.
-
-        Args:
-            config: A ``PretrainedConfig``; changed in place.
-            **changes: Fields of this class.
-        """
+        """Change some fields of the entry of a ``PretrainedConfig`` and keep the others."""
         replace(cls.read(config), **changes).write(config)
