@@ -27,8 +27,8 @@ def test_config_with_string_keys() -> None:
         (("a", "b", "a"), "duplicate label 'a'"),
         (("a",), "at least two labels, got 1"),
         ((), "at least two labels, got 0"),
-        (("a", " "), "label 1: expected a name"),
-        (("a", 3), "label 1: expected a name"),
+        (("a", " "), "label 1: expected a non-empty name"),
+        (("a", 3), "label 1: expected a non-empty name"),
     ],
 )
 def test_wrong_names(names: tuple[str, ...], message: str) -> None:
