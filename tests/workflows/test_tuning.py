@@ -23,7 +23,7 @@ from zlpr_hf.data.dataset import fingerprint
 from zlpr_hf.errors import InputError
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.load_data import load_data
-from zlpr_hf.workflows.tuning.journal import STUDY, find_ended, open_journal, open_study
+from zlpr_hf.workflows.tuning.journal import STUDY, find_finished, open_journal, open_study
 from zlpr_hf.workflows.tuning.plan import Plan, plan_tuning
 from zlpr_hf.workflows.tuning.run import tune
 from zlpr_hf.workflows.tuning.space import SearchSpace
@@ -75,8 +75,8 @@ def test_trials_and_what_is_said_of_them(searched: Any) -> None:
     for number, (trial, line) in enumerate(zip(trials, said, strict=False), start=1):
         assert line.startswith(f"trial {number}/4: lrap {trial.value:.4f} (best ")
     *_, table = said
-    assert table.splitlines()[2].split()[1] == f"{best:.4f}"
-    assert table.endswith("4 trials: 4 whole, 0 cut short, 0 failed")
+    assert table.splitlines()[2].split()[:2] == ["lrap", f"{best:.4f}"]
+    assert table.endswith("4 trials: 4 completed, 0 pruned, 0 failed")
     left = {path.name for path in folder.iterdir()} - {"lock"}
     assert left == {"best.yaml", "journal.jsonl"}, "models of trials are not kept"
 
@@ -123,7 +123,7 @@ def test_killed_it_goes_on_and_nothing_is_lost(searched: Any, tmp_path: Path) ->
     lock.symlink_to(journal)
     said: list[str] = []
     assert numbers(tune(plan, 4, log=said.append)) == numbers(undisturbed)
-    assert said[0].startswith("going on: 1 of 4 trials are in ")
+    assert said[0].startswith("resuming: 1 of 4 trials are in ")
     assert said[1].startswith("trial 2/4: ")
     assert numbers(tune(plan, 4, log=said.append)) == numbers(undisturbed)
 
@@ -162,8 +162,8 @@ def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> No
     *_, last = tune(plan, 5, log=said.append)
     assert last.state == TrialState.PRUNED
     assert list(last.intermediate_values) == [1, 2], "never after the first epoch"
-    assert said[1].startswith("trial 5/5: cut short after epoch 2: lrap ")
-    assert said[2].endswith("5 trials: 4 whole, 1 cut short, 0 failed")
+    assert said[1].startswith("trial 5/5: pruned after epoch 2: lrap ")
+    assert said[2].endswith("5 trials: 4 completed, 1 pruned, 0 failed")
 
 
 def test_a_trial_that_fails_is_told_and_counts(
@@ -172,7 +172,7 @@ def test_a_trial_that_fails_is_told_and_counts(
     plan = plan_of(searched[0], tmp_path / "out")
     monkeypatch.setattr(f"{TRAINER}.compute_loss", Mock(side_effect=RuntimeError("out of\nmemory")))
     said: list[str] = []
-    with pytest.raises(InputError, match="none of 2 trials came to its end"):
+    with pytest.raises(InputError, match="none of 2 trials completed"):
         tune(plan, 2, log=said.append)
     assert [line.split(" · ")[0] for line in said] == [
         "trial 1/2: failed: out of memory",
@@ -180,7 +180,7 @@ def test_a_trial_that_fails_is_told_and_counts(
     ]
     diverged = Mock(side_effect=FloatingPointError("training stopped at step 1"))
     monkeypatch.setattr(f"{TRAINER}.compute_loss", diverged)
-    with pytest.raises(InputError, match="none of 3 trials came to its end"):
+    with pytest.raises(InputError, match="none of 3 trials completed"):
         tune(plan, 3, log=said.append)
     assert said[-1].startswith("trial 3/3: failed: training stopped at step 1")
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
@@ -193,7 +193,7 @@ def test_a_trial_that_fails_is_told_and_counts(
         tune(plan, 4, log=said.append)
     with open_journal(tmp_path / "out") as storage:
         study = optuna.load_study(study_name=STUDY, storage=storage)
-        assert len(find_ended(study)) == 3, "what was interrupted or met a full disk does not count"
+        assert len(find_finished(study)) == 3, "interrupted trials and full disks do not count"
 
 
 def test_a_share_of_steps_is_searched_as_one(searched: Any, tmp_path: Path) -> None:
@@ -263,16 +263,16 @@ def test_what_else_is_refused(searched: Any, tmp_path: Path) -> None:
     assert "unknown metric 'f1_mikro'; did you mean f1_micro?" in refusal(
         config, new, metric="f1_mikro"
     )
-    assert "good neither large nor small" in refusal(config, new, metric="empty_predictions")
+    assert "has no direction" in refusal(config, new, metric="empty_predictions")
     message = refusal(config, new, "--loss=lsep", metric="f1_micro")
     assert "loss lsep has no threshold" in message
-    assert "streaming: a search holds" in refusal(config, new, "--streaming=true")
+    assert "streaming: not supported" in refusal(config, new, "--streaming=true")
     assert "unknown option 'trails'" in refusal(config, new, "--trails=1")
     assert not new.exists()
     before = (folder / "journal.jsonl").read_bytes()
     assert "with other settings (seed: 42; seed: 7)" in refusal(config, folder, "--seed=7")
     with FileLock(folder / "lock"):
-        assert "another search is running there now" in refusal(config, folder)
+        assert "another search is running" in refusal(config, folder)
     assert (folder / "journal.jsonl").read_bytes().startswith(before)
 
 

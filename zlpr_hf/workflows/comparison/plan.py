@@ -1,15 +1,15 @@
-"""The plan of a comparison: which runs there are, read from one YAML file and checked at once."""
+"""The plan of a comparison: its runs, read from a YAML file and checked before the first one."""
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zlpr_hf.choices import LABEL_METRICS
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
@@ -20,17 +20,20 @@ KEYS = (
     "metrics", "resamples", "keep_models",
 )  # fmt: skip
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
+CALIBRATION_METRICS = ("brier", "ece")
 MAX_NAME_LENGTH = 100
-# A run that was cut goes on, and leaves what the comparison reads.
+# Interrupted runs resume, and leave the files that the comparison reads.
 CELL_OPTIONS = {
     "resume_from_checkpoint": True, "overwrite_output_dir": True, "save_logits": True,
     "baselines": False, "tune_thresholds": "none",
 }  # fmt: skip
 
+Settings = dict[str, Any]
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run: a loss on a data set with a seed."""
+    """One run: a loss on a dataset with a seed."""
 
     dataset: str
     loss: str
@@ -39,7 +42,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where the run writes."""
+        """Folder of the run."""
         return Path(str(self.config.training.output_dir))
 
     def __str__(self) -> str:
@@ -48,19 +51,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison, whole and checked.
+    """A checked comparison; its cells go dataset by dataset, then seed by seed.
 
-    Args:
-        output_dir: Folder of everything that is written.
-        datasets: Names, in the order of the tables.
-        losses: Names, likewise; ``reference`` is one of them.
-        seeds: Seeds of training; the splits are the same for all.
-        reference: The loss that the others are compared with, under its own rule.
-        threshold_metric: What tuned thresholds maximise on validation.
-        metrics: Columns of the table.
-        resamples: Bootstrap resamples of the test rows.
-        keep_models: Whether weights stay after a run.
-        cells: All runs, data set by data set, seed by seed.
+    ``threshold_metric`` is the metric that tuned thresholds maximise on validation. The seeds are
+    those of training: the splits are the same for all. ``metrics`` are the columns of the table.
     """
 
     output_dir: Path
@@ -76,109 +70,127 @@ class Plan:
 
 
 def read_plan(
-    path: Path, *, output_dir: str | None = None, overrides: dict[str, Any] | None = None
+    path: Path, *, output_dir: str | None = None, overrides: Settings | None = None
 ) -> Plan:
-    """Read a comparison from YAML.
+    """Read and check the plan of a comparison.
 
-    ``datasets`` and ``losses`` map a name to settings of ``train.py``, of which ``recipe`` is a
-    file of such settings, relative to the plan; ``settings`` holds for all runs. What a loss sets
-    wins over the data set, which wins over ``settings``, which wins over the recipe. A loss whose
-    settings name no ``loss`` is called what it is.
+    ``datasets`` and ``losses`` map names to settings of ``zlpr train``. ``recipe`` among them names
+    a file of such settings, relative to the plan; ``settings`` holds for all runs. Settings of a
+    loss take precedence over those of a dataset, then ``settings``, then the recipe. Without a
+    setting ``loss``, the name of a loss is the loss.
 
     Args:
-        path: The file.
-        output_dir: In place of the one in the file.
-        overrides: Settings of ``train.py`` that win over all others, in all runs.
-
-    Returns:
-        The plan.
+        path: The YAML file.
+        output_dir: Folder in place of the one in the file.
+        overrides: Settings that take precedence over all others.
 
     Raises:
-        InputError: If a key is unknown, a setting does not exist, or a value does not fit.
+        InputError: If a key or a setting is unknown, or a value is invalid.
     """
-    content = _read(path)
-    datasets = _named(path, content, "datasets")
-    losses = _read_losses(path, content)
-    seeds = content.get("seeds", [42])
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
-        raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"{path}: seeds: expected different numbers, got {seeds!r}")
-    reference = str(content.get("reference", next(iter(losses))))
-    if reference not in losses:
-        raise InputError(
-            f"{path}: reference: expected one of {', '.join(losses)}, got {reference!r}"
-        )
-    threshold_metric = str(content.get("threshold_metric", "f1_micro"))
-    if threshold_metric not in LABEL_METRICS:
-        raise InputError(
-            f"{path}: threshold_metric: expected one of {', '.join(LABEL_METRICS)}, "
-            f"got {threshold_metric!r}"
-        )
-    metrics = content.get("metrics", list(COLUMNS))
-    if not isinstance(metrics, list) or not metrics:
-        raise InputError(f"{path}: metrics: expected a list of metrics, got {metrics!r}")
-    calibration = sorted({"brier", "ece"} & set(map(str, metrics)))
-    if calibration:
-        raise InputError(
-            f"{path}: metrics: {calibration[0]} reads logits as ZLPR's, which the other losses' "
-            "are not; expected decision or ranking metrics"
-        )
-    resamples = content.get("resamples", 1000)
-    if type(resamples) is not int or resamples < 100:
-        raise InputError(f"{path}: resamples: expected 100 or more, got {resamples!r}")
-    keep_models = content.get("keep_models", False)
-    if not isinstance(keep_models, bool):
-        raise InputError(f"{path}: keep_models: expected true or false, got {keep_models!r}")
-    folder = Path(output_dir or str(content.get("output_dir", f"out/compare/{path.stem}")))
-    common = _settings(path, "settings", content.get("settings") or {})
-    last = _settings(path, "the command line", overrides or {})
+    content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
+    content = {"output_dir": f"out/compare/{path.stem}"} | content
+    if output_dir:
+        content["output_dir"] = output_dir
+    try:
+        return _build_plan(content, path.parent, overrides or {})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
+    for key in content:
+        if key not in KEYS:
+            known = f"; expected one of {', '.join(KEYS)}"
+            raise InputError(f"unknown key {key!r}{suggest(key, KEYS, otherwise=known)}")
+    datasets = _read_named("datasets", content.get("datasets"), folder)
+    losses = _read_losses(content.get("losses"), folder)
+    seeds = _read_option(content, "seeds", [42], _are_seeds, "a list of different whole numbers")
+    reference = _read_choice(content, "reference", next(iter(losses)), losses)
+    threshold_metric = _read_choice(content, "threshold_metric", "f1_micro", LABEL_METRICS)
+    metrics = _read_option(content, "metrics", list(COLUMNS), _is_list, "a list of metrics")
+    resamples = _read_option(
+        content, "resamples", 1000, lambda value: type(value) is int and value >= 100, "100 or more"
+    )
+    keep_models = _read_option(content, "keep_models", False, _is_bool, "true or false")
+    for metric in CALIBRATION_METRICS:
+        if metric in metrics:
+            raise InputError(
+                f"metrics: {metric} requires probabilities, which some losses do not have; "
+                "expected decision or ranking metrics"
+            )
+    common = _check_settings("settings", content.get("settings") or {}, folder)
+    last = _check_settings("the command line", overrides, folder)
     for where, settings in (("settings", common), ("the command line", last), *datasets.items()):
         if {"loss", "loss_kwargs"} & set(settings):
-            raise InputError(f"{path}: {where}: the losses are compared; set them under losses")
+            raise InputError(f"{where}: the losses are compared; set them under losses")
     for loss, settings in losses.items():
-        erased = sorted(set(settings) & set(last))
-        if erased:
-            raise InputError(f"{path}: {erased[0]} is set for {loss!r}, not on the command line")
+        for name in sorted(set(settings) & set(last)):
+            raise InputError(f"{name} is set for {loss!r}, not on the command line")
+    output_dir = Path(str(content["output_dir"]))
     cells = []
     for dataset, of_dataset in datasets.items():
         for seed in seeds:
             for loss, of_loss in losses.items():
-                place = folder / _slug(dataset) / _slug(loss) / f"seed{seed}"
+                place = output_dir / _slug(dataset) / _slug(loss) / f"seed{seed}"
                 settings = common | of_dataset | {"loss": loss, "loss_kwargs": {}} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
                 settings |= CELL_OPTIONS | {"output_dir": str(place)}
-                cells.append(Cell(dataset, loss, seed, _config(path, dataset, loss, settings)))
+                cells.append(Cell(dataset, loss, seed, _build_config(dataset, loss, settings)))
     return Plan(
-        folder, tuple(datasets), tuple(losses), tuple(seeds), reference, threshold_metric,
-        tuple(map(str, metrics)), resamples, keep_models, tuple(cells),
-    )  # fmt: skip
+        output_dir=output_dir,
+        datasets=tuple(datasets),
+        losses=tuple(losses),
+        seeds=tuple(seeds),
+        reference=reference,
+        threshold_metric=threshold_metric,
+        metrics=tuple(map(str, metrics)),
+        resamples=resamples,
+        keep_models=keep_models,
+        cells=tuple(cells),
+    )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
-    for key in content:
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(KEYS)}"
-            raise InputError(f"{path}: unknown key {key!r}{hint}")
-    return content
+def _read_option(
+    content: Settings, key: str, default: Any, is_valid: Callable[[Any], bool], expected: str
+) -> Any:
+    value = content.get(key, default)
+    if not is_valid(value):
+        raise InputError(f"{key}: expected {expected}, got {value!r}")
+    return value
 
 
-def _read_losses(path: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _read_choice(content: Settings, key: str, default: str, choices: Iterable[str]) -> Any:
+    known = list(choices)  # a list also compares values without a hash
+    return _read_option(
+        content, key, default, known.__contains__, f"one of {', '.join(map(str, known))}"
+    )
+
+
+def _are_seeds(value: Any) -> bool:
+    return _is_list(value) and {*map(type, value)} == {int} and len({*value}) == len(value)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _read_losses(given: Any, folder: Path) -> dict[str, Settings]:
     """Return settings by name; an item of a list is a name or a loss with hyper-parameters."""
-    given = content.get("losses")
     if isinstance(given, list):
-        listed = [_listed_loss(path, item) for item in given]
+        listed = [_read_listed_loss(item) for item in given]
         names = [name for name, _ in listed]
         for name in names:
             if names.count(name) > 1:
-                raise InputError(f"{path}: losses: duplicate loss {name!r}")
-        content = content | {"losses": dict(listed)}
-    return _named(path, content, "losses")
+                raise InputError(f"losses: duplicate loss {name!r}")
+        given = dict(listed)
+    return _read_named("losses", given, folder)
 
 
-def _listed_loss(path: Path, item: Any) -> tuple[str, dict[str, Any]]:
+def _read_listed_loss(item: Any) -> tuple[str, Settings]:
     if not isinstance(item, dict):
         return str(item), {}
     loss_kwargs = {str(name): value for name, value in item.items()}
@@ -186,47 +198,44 @@ def _listed_loss(path: Path, item: Any) -> tuple[str, dict[str, Any]]:
     try:
         loss_kwargs = check_loss(loss, loss_kwargs)
     except ValueError as error:
-        raise InputError(f"{path}: losses: {error}") from error
+        raise InputError(f"losses: {error}") from error
     return render_loss(loss, loss_kwargs), {"loss": loss, "loss_kwargs": loss_kwargs}
 
 
-def _named(path: Path, content: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
-    """A mapping of name to settings; a plain list of names has none."""
-    given = content.get(key)
+def _read_named(key: str, given: Any, folder: Path) -> dict[str, Settings]:
+    """Return settings by name; the items of a plain list have none."""
     if isinstance(given, list):
         given = dict.fromkeys(map(str, given))
     if not isinstance(given, dict) or not given:
-        raise InputError(f"{path}: {key}: expected names, each with its settings of train.py")
-    named = {
-        str(name): _settings(path, f"{key}: {name}", {} if settings is None else settings)
-        for name, settings in given.items()
-    }
-    folders = [_slug(name) for name in named]
-    for name, slug in zip(named, folders, strict=True):
+        raise InputError(f"{key}: expected names, each with settings of zlpr train")
+    folders = [_slug(str(name)) for name in given]
+    for name, slug in zip(given, folders, strict=True):
         if not slug or len(slug) > MAX_NAME_LENGTH:
             raise InputError(
-                f"{path}: {key}: {name!r:.80} makes no name of a folder; expected letters or "
-                f"digits, at most {MAX_NAME_LENGTH}"
+                f"{key}: {name!r:.80} cannot name a folder; expected letters or digits, at most "
+                f"{MAX_NAME_LENGTH}"
             )
-    twice = [folder for folder in folders if folders.count(folder) > 1]
-    if twice:
-        raise InputError(f"{path}: {key}: two names make the same folder, {twice[0]!r}")
-    return named
+        if folders.count(slug) > 1:
+            raise InputError(f"{key}: several names share the folder {slug!r}")
+    return {
+        str(name): _check_settings(f"{key}: {name}", {} if settings is None else settings, folder)
+        for name, settings in given.items()
+    }
 
 
-def _settings(path: Path, where: str, given: Any) -> dict[str, Any]:
+def _check_settings(where: str, given: Any, folder: Path) -> Settings:
     if not isinstance(given, dict):
-        raise InputError(f"{path}: {where}: expected lines of 'name: value', got {given!r}")
+        raise InputError(f"{where}: expected lines of 'name: value', got {given!r}")
     settings = {str(name): value for name, value in given.items()}
-    taken = sorted({"seed", "output_dir", "threshold_metric", *CELL_OPTIONS} & set(settings))
-    if taken:
-        raise InputError(f"{path}: {where}: {taken[0]} is set by the comparison itself")
+    for name in ("output_dir", "seed", "threshold_metric", *CELL_OPTIONS):
+        if name in settings:
+            raise InputError(f"{where}: {name} is set by the comparison itself")
     if "recipe" in settings:
-        settings["recipe"] = str(path.parent / str(settings["recipe"]))
+        settings["recipe"] = str(folder / str(settings["recipe"]))
     return settings
 
 
-def _config(path: Path, dataset: str, loss: str, settings: dict[str, Any]) -> RunConfig:
+def _build_config(dataset: str, loss: str, settings: Settings) -> RunConfig:
     recipe = settings.pop("recipe", None)
     argv = [] if recipe is None else [recipe]
     try:
@@ -235,12 +244,12 @@ def _config(path: Path, dataset: str, loss: str, settings: dict[str, Any]) -> Ru
         config = parse_arguments(argv)
         check_config(config)
         if config.data.streaming:
-            raise InputError("streaming: a comparison looks at all training labels; leave it out")
+            raise InputError("streaming: not supported, because a comparison reads all labels")
     except InputError as error:
-        raise InputError(f"{path}: {dataset}, {loss}: {error}") from error
+        raise InputError(f"{dataset}, {loss}: {error}") from error
     return config
 
 
 def _slug(name: str) -> str:
-    # Without dots at its ends: no name may lead out of the folder of the comparison.
+    """Return a name for a folder; without dots at its ends, it cannot lead out of its parent."""
     return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")

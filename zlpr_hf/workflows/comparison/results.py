@@ -57,17 +57,9 @@ class Row:
 class Comparison:
     """All numbers of a comparison.
 
-    Args:
-        reference: The loss that differences are taken from, with its own rule.
-        metrics: Columns of the table.
-        rows: One row per dataset, loss and rule.
-        baselines: Metrics per dataset and predictor.
-        cost: Medians over seeds per dataset and loss.
-        unseen: Fraction of the test rows per dataset whose label set is not in training.
-        data: Number of rows per dataset and split, and of labels.
-        failed: Reason per failed run.
-        settings: Configuration per run, as ``zlpr train`` reads it.
-        environment: Versions and machine.
+    ``baselines`` are per dataset, predictor and metric; ``cost`` holds medians over seeds per
+    dataset and loss; ``unseen`` is the fraction of test rows whose label set is not in training;
+    ``settings`` are the configurations per run, as ``zlpr train`` reads them.
     """
 
     reference: str

@@ -1,4 +1,4 @@
-"""Running a comparison: cell by cell, without repeating what is finished."""
+"""Run a comparison cell by cell, without repeating finished runs."""
 
 from __future__ import annotations
 
@@ -29,61 +29,53 @@ from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
 Log = Callable[[str], None]
 
 UNKEPT_FILE = "part-unkept"
-"""Says in the folder of a run that its weights are not to stay."""
+"""Marks the folder of a run whose weights are removed at its end."""
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "tokenizer.json")
 
 
 def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
-    """Run what is not finished yet, then compute the statistics and write them.
+    """Run all unfinished cells, then compute the statistics and write them.
 
-    All settings and data are checked before the first run. With a single process, a run that
-    fails, say because its loss diverged or memory ran out, does not end the others.
+    All settings and data are checked before the first run. In a single process, a run that fails,
+    for example because its loss diverges or memory runs out, does not end the others.
 
     Args:
-        plan: From :func:`zlpr_hf.workflows.comparison.plan.read_plan`.
-        log: Receives progress, on the main process.
+        plan: The plan of the comparison.
+        log: Receives progress on the main process.
 
     Returns:
-        All numbers, the same as in ``output_dir``; None on other processes than the main one.
+        All numbers, as written to ``output_dir``; None on other processes than the main one.
 
     Raises:
-        InputError: If data or settings are wrong, or a run was begun with other settings.
+        InputError: If data or settings are wrong, or a run was started with other settings.
     """
     is_main = PartialState().is_main_process
     log_main: Log = log if is_main else lambda text: None
     pending = [cell for cell in plan.cells if not is_finished(cell)]
-    data = _load(plan)
+    data = _load_data(plan)
     for cell in plan.cells:
         if cell not in pending:
             _check_same_rows(cell, data[cell])
-            if is_main:
-                _settle(cell.folder, keep=plan.keep_models)  # killed just before that
-    _check(plan, data)
+            if is_main:  # a kill may have come between the end of the run and the removal
+                _remove_weights(cell.folder, keep=plan.keep_models)
+    _check_cells(plan, data)
     failed: dict[str, str] = {}
-    spent: list[float] = []
-    for number, cell in enumerate(pending, start=1):
-        log_main(
-            f"\n[{number}/{len(pending)}] {cell}{_time_left(spent, len(pending) - number + 1)}"
-        )
-        started = time.monotonic()
+    started = time.monotonic()
+    for done, cell in enumerate(pending):
+        minutes = (time.monotonic() - started) / 60
+        left = f" · about {minutes / done * (len(pending) - done):.0f} minutes left" if done else ""
+        log_main(f"\n[{done + 1}/{len(pending)}] {cell}{left}")
         if is_main and not plan.keep_models:
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / UNKEPT_FILE).touch()
-        try:
-            AcceleratorState._reset_state()  # cells may differ in precision
-            finetune_config(cell.config, data=data[cell], log=lambda text: None)
-        except (InputError, RuntimeError, ValueError) as error:
-            if PartialState().num_processes > 1 or find_full_disk(error):
-                raise  # the other processes wait for this one; the other runs need space too
-            failed[str(cell)] = " ".join(str(error).split())[:300]
-            log_main(f"failed: {failed[str(cell)]}")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        spent.append(time.monotonic() - started)
-        gc.collect()
+        reason = _run_cell(cell, data[cell])
+        if reason:
+            failed[str(cell)] = reason
+            log_main(f"failed: {reason}")
         if is_main:
-            _settle(cell.folder, keep=plan.keep_models)
+            _remove_weights(cell.folder, keep=plan.keep_models)
     if len(failed) == len(plan.cells):
-        raise InputError(f"no run came to its end; the first one: {next(iter(failed.values()))}")
+        raise InputError(f"all runs failed; the first one: {next(iter(failed.values()))}")
     if not is_main:
         return None
     comparison = summarise(plan, data, failed)
@@ -91,15 +83,24 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     return comparison
 
 
+def _run_cell(cell: Cell, data: LabelledData) -> str | None:
+    """Train one cell, and return the reason if it fails."""
+    reason = None
+    try:
+        AcceleratorState._reset_state()  # cells may differ in precision
+        finetune_config(cell.config, data=data, log=lambda text: None)
+    except (InputError, RuntimeError, ValueError) as error:
+        if PartialState().num_processes > 1 or find_full_disk(error):
+            raise  # other processes wait for this one; other runs need space too
+        reason = " ".join(str(error).split())[:300]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    gc.collect()
+    return reason
+
+
 def render_plan(plan: Plan) -> str:
-    """What would be run, a line a cell.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        The lines, and how many runs are finished.
-    """
+    """Return one line per cell, and the number of finished ones."""
     finished = [is_finished(cell) for cell in plan.cells]
     lines = [
         f"{'finished' if done else 'to run':<10}{cell!s:<44} {cell.folder}"
@@ -109,16 +110,10 @@ def render_plan(plan: Plan) -> str:
 
 
 def is_finished(cell: Cell) -> bool:
-    """Whether a cell has been run to its end with the same settings.
-
-    Args:
-        cell: One run.
-
-    Returns:
-        True if its numbers can be read.
+    """Return True if the results of a cell are complete.
 
     Raises:
-        InputError: If it was run, or begun, with other settings.
+        InputError: If the run was started with other settings.
     """
     if not (cell.folder / CONFIG_FILE).is_file():
         return False
@@ -127,27 +122,26 @@ def is_finished(cell: Cell) -> bool:
     if before != now:
         changed = sorted(set(before) ^ set(now), key=lambda line: line.split(":")[0])
         raise InputError(
-            f"{cell.folder}: was run with other settings ({'; '.join(changed[:4])}); choose "
+            f"{cell.folder}: started with other settings ({'; '.join(changed[:4])}); choose "
             "another --output_dir, or remove that folder to run it again"
         )
     return all((cell.folder / name).is_file() for name in (RESULTS_FILE, LOGITS_FILE))
 
 
-def _load(plan: Plan) -> dict[Cell, LabelledData]:
-    """The data of every cell, each different data set once; a loss may train on other rows."""
+def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
+    """Load each dataset once; cells may differ in their training rows only."""
     loaded: dict[str, LabelledData] = {}
-    data: dict[Cell, LabelledData] = {}
     for cell in plan.cells:
         key = repr(cell.config.data)
         if key not in loaded:
             loaded[key] = load_data(cell.config.data)
-        data[cell] = loaded[key]
-    for dataset in plan.datasets:
-        first, *others = [data[cell] for cell in plan.cells if cell.dataset == dataset]
+    data = {cell: loaded[repr(cell.config.data)] for cell in plan.cells}
+    first: dict[str, LabelledData] = {}
+    for cell in plan.cells:
+        shared = first.setdefault(cell.dataset, data[cell])
         for split in ("validation", "test"):
-            for other in others:
-                if other is not first and other.texts(split) != first.texts(split):
-                    raise InputError(f"{dataset}: all losses must share its {split} rows")
+            if data[cell] is not shared and data[cell].texts(split) != shared.texts(split):
+                raise InputError(f"{cell.dataset}: all losses must share its {split} rows")
     return data
 
 
@@ -156,13 +150,13 @@ def _check_same_rows(cell: Cell, data: LabelledData) -> None:
         for split in ("validation", "test"):
             if not np.array_equal(stored[f"{split}_targets"], data.targets(split), equal_nan=True):
                 raise InputError(
-                    f"{cell.folder}: was run on other {split} rows than the data has now; remove "
+                    f"{cell.folder}: its {split} rows differ from those of the data now; remove "
                     "that folder to run it again"
                 )
 
 
-def _check(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:
-    """What only the data can tell, once for each loss on each data set."""
+def _check_cells(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:
+    """Check metrics, losses and teachers against the data, once per loss and dataset."""
     for cell in {(cell.dataset, cell.loss): cell for cell in plan.cells}.values():
         training_args, teacher = cell.config.training, cell.config.model.teacher_model_name_or_path
         num_labels = data[cell].label_space.num_labels
@@ -179,18 +173,12 @@ def _check(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:
             raise InputError(f"{cell.dataset}, {cell.loss}: {error}") from error
 
 
-def _time_left(spent: list[float], cells: int) -> str:
-    if not spent:
-        return ""
-    return f" · about {sum(spent) / len(spent) * cells / 60:.0f} minutes left"
-
-
-def _settle(folder: Path, *, keep: bool) -> None:
-    """Remove weights, unless they are to be kept, now or when they were made."""
+def _remove_weights(folder: Path, *, keep: bool) -> None:
+    """Remove the weights of a run, except if they are kept now or were when it started."""
     mark = folder / UNKEPT_FILE
     if mark.exists() and not keep:
         for path in find_checkpoints(folder):
             shutil.rmtree(path)
-        for name in ("model.safetensors", "adapter_model.safetensors", "tokenizer.json"):
+        for name in WEIGHTS:
             (folder / name).unlink(missing_ok=True)
     mark.unlink(missing_ok=True)

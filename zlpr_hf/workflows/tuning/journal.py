@@ -1,4 +1,4 @@
-"""Journal: what a search has found so far, on the disk."""
+"""The journal of a search: its trials on disk."""
 
 from __future__ import annotations
 
@@ -22,16 +22,10 @@ STUDY = "zlpr tune"
 
 @contextmanager
 def open_journal(folder: Path) -> Iterator[JournalStorage]:
-    """The journal of a search, whole even after a kill, and of this process alone while it is open.
-
-    Args:
-        folder: Of the search; made where it is not there.
-
-    Yields:
-        The storage for Optuna.
+    """Open the journal in a folder for this process alone, and repair it after a kill.
 
     Raises:
-        InputError: If another process has it open, or the file is something else.
+        InputError: If another process has it open, or the file is not a journal.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL_FILE
@@ -39,16 +33,16 @@ def open_journal(folder: Path) -> Iterator[JournalStorage]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise InputError(f"{folder}: another search is running there now") from error
+        raise InputError(f"{folder}: another search is running in this folder") from error
     try:
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)  # Optuna's, of a killed process
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)  # left by a killed process
         if path.exists():
-            # What a kill cut off in the middle of a line would be glued to the next one.
+            # Remove a line that a kill cut off; the next one would be appended to it.
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         try:
             storage = JournalStorage(JournalFileBackend(str(path)))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not the journal of a search: {error}") from error
+            raise InputError(f"{path}: not a journal of Optuna: {error}") from error
         yield storage
     finally:
         lock.release()
@@ -57,19 +51,16 @@ def open_journal(folder: Path) -> Iterator[JournalStorage]:
 def open_study(
     storage: JournalStorage, plan: Plan, settings: str, data: dict[str, str]
 ) -> optuna.Study:
-    """The trials so far; those that a kill has cut are closed, to be run again.
+    """Return the study with its trials so far; interrupted ones are closed, to be repeated.
 
     Args:
-        storage: From :func:`open_journal`.
-        plan: What is searched.
-        settings: Of all trials, from :meth:`Plan.describe`.
-        data: Fingerprints of what they train on and are judged by.
-
-    Returns:
-        The study.
+        storage: The open journal.
+        plan: The search.
+        settings: Settings of all trials, from :meth:`Plan.describe`.
+        data: Fingerprints of the training and validation rows.
 
     Raises:
-        InputError: If the journal is of another search.
+        InputError: If the journal belongs to another search.
     """
     study = optuna.create_study(
         storage=storage, study_name=STUDY, direction=plan.direction, load_if_exists=True
@@ -85,31 +76,26 @@ def open_study(
     study.set_user_attr("settings", settings)
     study.set_user_attr("data", data)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    remember_cut(study, {trial.number for trial in running})
+    mark_interrupted(study, {trial.number for trial in running})
     for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
-def remember_cut(study: optuna.Study, numbers: set[int]) -> None:
-    """Note trials that were ended from outside, so that they are run again.
-
-    Args:
-        study: Of the search.
-        numbers: Of the trials.
-    """
+def mark_interrupted(study: optuna.Study, numbers: set[int]) -> None:
+    """Mark trials as interrupted, so that they are repeated."""
     if numbers:
         study.set_user_attr("cut", sorted({*study.user_attrs.get("cut", []), *numbers}))
 
 
 def find_failed(study: optuna.Study) -> set[int]:
-    """Numbers of the trials that failed, for whatever reason."""
+    """Return the numbers of the failed trials."""
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return {trial.number for trial in failed}
 
 
-def find_ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that came to an end of their own: whole, cut short by the pruner, or failed."""
+def find_finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that completed, were pruned or failed, without interrupted ones."""
     cut = study.user_attrs.get("cut", [])
     return [
         trial for trial in study.trials if trial.state.is_finished() and trial.number not in cut

@@ -1,4 +1,4 @@
-"""The plan of a search: what is varied, and what counts."""
+"""The plan of a search: its configuration, search space and metric."""
 
 from __future__ import annotations
 
@@ -15,20 +15,15 @@ from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
 TRIAL_OPTIONS = ("--eval_strategy=epoch", "--load_best_model_at_end=false")
-"""What a trial and the run of its configuration share; evaluating draws random numbers too."""
+"""Options of trials and of the best configuration; evaluation draws random numbers too."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A search, checked as far as that goes without the data.
+    """A search, checked as far as possible without the data.
 
-    Args:
-        argv: Configuration and options of ``zlpr train`` for all trials.
-        config: The same, read.
-        space: What is varied.
-        metric: What counts, on the validation split, after the last epoch.
-        prune: Whether trials are cut short that do worse than half of those before.
-        output_dir: Folder of the search.
+    ``argv`` are the words that ``config`` was read from. The metric is that of the validation split
+    after the last epoch.
     """
 
     argv: tuple[str, ...]
@@ -40,24 +35,17 @@ class Plan:
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
-        """Whether the metric is to be made larger or smaller, in Optuna's words."""
+        """Direction of the metric, as Optuna calls it."""
         return "minimize" if self.metric in LESS_IS_BETTER else "maximize"
 
     def describe(self) -> str:
-        """Everything that trials depend on but the data, as lines."""
+        """Return all settings that trials depend on, one per line."""
         more = {"metric": self.metric, "prune": self.prune, "search_space": self.space.describe()}
         lines = [f"{name}: {json.dumps(value)}\n" for name, value in more.items()]
         return render_config(self.config) + "".join(lines)
 
     def config_of(self, values: dict[str, Any]) -> str:
-        """The configuration with values of the space, for ``zlpr train``.
-
-        Args:
-            values: Name to value, such as the ``params`` of a trial.
-
-        Returns:
-            YAML.
-        """
+        """Return the configuration of ``zlpr train`` with values of the space, as YAML."""
         changes = _as_arguments(self.space.options(values))
         place = f"--output_dir={self.output_dir / 'best'}"
         return render_config(parse_arguments([*self.argv, *changes, place]))
@@ -66,33 +54,30 @@ class Plan:
 def plan_tuning(
     config: Path, options: list[str], *, metric: str, prune: bool, output_dir: Path | None
 ) -> Plan:
-    """Read and check what a search is about.
+    """Read and check a search.
 
     Args:
-        config: A configuration of ``zlpr train``, perhaps with a section ``search_space``.
-        options: ``--name value`` for all trials; they win over the configuration.
-        metric: What counts, on the validation split.
-        prune: Whether trials may be cut short.
-        output_dir: Folder of the search; by default the configuration's, with ``-tuned``.
-
-    Returns:
-        The plan.
+        config: A configuration of ``zlpr train``, optionally with a section ``search_space``.
+        options: ``--name value`` for all trials; they override the configuration.
+        metric: The metric to optimise, on the validation split.
+        prune: Stop trials early that do worse than the median.
+        output_dir: Folder of the search (default: that of the configuration, with ``-tuned``).
 
     Raises:
-        InputError: If an option, a name or a value is not what was expected.
+        InputError: If an option, a name or a value is invalid.
     """
     argv = (str(config), *options, *TRIAL_OPTIONS)
     parsed = parse_arguments(list(argv))
     check_config(parsed)
     training_args = parsed.training
     if training_args.world_size > 1:
-        raise InputError(f"a search runs in one process, got {training_args.world_size}")
+        raise InputError(f"zlpr tune runs in one process, got {training_args.world_size}")
     if parsed.model.teacher_model_name_or_path:
-        raise InputError("teacher_model_name_or_path: trials have no teacher; search without it")
+        raise InputError("teacher_model_name_or_path: not supported by zlpr tune")
     if parsed.data.streaming:
-        raise InputError("streaming: a search holds the training rows, which all trials share")
+        raise InputError("streaming: not supported by zlpr tune")
     if metric in NEITHER_IS_BETTER:
-        raise InputError(f"metric: {metric} is good neither large nor small")
+        raise InputError(f"metric: {metric} has no direction; expected one to maximise or minimise")
     space = SearchSpace.from_mapping(read_search_space(config), training_args)
     for name, values in space.corners():
         try:
@@ -109,14 +94,7 @@ def _as_arguments(options: dict[str, Any]) -> list[str]:
 
 
 def check_plan_metric(plan: Plan, num_labels: int, loss: MultiLabelLoss, *, large: bool) -> None:
-    """Refuse a metric that does not exist, or that is meaningless while the loss trains.
-
-    Args:
-        plan: The search.
-        num_labels: Number of labels; the names of some metrics depend on it.
-        loss: The loss of the trials.
-        large: True in a large label space.
-    """
+    """Refuse a metric that does not exist, or that is meaningless while the loss trains."""
     check_metric("metric", plan.metric, num_labels, others={"loss"}, large=large)
     if not loss.decides_at_zero and not plan.metric.startswith((*RANKING_PREFIXES, "loss")):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Running a search: trial by trial, without losing one to a kill."""
+"""Run a search trial by trial, without losing one to a kill."""
 
 from __future__ import annotations
 
@@ -19,39 +19,37 @@ from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
 from zlpr_hf.workflows.tuning.journal import (
     STUDY,
-    find_ended,
     find_failed,
+    find_finished,
+    mark_interrupted,
     open_journal,
     open_study,
-    remember_cut,
 )
 from zlpr_hf.workflows.tuning.plan import Plan, check_plan_metric
 from zlpr_hf.workflows.tuning.table import render_trial, render_trials
 
 BEST_FILE = "best.yaml"
 WARM_UP_TRIALS, WARM_UP_EPOCHS = 4, 1
-"""So many trials, and of each trial so many epochs, are never cut short."""
-NO_NUMBER = "the metric is not a number"
+"""Trials that are never pruned, and epochs of each trial."""
 
 
 def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list[FrozenTrial]:
-    """Run trials until there are as many as asked for, and write the best configuration.
+    """Run trials up to a total number, and write the best configuration.
 
-    Trials of earlier calls count, whole, cut short by the pruner or failed; one that was killed is
-    run again, with the values that it had. The test split is encoded with the others and looked at
-    no further. No model is kept.
+    Trials of earlier calls count, except interrupted ones, which are repeated with the same values.
+    The test split is not used, and no model is kept.
 
     Args:
-        plan: From :func:`zlpr_hf.workflows.tuning.plan.plan_tuning`.
-        trials: How many there are to be in the end.
-        log: Receives a line a trial, and a table in the end.
+        plan: The search.
+        trials: Total number of trials.
+        log: Receives one line per trial, and a table at the end.
 
     Returns:
         All trials, in order.
 
     Raises:
-        InputError: If data or metric are not what was expected, the folder holds another search, or
-            no trial came to its end.
+        InputError: If data or metric are invalid, the folder holds another search, or no trial
+            completes.
     """
     settings = plan.describe()
     prepared = prepare(plan.config)
@@ -60,37 +58,35 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     )
     soft = {"label_smoothing_factor", "rdrop_alpha"} & set(plan.space.dimensions)
     if prepared.large and soft:
-        raise InputError(
-            f"search_space: {min(soft)} does nothing in a large label space, whose labels are hard"
-        )
+        raise InputError(f"search_space: {min(soft)} is not supported in a large label space")
     fingerprints = {
         name: digest for name, digest in prepared.data.fingerprints().items() if name != "test"
     }
 
     def build() -> PreTrainedModel:
         model = build_model(prepared, plan.config.model)
-        set_seed(plan.config.training.seed)  # so that dropout starts as in a run of its own
+        set_seed(plan.config.training.seed)  # dropout starts as in a run of its own
         return model
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what failed is told in a line
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failures are logged below
     with open_journal(plan.output_dir) as storage:
         study = open_study(storage, plan, settings, fingerprints)
-        found = find_ended(study)
+        found = find_finished(study)
         if found:
-            log(f"going on: {len(found)} of {trials} trials are in {plan.output_dir}")
+            log(f"resuming: {len(found)} of {trials} trials are in {plan.output_dir}")
         if len(found) < trials:
             arguments = parse_arguments([*plan.argv, "--save_strategy=no"]).training
             arguments.output_dir = str(plan.output_dir)
             buffer = plan.config.data.streaming_buffer
             trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
-            trainer.pop_callback(PrinterCallback)  # a line a trial is enough
+            trainer.pop_callback(PrinterCallback)
             trainer.add_callback(_LossOfTrial(prepared.loss))
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
-            found = find_ended(study)
+            found = find_finished(study)
             log(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
         if not any(trial.state == TrialState.COMPLETE for trial in found):
-            raise InputError(f"none of {len(found)} trials came to its end, see above")
+            raise InputError(f"none of {len(found)} trials completed; see the reasons above")
         _write_best(study, plan, found)
         log(f"\n{render_trials(plan, found, study)}")
     return found
@@ -115,9 +111,9 @@ def _run_trial(
     *,
     number: int,
 ) -> str:
-    """One trial through the trainer's own search; says why it failed, if it did."""
+    """Run one trial with the trainer's own search, and return the reason if it fails."""
     if number == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial(plan.space.start)  # what is found is no worse than what was there
+        study.enqueue_trial(plan.space.start)  # the result is no worse than the start
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.prune:
         pruner = optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS + 1)
@@ -132,23 +128,23 @@ def _run_trial(
             storage=storage,
             study_name=STUDY,
             load_if_exists=True,
-            # What is suggested depends on the trials so far and on nothing else.
+            # Suggestions depend on the trials so far only.
             sampler=optuna.samplers.TPESampler(seed=plan.config.training.seed + number),
             pruner=pruner,
         )
     except KeyboardInterrupt:
-        remember_cut(study, find_failed(study) - failed)
+        mark_interrupted(study, find_failed(study) - failed)
         raise
     except KeyError as error:
-        return f"evaluation found no {error}"
+        return f"evaluation has no {error}"
     except (FloatingPointError, OSError, RuntimeError, ValueError) as error:
-        if find_full_disk(error):  # the other trials need space too
+        if find_full_disk(error):  # other trials need space too
             with suppress(OSError):
-                remember_cut(study, find_failed(study) - failed)
+                mark_interrupted(study, find_failed(study) - failed)
             raise
-        # Also raised, for a trial that went well, as long as none has come to its end.
+        # Optuna also raises this after a good trial while none has completed.
         return " ".join(str(error).split())[:200]
-    return NO_NUMBER
+    return "the metric is not a number"
 
 
 def _write_best(study: optuna.Study, plan: Plan, trials: list[FrozenTrial]) -> None:
@@ -156,6 +152,6 @@ def _write_best(study: optuna.Study, plan: Plan, trials: list[FrozenTrial]) -> N
     place = next(i for i, trial in enumerate(trials, start=1) if trial.number == best.number)
     comment = (
         f"# The best of {len(trials)} trials, number {place}: {plan.metric} {best.value!r} on the "
-        "validation split\n# after the last epoch, with labels where the logit is above 0.\n"
+        "validation split\n# after the last epoch, decided at logit > 0.\n"
     )
     write_whole(plan.output_dir / BEST_FILE, comment + plan.config_of(best.params))

@@ -1,24 +1,23 @@
-"""SearchSpace: which options a search varies, and between which values."""
+"""The search space: options and the values to try."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import SEARCH_SPACE
 
 HEAD_RATE_RATIO = "head_learning_rate_ratio"
-"""Not an option: the head's learning rate as a multiple of the encoder's."""
+"""The learning rate of the head as a multiple of the encoder's; not an option of zlpr train."""
 INTEGER_OPTIONS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 SEARCHABLE = (
     *INTEGER_OPTIONS, "learning_rate", "head_learning_rate", HEAD_RATE_RATIO,
@@ -26,20 +25,13 @@ SEARCHABLE = (
     "label_smoothing_factor", "rdrop_alpha", "max_grad_norm", "adam_beta1", "adam_beta2",
 )  # fmt: skip
 LOSS_PREFIX = "loss_kwargs."
-"""Before the name of a hyper-parameter of the loss, as in ``loss_kwargs.gamma``."""
+"""Prefix of the hyper-parameters of the loss, as in ``loss_kwargs.gamma``."""
 KEYS = ("low", "high", "log", "step")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two, both included.
-
-    Args:
-        low: The least.
-        high: The greatest.
-        log: Whether orders of magnitude are equally likely rather than numbers.
-        step: Distance of the numbers that are tried; None for all.
-    """
+    """Numbers from low to high, both included; with ``log``, uniform in the logarithm."""
 
     low: float
     high: float
@@ -47,7 +39,7 @@ class Range:
     step: float | None = None
 
     def suggest(self, trial: optuna.Trial, name: str) -> float:
-        """A value for a trial."""
+        """Return a value for a trial."""
         if name in INTEGER_OPTIONS:
             low, high, step = int(self.low), int(self.high), int(self.step or 1)
             return trial.suggest_int(name, low, high, log=self.log, step=step)
@@ -59,8 +51,8 @@ class Range:
         )
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        """Values of which each must do."""
+    def extremes(self) -> tuple[Any, ...]:
+        """Values to check before the search."""
         return self.low, self.high
 
 
@@ -71,26 +63,23 @@ class Choices:
     values: tuple[Any, ...]
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """A value for a trial."""
+        """Return a value for a trial."""
         return trial.suggest_categorical(name, self.values)
 
     def __contains__(self, value: Any) -> bool:
         return value in self.values
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        """Values of which each must do."""
+    def extremes(self) -> tuple[Any, ...]:
+        """Values to check before the search."""
         return self.values
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Options and the values that are tried; whatever is not among them stays as it is.
+    """The dimensions of a search by name, and the configuration's own values.
 
-    Args:
-        dimensions: Name to values.
-        base: Options outside of the search. The head's learning rate follows the encoder's in their
-            proportion there, unless it is searched itself.
+    The learning rate of the head keeps its ratio to the encoder's unless it is searched itself.
     """
 
     dimensions: Mapping[str, Range | Choices]
@@ -100,19 +89,11 @@ class SearchSpace:
     def from_mapping(
         cls, given: Mapping[str, Any] | None, arguments: ZLPRTrainingArguments
     ) -> SearchSpace:
-        """The space that a configuration asks for, or else one around its own values.
+        """Read the section ``search_space`` of a configuration.
 
-        Args:
-            given: Its section ``search_space``, from :func:`read_search_space`.
-            arguments: Its options.
-
-        Returns:
-            The space. Without ``given`` that is: a quarter to four times the learning rate, a head
-            that learns 1 to 30 times as fast, half, the same or twice the batch, no warm-up to a
-            fifth of the steps, and a weight decay of 0 to 0.1.
-
-        Raises:
-            InputError: If a name or a value is not what was expected.
+        Without one, the space is a quarter to four times the learning rate, 1 to 30 times that rate
+        for the head, half to twice the batch size, up to a fifth of the steps for warm-up, and a
+        weight decay of 0 to 0.1.
         """
         base = {name: getattr(arguments, name) for name in SEARCHABLE if name != HEAD_RATE_RATIO}
         base["lr_scheduler_type"] = getattr(base["lr_scheduler_type"], "value", "linear")
@@ -124,10 +105,10 @@ class SearchSpace:
         base[HEAD_RATE_RATIO] = base["head_learning_rate"] / rate if rate else 1.0
         if given is not None:
             known = (*SEARCHABLE, *(LOSS_PREFIX + name for name in loss_kwargs))
-            names = _checked(given, known)
-            return cls({name: _dimension(name, given[name]) for name in names}, base)
+            _check_names(given, known)
+            return cls({name: _read_dimension(name, given[name]) for name in given}, base)
         if not rate:
-            raise InputError(f"learning_rate: expected more than 0 to search around, got {rate:g}")
+            raise InputError(f"learning_rate: expected a value above 0, got {rate:g}")
         batch = base["per_device_train_batch_size"]
         dimensions: dict[str, Range | Choices] = {
             "learning_rate": Range(rate / 4, rate * 4, log=True),
@@ -137,30 +118,17 @@ class SearchSpace:
             ),
             "weight_decay": Range(0.0, 0.1),
         }
-        if base["warmup_steps"] < 1:  # a share of all steps, not their number
+        if base["warmup_steps"] < 1:  # a fraction of all steps, not their number
             dimensions["warmup_steps"] = Range(0.0, 0.2)
         return cls(dimensions, base)
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """Values for a trial.
-
-        Args:
-            trial: Of Optuna.
-
-        Returns:
-            Option to value.
-        """
-        return self.options({n: of.suggest(trial, n) for n, of in self.dimensions.items()})
+        """Return the options of a trial of Optuna."""
+        values = {name: each.suggest(trial, name) for name, each in self.dimensions.items()}
+        return self.options(values)
 
     def options(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What is to be set for values of the space.
-
-        Args:
-            values: Name to value, such as the ``params`` of a trial.
-
-        Returns:
-            Option to value, the head's learning rate among them where it changes.
-        """
+        """Return the options of ``zlpr train`` for values of the space."""
         found = dict(values)
         ratio = found.pop(HEAD_RATE_RATIO, self.base[HEAD_RATE_RATIO])
         if "head_learning_rate" not in found and {HEAD_RATE_RATIO, "learning_rate"} & set(values):
@@ -174,72 +142,66 @@ class SearchSpace:
 
     @property
     def start(self) -> dict[str, Any]:
-        """The configuration's own values, as far as the space has them."""
-        return {n: self.base[n] for n, of in self.dimensions.items() if self.base[n] in of}
+        """The configuration's own values, if the space contains them."""
+        return {
+            name: self.base[name]
+            for name, each in self.dimensions.items()
+            if self.base[name] in each
+        }
 
     def corners(self) -> Iterable[tuple[str, dict[str, Any]]]:
-        """Names with the options at each end of their values, to be checked one by one."""
+        """Yield the name and the options of each extreme value, to be checked one by one."""
         for name, dimension in self.dimensions.items():
-            for value in dimension.ends:
+            for value in dimension.extremes:
                 yield name, self.options({name: value})
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """All of it as plain values."""
+        """Return the dimensions as plain values."""
         return {name: asdict(dimension) for name, dimension in self.dimensions.items()}
 
 
 def read_search_space(path: Path) -> dict[str, Any] | None:
-    """The section ``search_space`` of a configuration.
-
-    Args:
-        path: A YAML file that :func:`zlpr_hf.workflows.arguments.parse_arguments` has taken.
-
-    Returns:
-        The section; None where there is none.
-
-    Raises:
-        InputError: If it is no mapping of names.
-    """
+    """Return the section ``search_space`` of a configuration; None if it has none."""
     given = read_yaml_mapping(path, "expected lines of 'name: value'").get(SEARCH_SPACE)
     if given is not None and (not isinstance(given, dict) or not given):
         raise InputError(f"{path}: {SEARCH_SPACE}: expected names and their values, got {given!r}")
     return given
 
 
-def _checked(given: Mapping[Any, Any], known: Iterable[str]) -> list[str]:
+def _check_names(given: Mapping[str, Any], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
-            raise InputError(f"{SEARCH_SPACE}: cannot vary {name!r}{_hint(name, known)}")
+            raise InputError(f"{SEARCH_SPACE}: cannot search {name!r}{_hint(name, known)}")
     if {HEAD_RATE_RATIO, "head_learning_rate"} <= set(given):
         raise InputError(
             f"{SEARCH_SPACE}: expected {HEAD_RATE_RATIO} or head_learning_rate, got both"
         )
-    return [str(name) for name in given]
 
 
-def _dimension(name: str, given: Any) -> Range | Choices:
-    where = f"{SEARCH_SPACE}: {name}"
+def _read_dimension(name: str, given: Any) -> Range | Choices:
+    where, is_text = f"{SEARCH_SPACE}: {name}", name == "lr_scheduler_type"
     if isinstance(given, list):
-        values = [
-            given_value if name == "lr_scheduler_type" else _number(where, name, given_value)
-            for given_value in given
-        ]
+        values = [each if is_text else _read_number(where, name, each) for each in given]
         if len(set(map(str, values))) < max(len(values), 1):
             raise InputError(f"{where}: expected different values, got {given!r}")
         return Choices(tuple(values))
-    if not isinstance(given, dict) or name == "lr_scheduler_type":
-        forms = "a list of values" + ("" if name == "lr_scheduler_type" else ", or low and high")
+    if not isinstance(given, dict) or is_text:
+        forms = "a list of values" + ("" if is_text else ", or low and high")
         raise InputError(f"{where}: expected {forms}, got {given!r}")
+    return _read_range(where, name, given)
+
+
+def _read_range(where: str, name: str, given: Mapping[str, Any]) -> Range:
     for key in given:
         if key not in KEYS:
             raise InputError(f"{where}: unknown key {key!r}{_hint(key, KEYS)}")
     if not {"low", "high"} <= set(given):
         raise InputError(f"{where}: expected low and high, got {given!r}")
-    low, high = (_number(where, name, given[key]) for key in ("low", "high"))
-    step = None if given.get("step") is None else _number(where, name, given["step"])
     log = given.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{where}: log: expected true or false, got {log!r}")
+    low, high = (_read_number(where, name, given[key]) for key in ("low", "high"))
+    step = None if given.get("step") is None else _read_number(where, name, given["step"])
     if not low < high:
         raise InputError(f"{where}: expected low below high, got {low:g} and {high:g}")
     if log and (low <= 0 or step is not None):
@@ -249,7 +211,7 @@ def _dimension(name: str, given: Any) -> Range | Choices:
     return Range(low, high, log, step)
 
 
-def _number(where: str, name: str, given: Any) -> float:
+def _read_number(where: str, name: str, given: Any) -> float:
     try:
         number = math.nan if isinstance(given, bool) else float(given)
     except (TypeError, ValueError):
@@ -260,6 +222,5 @@ def _number(where: str, name: str, given: Any) -> float:
     return int(number) if whole else number
 
 
-def _hint(name: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+def _hint(name: str, known: Collection[str]) -> str:
+    return suggest(name, known, otherwise=f"; expected one of {', '.join(known)}")

@@ -1,29 +1,35 @@
-"""How trials are shown."""
+"""Trials as lines and tables for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from zlpr_hf.reports.report import align_columns
 from zlpr_hf.workflows.tuning.plan import Plan
 
 MIN_TRIALS = 8
-"""Whole trials from which on it is told which options mattered."""
+"""Completed trials that importances of options require."""
+MAX_SHOWN = 5
+
+
+class Ranked(NamedTuple):
+    """A completed trial and its number from 1."""
+
+    number: int
+    trial: FrozenTrial
 
 
 def render_trial(plan: Plan, trials: Sequence[FrozenTrial], reason: str) -> str:
-    """The last trial on one line.
+    """Return the last trial on one line: its metric, the best so far, and its values.
 
     Args:
         plan: The search.
-        trials: All so far.
-        reason: Why the last one failed, if it did.
-
-    Returns:
-        How it ended, the best so far, and its values.
+        trials: All trials so far.
+        reason: Reason if the last one failed.
     """
     trial = trials[-1]
     values = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
@@ -31,49 +37,48 @@ def render_trial(plan: Plan, trials: Sequence[FrozenTrial], reason: str) -> str:
         return f"failed: {reason} · {values}"
     if trial.state == TrialState.PRUNED:
         epoch, value = max(trial.intermediate_values.items())
-        return f"cut short after epoch {epoch}: {plan.metric} {value:.4f} · {values}"
-    best = _best(plan, trials)[0][1]
+        return f"pruned after epoch {epoch}: {plan.metric} {value:.4f} · {values}"
+    best = _rank(plan, trials)[0].trial
     return f"{plan.metric} {trial.value:.4f} (best {best.value:.4f}) · {values}"
 
 
-def render_trials(
-    plan: Plan, trials: Sequence[FrozenTrial], study: optuna.Study, *, limit: int = 5
-) -> str:
-    """The best trials as a table, and which options mattered.
+def render_trials(plan: Plan, trials: Sequence[FrozenTrial], study: optuna.Study) -> str:
+    """Return the best trials as columns, the counts of all, and the importance of each option.
 
-    Args:
-        plan: The search.
-        trials: All of them, in order.
-        study: Theirs.
-        limit: Longest table.
-
-    Returns:
-        The table, how many trials ended how, and the share of each option in what makes the better
-        trials better (PED-ANOVA), where there are enough trials to tell.
+    The importance is the fraction of an option in the difference between better and other trials
+    (PED-ANOVA).
     """
-    best = _best(plan, trials)
-    names = list(plan.space.dimensions)
-    rows = [["trial", plan.metric, *names]]
-    for place, trial in best[:limit]:
-        cells = (_short(trial.params[name]) for name in names)
-        rows.append([str(place), f"{trial.value:.4f}", *cells])
-    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
-    lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    ranked = _rank(plan, trials)
+    shown = ranked[:MAX_SHOWN]
+    rows = [
+        ["trial", *(str(each.number) for each in shown)],
+        [plan.metric, *(f"{each.trial.value:.4f}" for each in shown)],
+    ]
+    for name in plan.space.dimensions:
+        rows.append([name, *(_short(each.trial.params[name]) for each in shown)])
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
-    failed = len(trials) - len(best) - pruned
-    lines.append(f"{len(trials)} trials: {len(best)} whole, {pruned} cut short, {failed} failed")
-    if len(best) >= MIN_TRIALS:
-        shares = optuna.importance.get_param_importances(study)
-        told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        lines.append(f"what mattered: {told}")
+    failed = len(trials) - len(ranked) - pruned
+    lines = [
+        align_columns(rows),
+        f"{len(trials)} trials: {len(ranked)} completed, {pruned} pruned, {failed} failed",
+    ]
+    if len(ranked) >= MIN_TRIALS:
+        importances = optuna.importance.get_param_importances(study).items()
+        lines.append(
+            "importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importances)
+        )
     return "\n".join(lines)
 
 
-def _best(plan: Plan, trials: Sequence[FrozenTrial]) -> list[tuple[int, FrozenTrial]]:
-    """Whole trials with their place, the best first, of equal ones the earlier."""
-    whole = [(i, t) for i, t in enumerate(trials, start=1) if t.state == TrialState.COMPLETE]
+def _rank(plan: Plan, trials: Sequence[FrozenTrial]) -> list[Ranked]:
+    """Return the completed trials, the best first, and the earlier of equal ones first."""
+    completed = [
+        Ranked(number, trial)
+        for number, trial in enumerate(trials, start=1)
+        if trial.state == TrialState.COMPLETE
+    ]
     sign = 1 if plan.direction == "minimize" else -1
-    return sorted(whole, key=lambda pair: sign * float(pair[1].value or 0.0))
+    return sorted(completed, key=lambda each: sign * float(each.trial.value or 0.0))
 
 
 def _short(value: Any) -> str:
