@@ -31,6 +31,15 @@ RULES = {
     ("lsep", "own"): "LSEP",
 }
 
+NEEDS = (
+    ("decisions at zero, nothing to tune; soft or unknown labels", "zlpr", ()),
+    ("the whole label set must be right", "powerset", ("subset_accuracy", "f1_macro")),
+    ("rare labels matter, extra labels are cheap", "asymmetric", ("f1_macro", "subset_accuracy")),
+    ("only the order of labels matters", "lsep", ("f1_micro", "subset_accuracy")),
+    ("you need the usual loss as a baseline", "bce", ("f1_micro", "f1_macro")),
+)
+"""Need, loss, and the metrics that show its price."""
+
 
 def read_runs(name: str) -> list[dict[str, Any]]:
     """Return the stored runs on a dataset, one per seed."""
@@ -103,6 +112,28 @@ def losses() -> str:
         for row, rule in zip(cells, RULES, strict=True):
             row.append(" / ".join(_bold([means[rule][metric] for metric in METRICS], best)))
     return markdown_table(columns, cells)
+
+
+def which_loss() -> str:
+    """One row per need: the loss to take, and its differences from ZLPR at zero."""
+    rows = []
+    for need, loss, metrics in NEEDS:
+        cells = [f"{METRICS[metric]} {_differences(loss, metric)}" for metric in metrics]
+        rows.append([need, f"`--loss {loss}`", "; ".join(cells) or "the reference"])
+    return markdown_table(["your data or metric", "loss", "measured price"], rows, texts=3)
+
+
+def _differences(loss: str, metric: str) -> str:
+    found = []
+    for name in reversed(COMPARED):
+        row = next(
+            row for row in load_comparison(name).rows if (row.loss, row.rule) == (loss, "own")
+        )
+        assert row.difference is not None
+        interval = row.difference[metric]
+        text = f"{interval.difference:+.3f}".replace("-", "\N{MINUS SIGN}")
+        found.append(f"**{text}**" if interval.is_clear else text)
+    return " / ".join(found)
 
 
 def quickstart() -> str:
@@ -179,6 +210,7 @@ BLOCKS = {
     "recipes": recipes,
     "zlpr_against_bce": zlpr_against_bce,
     "losses": losses,
+    "which_loss": which_loss,
     "quickstart": quickstart,
     "quickstart_output": quickstart_output,
     "tutorial_data": tutorial_data,

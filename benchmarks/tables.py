@@ -23,7 +23,7 @@ BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)
 
 def find_pages() -> list[Path]:
     """Return the pages that may hold generated blocks."""
-    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def render_page(text: str) -> str:

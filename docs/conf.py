@@ -1,8 +1,10 @@
-"""How the documentation is built: make docs"""
+"""The documentation as a site: make docs"""
 
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
@@ -16,18 +18,21 @@ version = release = zlpr_hf.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
 
-# Markdown. Notebooks are shown as they were saved: the tests execute them.
-myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+# Notebooks are shown as they were saved; the tests execute them.
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # scripts of another host, for widgets
+html_math_renderer = "mathml"
 
-# The reference: signatures with short names, the type of an argument beside its meaning.
+autosummary_generate = False
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -40,10 +45,12 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"zlpr_hf {release}"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 copybutton_prompt_text = "$ "
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Pages that include a file of the repository, and folders of it that docs/ has a link to.
+# Files of the repository that a page of another name includes, and folders that docs/ links to.
 PAGES = {
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
@@ -54,7 +61,7 @@ LINKED = ("notebooks", "results")
 
 
 def page_of(file: Path) -> str | None:
-    """The page of the site that shows a file of the repository."""
+    """Return the page of the site that shows a file of the repository."""
     if file.suffix not in (".md", ".ipynb"):
         return None
     if file.parts[0] == "docs":
@@ -62,18 +69,18 @@ def page_of(file: Path) -> str | None:
     return str(file.with_suffix("")) if file.parts[0] in LINKED else PAGES.get(str(file))
 
 
-def lead_to_the_repository(app: Sphinx, doctree: nodes.document) -> None:
-    """Resolve links as a reader of the repository does: relative to the file that holds them.
+def resolve_repository_links(app: Sphinx, doctree: nodes.document) -> None:
+    """Resolve links relative to the file that holds them, as readers of the repository do.
 
-    What is a page of the site becomes a link to it, any other file a download. A folder is neither,
-    and ends the build.
+    A page of the site becomes a link to it, any other file a download. A folder is neither and
+    fails the build.
     """
     name = app.env.current_document.docname
     home = Path(app.env.doc2path(name)).resolve().parent  # of docs/results: results
     for node in list(doctree.findall(addnodes.pending_xref)):
         target, _, anchor = node["reftarget"].partition("#")
         suffixes = [""]
-        if node["refdomain"] == "doc":  # found by the parser, which takes suffix and anchor off
+        if node["refdomain"] == "doc":  # the parser found the page and removed suffix and anchor
             anchor = node.get("reftargetid") or ""
             suffixes = [".md", ".ipynb"] if target.startswith("/") else []  # else in docs/
         # The text of an included file is relative to the repository.
@@ -87,12 +94,37 @@ def lead_to_the_repository(app: Sphinx, doctree: nodes.document) -> None:
         if page:
             node["refdomain"], node["reftarget"], node["reftargetid"] = "doc", page, anchor or None
         else:
-            download = addnodes.download_reference(
-                "", *node.children, refdoc=name, reftarget=f"/../{file}", classes=node["classes"]
-            )
-            node.replace_self(download)
+            node.replace_self(_download(file, name, *node.children))
+
+
+def offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
+    """Put a download link below the title of a notebook."""
+    name = app.env.current_document.docname
+    if name.startswith("notebooks/"):
+        title = next(doctree.findall(nodes.title))
+        link = _download(Path(f"{name}.ipynb"), name, nodes.Text("Download this notebook"))
+        title.parent.insert(title.parent.index(title) + 1, nodes.paragraph("", "", link))
+
+
+def _download(file: Path, page: str, *children: nodes.Node) -> addnodes.download_reference:
+    return addnodes.download_reference("", "", *children, refdoc=page, reftarget=f"/../{file}")
+
+
+def visit_math(translator: Any, node: nodes.math) -> None:
+    """Write a formula of a sentence as MathML."""
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def visit_math_block(translator: Any, node: nodes.math_block) -> None:
+    """Write a displayed formula as MathML."""
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx; the link is there before downloads are collected."""
-    app.connect("doctree-read", lead_to_the_repository, priority=400)
+    """Register the formulas and links of this site; called by Sphinx."""
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    # Before downloads are collected.
+    app.connect("doctree-read", resolve_repository_links, priority=400)
+    app.connect("doctree-read", offer_notebook, priority=400)

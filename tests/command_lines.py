@@ -23,7 +23,10 @@ from zlpr_hf.workflows.arguments import ARGUMENTS, parse_arguments
 
 REPOSITORY = Path(__file__).parents[1]
 # Programs of others, of which no more is checked than that the page means them.
-OTHERS = {"cat", "cd", "cp", "echo", "export", "head", "hf", "ls", "mkdir", "pip-audit", "source"}
+OTHERS = {
+    "cat", "cd", "cp", "echo", "export", "git", "head", "hf", "ls", "mkdir", "pip-audit", "source",
+    "tensorboard", "wandb",
+}  # fmt: skip
 TAKES_SETTINGS = ("tune", "compare")
 """Options that these do not know are settings of ``zlpr train``."""
 
@@ -101,7 +104,7 @@ def check_words(words: Sequence[str]) -> None:
     program, *argv = words
     for word in argv:
         name = word.partition("=")[2] or word
-        if name.startswith(("configs/", "benchmarks/", "results/", "tests/")):
+        if name.startswith(("configs/", "benchmarks/", "examples/", "results/", "tests/")):
             assert (REPOSITORY / name).exists(), f"{name}: no such file"
     if program == "zlpr":
         _check_command(argv)

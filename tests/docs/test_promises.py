@@ -1,30 +1,24 @@
-"""Each promise names a test that there is."""
+"""The tests that docs/reliability.md and SECURITY.md name exist."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-PAGES = ("docs/reliability.md", "SECURITY.md")
+from tests.command_lines import REPOSITORY
+from tests.docs.pages import PAGES
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_tests_that_are_named_exist(page: str) -> None:
-    rows = [
-        line
-        for line in (REPOSITORY / page).read_text(encoding="utf-8").splitlines()
-        if line.startswith("|") and "test_" in line
-    ]
+@pytest.mark.parametrize("page", ["docs/reliability.md", "SECURITY.md"])
+def test_named_tests_exist(page: str) -> None:
+    rows = [line for line in PAGES[page].splitlines() if line.startswith("|") and "test_" in line]
     assert len(rows) > 5
-    path = None  # a name without a file is of the file that was named last
+    path: Path | None = None  # a name without a file belongs to the file named last
     for row in rows:
         for file, name in re.findall(r"`([\w/]*\.py)?(?:::(\w+))?`", row):
-            if not file and not name:
-                continue
             if file:
                 path = REPOSITORY / "tests" / file.removeprefix("tests/")
                 assert path.is_file(), row
-            assert path is not None, row
             if name:
+                assert path is not None, row
                 assert f"def {name}(" in path.read_text(encoding="utf-8"), (path.name, name)

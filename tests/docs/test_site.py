@@ -1,7 +1,9 @@
-"""The documentation builds without a warning, and every link in it leads somewhere."""
+"""The documentation builds without warnings, links lead somewhere, search finds the right page."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,31 +16,42 @@ import pytest
 import zlpr_hf
 from tests.command_lines import REPOSITORY
 
-NEEDED = ("sphinx", "furo", "myst_nb", "sphinx_copybutton")
+NEEDED = ("sphinx", "furo", "latex2mathml", "myst_nb", "sphinx_copybutton")
+SEARCHES = {
+    "install": "install",
+    "imbalanced": "how_to/imbalanced",
+    "threshold": "how_to/threshold",
+    "early stopping": "how_to/early_stopping",
+    "tensorboard": "how_to/tracking",
+    "mislabelled": "how_to/mislabelled",
+    "pandas": "how_to/pandas",
+    "few labels": "how_to/few_labels",
+}
+"""Queries, and the page that must come first."""
 MISSING = [name for name in NEEDED if find_spec(name) is None]
 
 
 class Page(HTMLParser):
-    """The links of a page, and the places in it that others may lead to."""
+    """The links of a page, its anchors, and the addresses that a browser requests by itself."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.requests: list[str] = []
         self.anchors: set[str] = {""}
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
-        self.links += [given[name] for name in ("href", "src") if name in given]
+        addresses = [given[name] for name in ("href", "src") if name in given]
+        self.links += addresses
+        if tag != "a":
+            self.requests += addresses
 
 
 def find_broken(folder: Path) -> list[str]:
-    """Links within a site that lead nowhere, with the page they are on.
-
-    Args:
-        folder: The site.
-    """
+    """Return the links within a site that lead nowhere, with their page."""
     pages = {
         path.resolve(): Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")
     }
@@ -55,7 +68,7 @@ def find_broken(folder: Path) -> list[str]:
     return broken
 
 
-def test_a_broken_link_is_found(tmp_path: Path) -> None:
+def test_broken_link_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         "<p id='here'></p><a href='#here'></a><a href='b.html#there'></a><a href='b.html'></a>"
         "<a href='#nowhere'></a><img src='c.png'><a href='https://example.org/x'></a>"
@@ -64,21 +77,56 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert find_broken(tmp_path) == ["a.html: b.html#there", "a.html: #nowhere", "a.html: c.png"]
 
 
-def test_the_reference_has_every_public_name_once() -> None:
-    page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\.\. (?:autofunction|autoclass|data):: (\w+)$", page, re.MULTILINE)
+def test_reference_has_every_public_name_once() -> None:
+    pages = sorted((REPOSITORY / "docs" / "reference").glob("*.md"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    names = re.findall(r"^\.\. (?:autofunction|autoclass|data):: (\w+)$", text, re.MULTILINE)
     assert sorted(names) == sorted(zlpr_hf.__all__)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with warnings as errors."""
+    if MISSING:
+        pytest.skip(f"not installed: {', '.join(MISSING)}")
+    folder = tmp_path_factory.mktemp("site")
+    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     done = subprocess.run(
-        [*command, "-d", str(tmp_path / "read"), "docs", str(tmp_path / "site")],
-        cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True,
-        text=True, timeout=300,
+        [*command, "-d", str(folder / "read"), "docs", str(folder / "site")],
+        cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "site" / "reference.html").is_file()
-    assert find_broken(tmp_path / "site") == []
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_somewhere(site: Path) -> None:
+    assert (site / "reference" / "losses.html").is_file()
+    assert find_broken(site) == []
+
+
+@pytest.mark.slow
+def test_site_requests_nothing_from_other_hosts(site: Path) -> None:
+    outside = [
+        f"{path.relative_to(site)}: {url}"
+        for path in site.rglob("*.html")
+        for url in Page(path.read_text(encoding="utf-8")).requests
+        if urlsplit(url).netloc
+    ]
+    styles = [
+        str(path.relative_to(site))
+        for path in site.rglob("*.css")
+        if re.search(r"(?:@import|url\()[\s'\"]*(?:https?:)?//", path.read_text(encoding="utf-8"))
+    ]
+    assert (outside, styles) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("node"), reason="the site's search needs node")
+def test_search_finds_the_right_page_first(site: Path) -> None:
+    command = ["node", str(Path(__file__).with_name("search.js")), str(site), *SEARCHES]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = {query: hits[0] for query, hits in zip(SEARCHES, json.loads(done.stdout), strict=True)}
+    assert found == SEARCHES

@@ -1,30 +1,19 @@
-"""The file that docs/tutorial.md makes is the one of the stored run."""
+"""The data of docs/tutorial.md is the data of the stored run."""
 
 import csv
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
-import pytest
-
+from examples.make_reviews import make_reviews
 from tests.command_lines import REPOSITORY
-from tests.docs.pages import blocks
 
 
-def kept(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((REPOSITORY / "results" / name).read_text("utf-8"))
-    return content
-
-
-def test_the_file_is_the_one_that_was_trained_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(blocks("docs/tutorial.md", "python")[0], {})
-    with open("reviews.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    splits = kept("tutorial.json")["profile"]["splits"].values()
+def test_reviews_are_those_of_the_script_and_of_the_stored_run() -> None:
+    with (REPOSITORY / "examples" / "reviews.csv").open(newline="", encoding="utf-8") as file:
+        rows = [(row["body"], row["tags"]) for row in csv.DictReader(file)]
+    assert rows == make_reviews()
+    stored = json.loads((REPOSITORY / "results" / "tutorial.json").read_text(encoding="utf-8"))
+    splits = stored["profile"]["splits"].values()
     assert len(rows) == sum(split["rows"] for split in splits)
     counts = sum((Counter(split["label_counts"]) for split in splits), Counter())
-    assert counts == Counter(tag for row in rows for tag in row["tags"].split(";") if tag)
+    assert counts == Counter(tag for _, tags in rows for tag in tags.split(";") if tag)

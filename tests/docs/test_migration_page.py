@@ -1,7 +1,6 @@
-"""The code of the pages for newcomers: docs/faq.md and docs/migration.md."""
+"""docs/migration.md: a classifier trained elsewhere, made ready by the code of the page."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +8,13 @@ import pytest
 from transformers import pipeline
 
 from tests.builders import COLOURS
+from tests.docs.pages import blocks
 from zlpr_hf.cli.main import main
 
-DOCS = Path(__file__).parents[2] / "docs"
 ENCODER = "google-bert/bert-base-uncased"
 
 
-def blocks(page: str) -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-
-
-@pytest.mark.parametrize(
-    ("page", "number"),
-    [(page, number) for page in ("faq.md", "migration.md") for number in range(len(blocks(page)))],
-)
-def test_code_runs_as_it_stands(
-    page: str,
-    number: int,
-    encoder_dir: Path,
-    finished: tuple[Path, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    block = blocks(page)[number]
-    exec(block.replace(ENCODER, str(encoder_dir)).replace("out/quickstart", str(finished[0])), {})
-
-
-def test_an_old_classifier_decides_as_its_stock_pipeline_does(
+def test_old_classifier_decides_as_its_stock_pipeline(
     finished: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint that lacks names and problem type is refused, and used once they are there."""
@@ -57,7 +34,7 @@ def test_an_old_classifier_decides_as_its_stock_pipeline_does(
     command = ["--input", "texts.txt", "--output", "labels.jsonl"]
     assert main(["predict", str(bare), *command]) == 2
 
-    block = next(block for block in blocks("migration.md") if "problem_type" in block)
+    block = next(each for each in blocks("docs/migration.md", "python") if "problem_type" in each)
     names = json.dumps(config_names(finished[0]))
     exec(block.replace(ENCODER, str(bare)).replace('["cheap", "fast", "kind"]', names), {})
     assert main(["predict", "out/old", *command]) == 0
