@@ -142,6 +142,21 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert "SKIP" not in example
 
 
+def test_type_checkers_see_the_public_names() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    found = {
+        alias.asname: str(node.module)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    expected = {name: getattr(zlpr_hf, name) for name in zlpr_hf.__all__}
+    assert sorted(found) == sorted(expected)
+    for name, value in expected.items():
+        assert getattr(sys.modules[found[name]], name) is value
+
+
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'zlpr'"):
         _ = zlpr_hf.zlpr

@@ -41,6 +41,6 @@ def test_unknown_name() -> None:
         LabelSpace(("a", "b")).encode(["z"])
 
 
-def test_one_text_is_no_list_of_names() -> None:
+def test_single_text_is_refused_as_label_names() -> None:
     with pytest.raises(InputError, match="expected label names, got one text: 'red'"):
         LabelSpace("red")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What holds for any input, with hypothesis; the examples are the same in every run."""
+"""Properties that hold for any input, with hypothesis; every run uses the same examples."""
 
 import csv
 import dataclasses
@@ -108,7 +108,7 @@ def test_gradient_of_zlpr_is_bounded_and_points_to_the_targets(
 
 @same_every_time
 @given(rows(numbers), st.data())
-def test_three_ways_to_the_same_loss(logits: Tensor, data: st.DataObject) -> None:
+def test_three_forms_give_the_same_loss(logits: Tensor, data: st.DataObject) -> None:
     targets = data.draw(
         rows(hard, logits.shape[1]).filter(lambda t: len(t) == len(logits))
         | st.just((logits > 0).double())
@@ -128,7 +128,9 @@ def test_three_ways_to_the_same_loss(logits: Tensor, data: st.DataObject) -> Non
 
 @same_every_time
 @given(st.lists(names, min_size=2, max_size=8, unique=True), st.data())
-def test_label_names_come_back(tmp_path: Path, labels: list[str], data: st.DataObject) -> None:
+def test_label_names_survive_a_round_trip(
+    tmp_path: Path, labels: list[str], data: st.DataObject
+) -> None:
     space = LabelSpace(tuple(labels))
     chosen = data.draw(st.lists(st.sampled_from(labels), unique=True))
     assert set(space.decode([space.encode(chosen)])[0]) == set(chosen)
@@ -168,7 +170,7 @@ plain = names.map(str.strip).filter(lambda name: not set(name) & set(";\x00"))
 @fewer
 @given(st.lists(plain, min_size=2, max_size=5, unique=True), st.data())
 @pytest.mark.parametrize("form", FORMS)
-def test_labels_come_back_from_every_form_and_file(
+def test_labels_survive_a_round_trip_through_every_form(
     tmp_path: Path, form: str, labels: list[str], data: st.DataObject
 ) -> None:
     sets = data.draw(
@@ -232,7 +234,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @fewer
 @given(st.fixed_dictionaries({}, optional=VALUES))
-def test_configurations_come_back(tmp_path: Path, values: dict[str, Any]) -> None:
+def test_configurations_survive_a_round_trip(tmp_path: Path, values: dict[str, Any]) -> None:
     argv = []
     for name, value in values.items():
         if isinstance(value, list):

@@ -21,8 +21,8 @@ def validation() -> tuple[np.ndarray, np.ndarray]:
     return logits, targets.astype(np.float32)
 
 
-def test_global_micro_f1_is_the_best_there_is() -> None:
-    """Rare labels: the boundary lies among a few of many thousand cells."""
+def test_global_micro_f1_is_the_optimum() -> None:
+    """Rare labels: the best threshold lies among a few of many thousand cells."""
     generator = np.random.default_rng(0)
     truth = (generator.random((300, 90)) < 0.013).astype(np.float32)
     logits = generator.normal(size=truth.shape) + 3 * truth + 20
@@ -35,7 +35,7 @@ def test_global_micro_f1_is_the_best_there_is() -> None:
     assert compute_decision_metrics(logits > offset, truth)["f1_micro"] == max(f1)
 
 
-def test_zero_is_the_rule() -> None:
+def test_label_is_predicted_above_zero() -> None:
     logits = np.array([[-1e-6, 0.0, 1e-6]])
     assert Thresholds().apply(logits).tolist() == [[False, False, True]]
     assert Thresholds((-1.0, 0.5, 0.0)).apply(logits).tolist() == [[True, False, True]]
@@ -107,7 +107,7 @@ def test_unknown_choices() -> None:
         fit_thresholds([[0.0]], [[1]], scope="per_label", metric="subset_accuracy")
 
 
-def test_folding_keeps_decisions_and_makes_zero_the_rule() -> None:
+def test_folding_keeps_decisions_and_moves_the_threshold_to_zero() -> None:
     torch.manual_seed(0)
     head, config, hidden = (
         nn.Linear(4, 3),

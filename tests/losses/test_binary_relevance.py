@@ -19,7 +19,7 @@ def test_a_negative_below_the_margin_costs_asl_nothing() -> None:
     assert (easy.grad == 0).all()
 
 
-def test_simple_parameters_give_binary_relevance_back() -> None:
+def test_neutral_parameters_give_binary_relevance() -> None:
     logits, targets = logits_of((4, 5)), torch.rand(4, 5, dtype=torch.float64)
     bce = bce_loss(logits, targets)
     torch.testing.assert_close(focal_loss(logits, targets, gamma=0), bce)

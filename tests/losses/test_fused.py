@@ -1,4 +1,4 @@
-"""The fused loss is the composed one: value, gradient, second derivative, and what it keeps."""
+"""The fused loss equals the composed one: value, gradient, second derivative, memory."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_float32_agrees_with_the_composed_form_in_float64(kind: str, scale: floa
         assert (error <= 1e-6 * expected[1].abs().amax(-1) + 1e-37).all()
 
 
-def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_does_not_depend_on_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, targets = example("soft", 20.0, 3)
     logits[0] *= 1e3  # one row in log space, the others as they are
     logits.requires_grad_()
@@ -84,7 +84,7 @@ def test_backward_twice_gives_the_same_gradient() -> None:
     loss = zlpr_loss(logits, torch.eye(4, 6))
     loss.backward(retain_graph=True)
     first = logits.grad.clone()
-    logits.grad.mul_(7)  # what was handed out must not be what is kept
+    logits.grad.mul_(7)  # the returned gradient must not be the stored one
     logits.grad = None
     loss.backward()
     torch.testing.assert_close(logits.grad, first)

@@ -1,4 +1,4 @@
-"""Four ways to compute one loss: nothing tells them apart, whatever the shape and scale."""
+"""Four implementations of one loss agree for every shape and scale."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw(seed: int, scale: float) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
-def test_it_is_the_formula(name: str) -> None:
+def test_value_equals_the_formula(name: str) -> None:
     for seed in range(20):
         logits, targets = draw(seed, 30.0)
         found = IMPLEMENTATIONS[name](logits, targets)
@@ -80,7 +80,7 @@ def test_its_gradient_is_the_derivative(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 20.0, 100.0, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_nothing_tells_them_apart(scale: float, dtype: torch.dtype) -> None:
+def test_all_implementations_agree(scale: float, dtype: torch.dtype) -> None:
     tolerance = 1e-6 if dtype is torch.float32 else 1e-12
     for seed in range(30):
         logits, targets = draw(seed, scale)

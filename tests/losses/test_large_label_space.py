@@ -1,4 +1,4 @@
-"""Many labels: ids and chunks give what the dense form gives, and hold less."""
+"""Losses from ids and in chunks equal the dense form and hold less memory."""
 
 import math
 
@@ -76,7 +76,7 @@ def test_derivatives(reduction: str) -> None:
     )
 
 
-def test_a_second_derivative_is_a_clear_error() -> None:
+def test_second_derivative_is_refused() -> None:
     logits = torch.randn(2, 5, requires_grad=True)
     loss = zlpr_loss_from_indices(logits, torch.tensor([[1], [2]]))
     with pytest.raises(RuntimeError, match="no second derivative; use zlpr_loss"):
@@ -92,7 +92,7 @@ def test_masked_logits() -> None:
     assert logits.grad.isfinite().all()
 
 
-def test_no_tensor_of_all_logits_is_made() -> None:
+def test_no_tensor_holds_all_logits() -> None:
     labels, batch, chunk = 5000, 8, 100
     head = torch.nn.Linear(4, labels)
     hidden = torch.randn(batch, 4, requires_grad=True)

@@ -90,7 +90,7 @@ def reference(name: str, logits: list[float], targets: list[float]) -> float:
 
 
 def powerset_reference(logits: list[float], targets: list[float]) -> float:
-    """Over all sets there are: the share of those that agree with what is known."""
+    """Share of the sets that match the known labels, over all possible sets."""
     everything = matching = 0.0
     for flags in itertools.product([False, True], repeat=len(logits)):
         weight = math.exp(sum(s for s, flag in zip(logits, flags, strict=True) if flag))
@@ -111,13 +111,13 @@ def module_of(name: str, reduction: Any) -> torch.nn.Module:
     return build_loss(name, reduction=reduction)
 
 
-def test_the_battery_covers_every_loss() -> None:
+def test_battery_covers_every_loss() -> None:
     assert set(FUNCTIONS) == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", CASES)
-def test_value_is_the_double_loop(name: str, case: str) -> None:
+def test_value_equals_a_double_loop(name: str, case: str) -> None:
     logits, targets = logits_of((2, 4)), torch.tensor(CASES[case], dtype=torch.float64)
     expected = [
         reference(name, s, t) for s, t in zip(logits.tolist(), targets.tolist(), strict=True)
@@ -165,7 +165,7 @@ def test_one_side_far_above_the_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mask", [-math.inf, -1e30])
-def test_masked_negative_is_no_nan(name: str, mask: float) -> None:
+def test_masked_negative_gives_no_nan(name: str, mask: float) -> None:
     logits = torch.tensor([[0.5, mask, -0.5]], requires_grad=True)
     loss = FUNCTIONS[name](logits, torch.tensor([[1, 0, 0]]), reduction="sum")
     loss.backward()
@@ -242,7 +242,7 @@ def test_wrong_input_is_named(name: str) -> None:
         build_loss("zpl")
 
 
-def test_bce_is_torchs() -> None:
+def test_bce_equals_torch() -> None:
     logits, targets = logits_of((4, 5)), torch.rand(4, 5, dtype=torch.float64)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
     torch.testing.assert_close(bce_loss(logits, targets), expected)

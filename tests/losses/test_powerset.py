@@ -21,14 +21,14 @@ def test_label_scores_are_above_zero_in_the_best_set() -> None:
             assert row[label] == inside - outside
 
 
-def test_a_label_of_all_sets_and_one_of_none() -> None:
+def test_label_in_all_sets_or_in_none() -> None:
     members = torch.tensor([[True, False, True], [True, False, False]])
     scores = powerset_label_scores(logits_of((9, 2)), members)
     assert (scores[:, 0] > 0).all()
     assert (scores[:, 1] < 0).all()
 
 
-def test_an_unseen_set_takes_its_nearest() -> None:
+def test_unseen_set_uses_the_nearest_sets() -> None:
     logits = logits_of((1, 4))
     share = logits.softmax(1)[0]
     loss = powerset_loss(logits, torch.tensor([[1, 1, 1]]), torch.from_numpy(SETS.members()))
@@ -36,7 +36,7 @@ def test_an_unseen_set_takes_its_nearest() -> None:
     assert SETS.count_unseen(np.array([[1, 1, 1], [1, 0, 0]])) == 1
 
 
-def test_unknown_labels_make_no_sets_and_agree_with_any() -> None:
+def test_unknown_labels_make_no_sets_and_match_any() -> None:
     targets = np.array([[1, 0, 0], [1, 0, 1], [1, np.nan, 0], [np.nan] * 3, [0, 1, -100]])
     assert LabelSets.fit(targets).sets == ((0,), (0, 2))
     assert LabelSets.fit(targets).count_unseen(targets) == 1  # the last: none lacks label 0

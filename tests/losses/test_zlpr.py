@@ -1,4 +1,4 @@
-"""What the paper says of ZLPR beyond its value: gradient, minimum, boundary, ranking."""
+"""Properties of ZLPR from the paper: gradient, minimum, threshold, ranking."""
 
 import math
 
@@ -104,7 +104,7 @@ class TestDivergence:
         shifted = zlpr_divergence(teacher + 0.5, teacher, reduction="none")
         assert (shifted > 0).all(), "a common shift crosses zero and must cost something"
 
-    def test_the_student_ends_at_the_teacher(self) -> None:
+    def test_student_converges_to_the_teacher(self) -> None:
         teacher = torch.tensor([[2.0, -1.0, 0.3, -4.0]], dtype=torch.float64)
         student = torch.zeros_like(teacher, requires_grad=True)
         optimizer = torch.optim.LBFGS([student], max_iter=500, tolerance_grad=1e-14)
@@ -152,7 +152,7 @@ class TestDivergence:
 class TestSmoothing:
     TARGETS = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, -100.0, torch.nan, 0.5]])
 
-    def test_is_the_formula(self, mode: str) -> None:
+    def test_value_equals_the_formula(self, mode: str) -> None:
         smoothed = smooth_targets(self.TARGETS, 0.2, mode=mode)
         for before, after in zip(self.TARGETS.tolist(), smoothed.tolist(), strict=True):
             known = [t for t in before if t != -100 and t == t]
@@ -168,7 +168,7 @@ class TestSmoothing:
         best = torch.logit(smooth_targets(hard, 0.1, mode=mode)) / 2
         assert torch.equal(best > 0, hard > 0.5)
 
-    def test_range_and_nothing_at_zero(self, mode: str) -> None:
+    def test_factor_range_and_no_change_at_zero(self, mode: str) -> None:
         torch.testing.assert_close(
             smooth_targets(self.TARGETS, 0.0, mode=mode), self.TARGETS, equal_nan=True
         )

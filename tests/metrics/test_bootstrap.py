@@ -40,7 +40,7 @@ def made(kind: str, rows: int = 60, labels: int = 7) -> tuple[Any, Any, Any]:
     ["plain", "equal scores", "masked", "unknown", "soft", "many labels", "all or nothing",
      "two labels", "decisions"],
 )  # fmt: skip
-def test_a_resample_has_the_metrics_of_its_rows(kind: str) -> None:
+def test_resample_has_the_metrics_of_its_rows(kind: str) -> None:
     logits, targets, decisions = made(kind)
     known = ~(np.isnan(targets) | (targets == -100))
     counts = DecisionCounts.from_decisions(decisions & known, known & (targets >= 0.5), known)
@@ -82,13 +82,13 @@ def test_intervals_hold_the_value_and_narrow_with_more_rows() -> None:
     assert widths[1] < widths[0] / 2
 
 
-def test_the_seed_decides() -> None:
+def test_intervals_depend_on_the_seed() -> None:
     logits, targets, _ = made("plain")
     same = [compute_intervals(logits, targets, resamples=150, seed=seed) for seed in (0, 0, 1)]
     assert same[0] == same[1] != same[2]
 
 
-def test_what_cannot_be_ranked_has_no_interval() -> None:
+def test_metric_without_rankable_rows_has_no_interval() -> None:
     logits = np.array([[1.0, -1.0], [-1.0, 2.0]])
     empty = compute_intervals(logits, np.zeros((2, 2)), resamples=20)
     assert not {"lrap", "one_error"} & set(empty)

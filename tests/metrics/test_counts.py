@@ -18,9 +18,9 @@ def test_counts_are_those_of_a_loop(axis: int) -> None:
     decided[2] = present[2] = False
     counts = Counts.from_decisions(decided, present, axis)
     pairs = zip(decided.swapaxes(0, 1 - axis), present.swapaxes(0, 1 - axis), strict=True)
-    for index, (said, true) in enumerate(pairs):
-        tp = sum(bool(a and b) for a, b in zip(said, true, strict=True))
-        predicted, support = int(sum(said)), int(sum(true))
+    for index, (guess, true) in enumerate(pairs):
+        tp = sum(bool(a and b) for a, b in zip(guess, true, strict=True))
+        predicted, support = int(sum(guess)), int(sum(true))
         assert counts.precision[index] == (tp / predicted if predicted else 0)
         assert counts.recall[index] == (tp / support if support else 0)
         union = predicted + support - tp

@@ -22,7 +22,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return logits, targets
 
 
-def test_decisions_are_scikit_learns(data: tuple[np.ndarray, np.ndarray]) -> None:
+def test_decision_metrics_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray]) -> None:
     logits, targets = data
     found = compute_multi_label_metrics(logits, targets)
     decided = logits > 0
@@ -43,7 +43,7 @@ def test_decisions_are_scikit_learns(data: tuple[np.ndarray, np.ndarray]) -> Non
     assert found["empty_predictions"] == pytest.approx((decided.sum(1) == 0).mean())
 
 
-def test_rankings_are_scikit_learns(data: tuple[np.ndarray, np.ndarray]) -> None:
+def test_ranking_metrics_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray]) -> None:
     logits, targets = data
     found = compute_multi_label_metrics(logits, targets)
     rows, present = targets.any(1), targets.any(0)

@@ -1,4 +1,4 @@
-"""The best labels alone give the dense metrics, and hold what they say they hold."""
+"""Metrics of the best labels equal the dense metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_metrics_are_the_dense_ones() -> None:
     assert found["predictions_at_limit"] == 0
 
 
-def test_what_is_not_among_the_best_is_not_predicted() -> None:
+def test_label_outside_the_best_ones_is_not_predicted() -> None:
     logits, targets, best, positives = example(3)
     kept = logits >= best.logits[:, -1:]
     dense = compute_multi_label_metrics(logits, targets, predictions=kept & (logits > 0))
@@ -73,7 +73,7 @@ def test_labels_one_by_one() -> None:
         )
 
 
-def test_an_offset_is_the_best_of_those_tried() -> None:
+def test_offset_is_the_best_candidate() -> None:
     logits, targets, best, positives = example(LABELS)
     offset = fit_top_k_offset(best, positives, metric="f1_micro")
     tuned = compute_top_k_metrics(best.shifted(offset), positives)["f1_micro"]
@@ -84,7 +84,7 @@ def test_an_offset_is_the_best_of_those_tried() -> None:
         assert tuned >= compute_top_k_metrics(best.shifted(other), positives)["f1_micro"] - 0.01
 
 
-def test_an_id_that_stands_twice_counts_once() -> None:
+def test_duplicate_id_counts_once() -> None:
     best = TopK(np.array([[1.0, -1.0]], np.float32), np.array([[4, 9]]), 30_000)
     assert compute_top_k_metrics(best, np.array([[4, 4]]))["f1_micro"] == 1
     with pytest.raises(ValueError, match="positives: expected 1 rows as in top_k, got 2"):
