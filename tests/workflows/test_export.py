@@ -323,7 +323,7 @@ def test_texts_to_check_on_are_needed(
     ):
         argv = [str(folder), f"--check_file={tmp_path / file}"]
         check_refused(argv, message, tmp_path, capsys)
-    check_refused(["me/model"], "say where to with --output", tmp_path, capsys)
+    check_refused(["me/model"], "give --output", tmp_path, capsys)
     check_refused([str(folder), "--batch_size=0"], "--batch_size", tmp_path, capsys)
     check_refused([str(tmp_path / "none")], "none", tmp_path, capsys)
 

@@ -153,7 +153,7 @@ def test_interrupted_run_ends_as_the_whole_one(
     assert not (folder / "results.json").exists(), "the run was not cut"
     if how is signal.SIGINT:
         assert process.returncode == 130
-        assert "interrupted; to go on: " in errors, errors
+        assert "interrupted; resume with: " in errors, errors
         assert "--resume_from_checkpoint true" in errors
     report = run(command, folder, "--resume_from_checkpoint=true")
     whole = finished[1]

@@ -1,4 +1,4 @@
-"""``zlpr compare``: data sets x losses x seeds, with statistics."""
+"""``zlpr compare``: datasets x losses x seeds, with statistics."""
 
 from __future__ import annotations
 
@@ -17,29 +17,19 @@ from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, re
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Run a comparison and print its table.
-
-    Args:
-        argv: ``PLAN.yaml [--output_dir DIR] [--dry_run] [--no_plots] [--name value ...]``; other
-            names are settings of ``zlpr train`` for all runs.
-        program: How the user called the command, for the commands that are printed.
-
-    Returns:
-        0 if all went well, 1 if some runs failed.
-
-    Raises:
-        InputError: If something is wrong with the input.
-    """
+    """Run a comparison and print its table; return 1 if some runs failed."""
     parser = CommandParser(
         "zlpr compare",
-        description="Data sets x losses x seeds, with statistics. Other options are settings of "
-        "zlpr train,\nfor all runs: --num_train_epochs 1",
+        description="Train all combinations of datasets, losses and seeds, and compare them.\n"
+        "Options of zlpr train hold for all runs, such as --num_train_epochs 1.",
         example="zlpr compare configs/compare/quickstart.yaml --dry_run",
     )
     parser.add_argument("plan", type=Path, help="YAML file: datasets, losses, seeds")
-    parser.add_argument("--output_dir", help="in place of the one in the plan")
-    parser.add_argument("--dry_run", action="store_true", help="show the runs and stop")
-    parser.add_argument("--no_plots", action="store_true", help="no pictures, hence no matplotlib")
+    parser.add_argument("--output_dir", help="output folder (default: that of the plan)")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and stop")
+    parser.add_argument(
+        "--no_plots", action="store_true", help="draw no plots; matplotlib is not needed then"
+    )
     options, rest = parser.parse_known_args(argv)
     if not options.no_plots and not options.dry_run:
         check_plots()
@@ -48,8 +38,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         if not is_main_process():
             return 0
         print(render_plan(plan))
-        command = shlex.join([*program, *without_token(argv)])
-        print(f"to run them: {command.replace(' --dry_run', '')}")
+        words = [word for word in without_token(argv) if word != "--dry_run"]
+        print(f"to run them: {shlex.join([*program, *words])}")
         return 0
     comparison = run_comparison(plan)
     if comparison is None:  # not the main process
@@ -64,7 +54,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 
 
 def _overrides(rest: list[str]) -> dict[str, str]:
-    """``--name value`` or ``--name=value`` as a mapping."""
+    """Return ``--name value`` and ``--name=value`` as a mapping."""
     found: dict[str, str] = {}
     words = iter(rest)
     for word in words:

@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Backend, LabelForm, LongTexts
-from zlpr_hf.cli.parser import CommandParser, add_loading_options
+from zlpr_hf.choices import (
+    DECISION_METRICS,
+    LABEL_METRICS,
+    Backend,
+    LabelForm,
+    LongTexts,
+    Scope,
+    UnseenLabels,
+)
+from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -20,68 +28,76 @@ if TYPE_CHECKING:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr evaluate",
-        description="All metrics of a model on labelled texts, with 95 % bootstrap intervals.\n"
-        "Without --dataset: on the test split of the data that the model was trained on.",
+        description="Compute all metrics of a model on labelled texts, with 95 % bootstrap "
+        "intervals.\nWithout --dataset: on the test split of the data that the model was trained "
+        "on.",
         example="zlpr evaluate out/quickstart --dataset new.csv --label_delimiter ';'",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
-    data = parser.add_argument_group("data")
-    data.add_argument("--dataset", help="file, folder, Hub id, or cwe, reuters21578")
-    data.add_argument("--dataset_config_name", help="configuration of a data set on the Hub")
-    data.add_argument("--data_dir", help="folder of a built-in corpus' files")
-    data.add_argument("--split", default="test", help="of what has splits (test)")
-    data.add_argument("--text_column", default="text", help="column of the text (text)")
-    data.add_argument("--text_pair_column", help="column of a second text, for pairs")
-    data.add_argument("--label_column", default="labels", help="column of the labels (labels)")
-    data.add_argument("--label_columns", nargs="+", help="one column a label, of 0/1")
-    data.add_argument("--label_form", default="auto", choices=get_args(LabelForm), help="(auto)")
-    data.add_argument("--label_delimiter", help="what separates labels in a string, such as ';'")
-    data.add_argument(
+    add = parser.add_argument_group("data").add_argument
+    add("--dataset", help="file, folder, Hub id, or a built-in corpus: cwe, reuters21578")
+    add("--dataset_config_name", help="configuration of a dataset on the Hub")
+    add("--data_dir", help="folder with the files of a built-in corpus")
+    add("--split", default="test", help="split of a dataset with splits (default: test)")
+    add("--text_column", default="text", help="column of the text (default: text)")
+    add("--text_pair_column", help="column of the second text, for pairs of texts")
+    add("--label_column", default="labels", help="column of the labels (default: labels)")
+    add("--label_columns", nargs="+", help="one column per label, with 0/1")
+    add(
+        "--label_form",
+        default="auto",
+        choices=get_args(LabelForm),
+        help="form of the labels (default: auto)",
+    )
+    add("--label_delimiter", help="separator of labels within one string, such as ';'")
+    add(
         "--unseen_labels",
         default="error",
-        choices=("error", "drop"),
-        help="not the model's (error)",
+        choices=get_args(UnseenLabels),
+        help="labels that the model does not know (default: error)",
     )
     reading = parser.add_argument_group("reading")
-    reading.add_argument(
+    add = reading.add_argument
+    add(
         "--long_texts",
         default="max",
         choices=get_args(LongTexts),
-        help="windows of long texts: largest or mean logit; cut: as in training (max)",
+        help="long texts: maximum or mean of the logits of all windows, or cut as in training "
+        "(default: max)",
     )
-    reading.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
-    reading.add_argument(
-        "--backend", default="auto", choices=get_args(Backend), help="what runs the model (auto)"
+    add("--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)")
+    add(
+        "--backend",
+        default="auto",
+        choices=get_args(Backend),
+        help="library that runs the model (default: auto)",
     )
     add_loading_options(reading)
-    numbers = parser.add_argument_group("numbers")
-    numbers.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (1000)")
-    numbers.add_argument("--output", type=Path, help="JSON file for all numbers")
-    tuning = parser.add_argument_group("tuning offsets on these rows")
-    tuning.add_argument("--tune_thresholds", choices=("global", "per_label"))
-    tuning.add_argument(
-        "--threshold_metric", default="f1_macro", choices=DECISION_METRICS, help="(f1_macro)"
+    add = parser.add_argument_group("numbers").add_argument
+    add(
+        "--resamples",
+        type=count_type(1),
+        default=1000,
+        help="number of bootstrap resamples (default: 1000)",
     )
-    tuning.add_argument("--tuned_model", type=Path, help="new folder for the model with offsets")
+    add("--output", type=Path, help="JSON file for all numbers")
+    add = parser.add_argument_group("tuning offsets on these rows").add_argument
+    add("--tune_thresholds", choices=get_args(Scope), help="one offset, or one per label")
+    add(
+        "--threshold_metric",
+        default="f1_macro",
+        choices=DECISION_METRICS,
+        help="metric that the offsets maximise (default: f1_macro)",
+    )
+    add("--tuned_model", type=Path, help="new folder for the model with these offsets")
     return parser
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Evaluate a model.
-
-    Args:
-        argv: As ``zlpr evaluate --help`` says.
-        program: How the user called the command, for the commands that are printed.
-
-    Returns:
-        0.
-
-    Raises:
-        InputError: If something is wrong with the input; nothing is written then.
-    """
+    """Evaluate a model, print its metrics, and save the tuned model if asked."""
     options = _parser().parse_args(argv)
     _check(options)
-    # What loads torch and transformers comes after what can be wrong without them.
+    # Importing torch takes seconds, so that wrong options are reported before it.
     announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_model import OnnxModel
@@ -94,9 +110,13 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         trust_remote_code=options.trust_remote_code,
     )
     if options.tune_thresholds and classifier.label_sets is not None:
-        raise InputError("--tune_thresholds: a powerset model chooses among whole label sets")
+        raise InputError(
+            "--tune_thresholds: not supported for models that predict whole label sets"
+        )
     if options.tuned_model and isinstance(classifier.model, OnnxModel):
-        raise InputError("--tuned_model: tune the model of torch, then export it")
+        raise InputError(
+            "--tuned_model: not supported for ONNX models; tune the torch model, then export"
+        )
     rows = _rows(options, classifier.label_space)
     evaluation = evaluate(
         classifier,
@@ -110,20 +130,19 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     )
     print(evaluation.render())
     for name, count in rows.dropped.items():
-        print(f"label {name!r} is not the model's: dropped from {count} rows")
+        print(f"dropped label {name!r}, unknown to the model, from {count} rows")
     if options.output is not None:
         evaluation.save(options.output)
         print(f"\nwritten to {options.output}")
     if options.tuned_model is not None:
         classifier.save(options.tuned_model, evaluation.thresholds)
-        print(f"\nthe model with these offsets: {options.tuned_model}; judge it on other rows:")
+        print(f"\nthe model with these offsets: {options.tuned_model}; evaluate it on new rows:")
         print(f"  {shlex.join([*program, str(options.tuned_model), '--dataset', 'OTHER.csv'])}")
     return 0
 
 
 def _check(options: Any) -> None:
-    if options.resamples < 1:
-        raise InputError(f"--resamples: expected 1 or more, got {options.resamples}")
+    """Check everything that needs no model."""
     for name in ("output", "tuned_model"):
         path = getattr(options, name)
         if path is not None and not path.parent.is_dir():
@@ -155,7 +174,7 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
     if options.dataset is None:
         config = Path(options.model) / CONFIG_FILE
         if not config.is_file():
-            raise InputError(f"{options.model} does not say what it was trained on: give --dataset")
+            raise InputError(f"{options.model} does not name its training data: give --dataset")
         if options.split not in ("train", "validation", "test"):
             raise InputError(f"--split: expected train, validation or test, got {options.split}")
         arguments = parse_arguments([str(config)]).data
@@ -171,7 +190,7 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
         )
         if options.split not in source.splits:
             known = ", ".join(source.splits)
-            raise InputError(f"{options.dataset}: no split {options.split!r}; there are {known}")
+            raise InputError(f"{options.dataset}: no split {options.split!r}; expected {known}")
         rows, origin = source.splits[options.split], source.origins[options.split]
     labels = LabelColumns(
         column=options.label_column,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.cli.parser import CommandParser, add_loading_options
+from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -19,49 +19,40 @@ if TYPE_CHECKING:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr export",
-        description="Write a model for ONNX Runtime. It is kept only if it decides as the model\n"
-        "does: on the test split of the data that the model was trained on, or on --check_file.",
+        description="Write a model for ONNX Runtime. The export is kept only if it decides as the "
+        "model:\non the test split of the data that it was trained on, or on --check_file.",
         example="zlpr export out/quickstart --quantize int8",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier")
-    parser.add_argument("--format", default="onnx", choices=("onnx",), help="(onnx)")
     parser.add_argument(
         "--quantize",
         default="none",
         choices=get_args(Quantization),
-        help="int8: under a third of the size (none)",
+        help="int8: under a third of the size (default: none)",
     )
-    parser.add_argument("--output", type=Path, help="new folder (MODEL-onnx, MODEL-onnx-int8)")
+    parser.add_argument(
+        "--output", type=Path, help="new folder (default: MODEL-onnx or MODEL-onnx-int8)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     add_loading_options(parser)
     check = parser.add_argument_group("texts to check it on")
-    check.add_argument("--check_file", type=Path, help="csv, tsv, jsonl, parquet, or a text a line")
-    check.add_argument("--text_column", default="text", help="column of the text (text)")
-    check.add_argument("--text_pair_column", help="column of a second text, for pairs")
-    check.add_argument("--batch_size", type=int, default=32, help="texts at a time (32)")
+    check.add_argument(
+        "--check_file", type=Path, help="CSV, TSV, JSON Lines, Parquet, or a text file"
+    )
+    check.add_argument("--text_column", default="text", help="column of the text (default: text)")
+    check.add_argument("--text_pair_column", help="column of the second text, for pairs of texts")
+    check.add_argument(
+        "--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)"
+    )
     return parser
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Export a model.
-
-    Args:
-        argv: As ``zlpr export --help`` says.
-        program: How the user called the command, for the commands that are printed.
-
-    Returns:
-        0.
-
-    Raises:
-        InputError: If something is wrong with the input, or the exported model decides otherwise;
-            nothing is written then.
-    """
+    """Export a model and compare it with the original; write nothing if they disagree."""
     options = _parser().parse_args(argv)
-    if options.batch_size < 1:
-        raise InputError(f"--batch_size: expected 1 or more, got {options.batch_size}")
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
-    # What loads torch and transformers comes after what can be wrong without them.
+    # Importing torch takes seconds, so that wrong options are reported before it.
     announce_loading()
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_model import ONNX_FILE
@@ -97,14 +88,14 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 
 def _beside(source: Path | None, options: Any) -> Path:
     if source is None:
-        raise InputError(f"{options.model} is no folder: say where to with --output")
+        raise InputError(f"{options.model} is not a folder: give --output")
     suffix = "-onnx" if options.quantize == "none" else f"-onnx-{options.quantize}"
     whole = source if source.name not in ("", "..") else source.resolve()
     return whole.with_name(whole.name + suffix)
 
 
 def _texts(options: Any, source: Path | None) -> Texts:
-    """The texts of ``--check_file``, or those of the test split that the model comes from."""
+    """Return the texts of ``--check_file``, or of the test split of the training data."""
     from zlpr_hf.data.columns import read_texts
     from zlpr_hf.data.sources import read_file
     from zlpr_hf.workflows.arguments import parse_arguments
@@ -116,7 +107,7 @@ def _texts(options: Any, source: Path | None) -> Texts:
         config = None if source is None else source / CONFIG_FILE
         if config is None or not config.is_file():
             raise InputError(
-                f"{options.model} does not say what it was trained on: give texts with --check_file"
+                f"{options.model} does not name its training data: give texts with --check_file"
             )
         try:
             return load_data(parse_arguments([str(config)]).data).texts("test")

@@ -1,8 +1,7 @@
-"""``zlpr``: finds the command, and turns errors of input into one line."""
+"""``zlpr``: run a command, and print errors that users can fix as one line."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import shlex
@@ -18,44 +17,42 @@ from zlpr_hf.distributed import (
     print_error,
     silence_other_processes,
 )
-from zlpr_hf.errors import InputError, find_full_disk, find_out_of_memory
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+from zlpr_hf.errors import InputError, find_full_disk, find_out_of_memory, suggest
 
 COMMANDS = {
     "train": "fine-tune a model",
-    "tune": "search hyper-parameters",
+    "tune": "search hyperparameters",
     "reproduce": "train a run again and compare its numbers",
-    "compare": "data sets x losses x seeds, with statistics",
+    "compare": "compare datasets x losses x seeds, with statistics",
     "predict": "label the texts of a file",
-    "evaluate": "all metrics on labelled texts, with intervals",
+    "evaluate": "compute all metrics on labelled texts, with intervals",
     "export": "write a model for ONNX Runtime",
-    "push": "send a trained model to the Hugging Face Hub",
-    "demo": "a page to try a model",
+    "push": "push a trained model to the Hugging Face Hub",
+    "demo": "try a model on a web page",
 }
 IMPORT_FIRST = ("train", "compare")
-"""Their options are those of transformers; the others look at theirs before they load it."""
+"""Commands with options of transformers; the others check theirs before they load it."""
 OUT_OF_MEMORY_REMEDY = (
-    "take a smaller batch (train: --per_device_train_batch_size, with "
-    "--gradient_accumulation_steps to make up for it; else --batch_size), a smaller --max_length, "
-    "or a smaller model"
+    "use a smaller batch (train: --per_device_train_batch_size with "
+    "--gradient_accumulation_steps; otherwise --batch_size), a smaller --max_length, or a smaller "
+    "model"
 )
 DISTRIBUTED_COMMANDS = ("train", "compare", "predict", "reproduce")
-"""What several processes do together; elsewhere each would do the whole work."""
+"""Commands that several processes share; with others each would do the whole work."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",)) -> int:
     """Run a command.
 
     Args:
-        argv: Arguments after the program's name, the command first; those of the process if not
-            given.
-        program: How the user called it, for the commands that are printed.
+        argv: The command and its arguments (default: those of the process).
+        program: The program as the user called it, for the commands that are printed.
 
     Returns:
-        0 if all went well, 1 if some of the work failed, the disk is full or the memory too
-        small, 2 for wrong input, 130 if interrupted.
+        0 on success; 1 if a part failed, the disk is full or memory ran out; 2 for invalid input;
+        130 if interrupted.
     """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # this process only
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -69,33 +66,32 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
     silence_other_processes()
     try:
         if command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see zlpr --help"
-            raise InputError(f"expected one of {', '.join(COMMANDS)}, got {command!r} ({hint})")
+            hint = suggest(command, COMMANDS, otherwise=" (see zlpr --help)")
+            raise InputError(f"expected one of {', '.join(COMMANDS)}, got {command!r}{hint}")
         if count_processes() > 1 and command not in DISTRIBUTED_COMMANDS:
             raise InputError(
-                f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); call "
+                f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); run "
                 "it without torchrun or accelerate launch"
             )
         if command in IMPORT_FIRST:
             announce_loading()
-        # Loaded here: the libraries behind a command take seconds.
+        # Imported here, since the libraries behind a command take seconds to load.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
         status: int = module.run(rest, called)
         sys.stdout.flush()
     except KeyboardInterrupt:
         if is_main_process():
-            print(f"\ninterrupted; to go on: {again}", file=sys.stderr)
+            print(f"\ninterrupted; resume with: {again}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output, such as head, has had enough
+    except BrokenPipeError:  # the reader of the output, such as head, has stopped
         _drop_output()
         return 141
     except Exception as error:
         full = find_full_disk(error)
         if full is not None:
             print_error(
-                f"error: no space left on the disk ({full}); what was whole stays, make room and "
-                f"go on: {again}"
+                f"error: no space left on the disk ({full}); completed files were kept; free some "
+                f"space and resume with: {again}"
             )
             _drop_output()
             return 1
@@ -111,7 +107,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
 
 
 def _drop_output() -> None:
-    """Let what cannot be written any more go nowhere, so that the end of the process is quiet."""
+    """Discard output that cannot be written, so that the process ends without a trace."""
     try:
         sys.stdout.flush()
     except OSError:

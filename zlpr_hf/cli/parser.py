@@ -1,24 +1,16 @@
-"""How the commands read their options: errors in one line, no abbreviations, an example."""
+"""Options of the commands: errors in one line, no abbreviations, an example in every help."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 
 
 def without_token(words: Sequence[str]) -> list[str]:
-    """A command line as it may be shown: without the token for the Hub, which is asked for again.
-
-    Args:
-        words: The arguments.
-
-    Returns:
-        Those that are no secret.
+    """Return a command line without the token for the Hub, to print it.
 
     Example:
         >>> without_token(["--seed", "1", "--hub_token", "hf_secret"])
@@ -35,14 +27,7 @@ def without_token(words: Sequence[str]) -> list[str]:
 
 
 def resume_command(command: str, words: Sequence[str]) -> list[str]:
-    """The arguments with which a command goes on after it was cut off.
-
-    Args:
-        command: Its name.
-        words: Those that it was called with.
-
-    Returns:
-        Those to call it with again: what is there must be gone on from, and not be replaced.
+    """Return the arguments that resume a command instead of replacing its output.
 
     Example:
         >>> resume_command("train", ["config.yaml"])
@@ -79,11 +64,7 @@ def count_type(least: int) -> Callable[[str], int]:
 
 
 def add_loading_options(group: argparse._ActionsContainer) -> None:
-    """What is to be said about a model on the Hub.
-
-    Args:
-        group: A parser, or a group of its options.
-    """
+    """Add the options for models on the Hub to a parser or a group of options."""
     group.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
     group.add_argument(
         "--trust_remote_code", action="store_true", help="run code that comes with the model"
@@ -91,13 +72,7 @@ def add_loading_options(group: argparse._ActionsContainer) -> None:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose errors are an :class:`InputError` of one line.
-
-    Args:
-        prog: The command, such as ``zlpr predict``.
-        description: What it does.
-        example: One line to copy.
-    """
+    """Raises errors as a one-line :class:`InputError`, and ends its help with an example."""
 
     def __init__(self, prog: str, *, description: str, example: str) -> None:
         super().__init__(
@@ -108,16 +83,14 @@ class CommandParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def error(self, message: str) -> NoReturn:
-        plain = re.sub(r"^argument (-\S+?)(/-\S+)*:", r"\1:", message)
-        raise InputError(f"{plain} (see {self.prog} --help){self._what_is_meant(message)}")
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name, known = unknown[0].partition("=")[0], self._option_string_actions
+            longer = [option for option in known if option.startswith(name)]
+            hint = suggest(name, longer or known)
+            self.error(f"unknown option {unknown[0]!r}{hint}")
+        return options
 
-    def _what_is_meant(self, message: str) -> str:
-        """The nearest option to the first one that is unknown."""
-        unknown = re.match(r"unrecognized arguments: (--\w+)", message)
-        if unknown is None:
-            return ""
-        known = self._option_string_actions
-        longer = [option for option in known if option.startswith(unknown.group(1))]
-        near = longer or difflib.get_close_matches(unknown.group(1), known, n=1)
-        return f"; did you mean {near[0]}?" if near else ""
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")

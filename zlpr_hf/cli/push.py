@@ -1,4 +1,4 @@
-"""``zlpr push``: send a trained model to the Hugging Face Hub."""
+"""``zlpr push``: push a trained model to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,30 +12,23 @@ from zlpr_hf.workflows.push import MESSAGE, push_folder
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Push a folder and print how to use what is there.
-
-    Args:
-        argv: ``FOLDER REPO [--private] [--revision BRANCH] [--message TEXT]``.
-        program: How the user called the command, for the commands that are printed.
-
-    Returns:
-        0.
-
-    Raises:
-        InputError: If the folder holds no model, or the Hub did not take it.
-    """
+    """Push a folder and print how to use the model from the Hub."""
     parser = CommandParser(
         "zlpr push",
-        description="Send a trained model to the Hugging Face Hub: weights, tokenizer, card and\n"
-        "numbers, in one commit; no checkpoints, no pickles. The token is that of HF_TOKEN or of\n"
-        "hf auth login.",
+        description="Push a trained model to the Hugging Face Hub: weights, tokenizer, card and\n"
+        "numbers in one commit, without checkpoints and pickles. Reads the token from HF_TOKEN or\n"
+        "from the login of: hf auth login",
         example="zlpr push out/quickstart weaknesses --private",
     )
     parser.add_argument("folder", type=Path, help="folder of the model")
-    parser.add_argument("repo", help="NAME, or OWNER/NAME; made if it is not there")
-    parser.add_argument("--private", action="store_true", help="nobody else may see it")
-    parser.add_argument("--revision", metavar="BRANCH", help="made if it is not there (main)")
-    parser.add_argument("--message", metavar="TEXT", default=MESSAGE, help="of the commit")
+    parser.add_argument("repo", help="NAME or OWNER/NAME; created if it does not exist")
+    parser.add_argument("--private", action="store_true", help="create the repository as private")
+    parser.add_argument(
+        "--revision", metavar="BRANCH", help="created if it does not exist (default: main)"
+    )
+    parser.add_argument(
+        "--message", metavar="TEXT", default=MESSAGE, help="commit message (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     url = push_folder(
         options.folder,

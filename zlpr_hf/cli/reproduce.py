@@ -1,4 +1,4 @@
-"""``zlpr reproduce``: train a finished run again and say whether its numbers come out again."""
+"""``zlpr reproduce``: train a finished run again and compare its numbers."""
 
 from __future__ import annotations
 
@@ -12,35 +12,22 @@ from zlpr_hf.errors import InputError
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
-    """Reproduce a run.
-
-    Args:
-        argv: ``FOLDER [--output_dir DIR] [--tolerance X] [--any_data]``.
-        program: How the user called the command; not needed here.
-
-    Returns:
-        0 if the numbers came out again, 1 if not.
-
-    Raises:
-        InputError: If something is wrong with the input.
-    """
+    """Train a finished run again; return 1 if its numbers differ."""
     parser = CommandParser(
         "zlpr reproduce",
         description="Train a finished run again, from the configuration in its folder, and compare "
         "metrics and weights.",
         example="zlpr reproduce out/quickstart",
     )
-    parser.add_argument("folder", type=Path, help="output_dir of a run of zlpr train")
-    parser.add_argument(
-        "--output_dir", type=Path, help="new folder; default: FOLDER-reproduced, beside FOLDER"
-    )
+    parser.add_argument("folder", type=Path, help="output folder of zlpr train")
+    parser.add_argument("--output_dir", type=Path, help="new folder (default: FOLDER-reproduced)")
     parser.add_argument(
         "--tolerance",
         type=float,
-        help="how far metrics may be apart; default: metrics and weights must be equal bit for bit",
+        help="maximum difference of a metric (default: metrics and weights must be identical)",
     )
     parser.add_argument(
-        "--any_data", action="store_true", help="go on even if the data has changed since"
+        "--any_data", action="store_true", help="train even if the data has changed"
     )
     parser.add_argument(
         "--trust_remote_code", action="store_true", help="run code that comes with the model"

@@ -1,4 +1,4 @@
-"""``zlpr train``: fine-tune one model and print its numbers and how to use it."""
+"""``zlpr train``: fine-tune one model, print its numbers and how to use it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,7 @@ RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
-    """Fine-tune.
-
-    Args:
-        argv: ``[CONFIG.yaml] [--name value ...]``.
-        program: How the user called the command; not needed here.
-
-    Returns:
-        0, or 1 if the push to the Hub failed.
-
-    Raises:
-        InputError: If something is wrong with the input.
-    """
+    """Fine-tune and print the numbers; return 1 if the model could not be pushed."""
     config = parse_arguments(argv)
     training_args = config.training
     try:
@@ -55,7 +44,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         raise
     except InputError as error:
         if isinstance(error.__cause__, FloatingPointError):
-            raise InputError(f"{error}. {_how_to_go_on(training_args)}") from error
+            raise InputError(f"{error}. {_how_to_resume(training_args)}") from error
         raise
     if is_main_process():
         folder = report.output_dir
@@ -79,19 +68,19 @@ def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
     )
 
 
-def _how_to_go_on(arguments: ZLPRTrainingArguments) -> str:
-    """Checkpoints hold the learning rate: another one takes a new start."""
+def _how_to_resume(arguments: ZLPRTrainingArguments) -> str:
+    """Name both ways to continue: a checkpoint keeps its learning rate."""
     last = _last_checkpoint(arguments)
     if last is None:
         return "There is no checkpoint yet: the next run starts from the beginning"
     return (
-        f"{last} stays: --resume_from_checkpoint true goes on from it with its learning_rate, "
-        "--overwrite_output_dir true starts again with another"
+        f"{last} was kept: --resume_from_checkpoint true resumes with its learning rate, "
+        "--overwrite_output_dir true starts again with another one"
     )
 
 
 def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
-    """Push a finished run; if that fails the run stays as it is."""
+    """Push a finished run; a failure leaves the run as it is."""
     try:
         url = push_folder(
             folder,
@@ -108,16 +97,16 @@ def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
 
 
 def _next_commands(folder: str, *, label_sets: bool) -> list[tuple[str, str]]:
-    """What can be done with a model now, to be copied as it stands."""
+    """Return commands for the next steps, ready to copy."""
     zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
     found = [
         (title, shlex.join([*zlpr, command, folder, *more]))
         for title, command, more in (
-            ("label texts (or --input FILE --output FILE)", "predict", ()),
-            ("all metrics with intervals, here or on --dataset FILE", "evaluate", ()),
-            ("for ONNX Runtime, under a third of the size", "export", ("--quantize", "int8")),
-            ("a page to try it", "demo", ()),
-            ("share it", "push", ("YOUR_NAME/YOUR_MODEL",)),
+            ("label texts (or use --input FILE --output FILE)", "predict", ()),
+            ("all metrics with intervals (or use --dataset FILE)", "evaluate", ()),
+            ("export to ONNX Runtime, under a third of the size", "export", ("--quantize", "int8")),
+            ("try it on a web page", "demo", ()),
+            ("push it to the Hub", "push", ("YOUR_NAME/YOUR_MODEL",)),
         )
     ]
     found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
