@@ -1,4 +1,4 @@
-"""Hostile strings stay text, wherever they come from and whatever shows them."""
+"""Hostile strings stay text in every page, card and chart."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -32,7 +32,7 @@ HOSTILE = [
 
 
 class Outline(HTMLParser):
-    """Elements with the names of their attributes, addresses, and all text of a page."""
+    """Elements with their attribute names, addresses, and all text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Outline(HTMLParser):
 
 
 def report(string: str) -> str:
-    """The report with the string in every place there is."""
+    """The report with the string wherever one of the user's strings appears."""
     logits, targets = make_logits(rows=20)
     names = ["red", "green", "blue", string, "never there"]
     found = make_report(names, logits, targets)
@@ -118,7 +118,7 @@ RENDERERS: dict[str, Callable[[str], str]] = {
 
 
 def check(render: Callable[[str], str], string: str) -> None:
-    """The page has the elements and addresses that it has for a harmless string as long."""
+    """Elements and addresses must equal those for a harmless string of the same length."""
     expected, found = Outline(render(re.sub(r"\S", "(", string))), Outline(render(string))
     assert found.tags == expected.tags
     assert found.addresses == expected.addresses
@@ -132,12 +132,14 @@ def test_hostile_strings_add_no_element(name: str, string: str) -> None:
 
 
 @pytest.mark.parametrize("string", HOSTILE)
-def test_hostile_labels_in_the_answer_of_the_page(string: str, finished: tuple[Path, Any]) -> None:
+def test_hostile_labels_add_no_element_to_the_demo_page(
+    string: str, finished: tuple[Path, Any]
+) -> None:
     check(answer_with(Classifier.load(finished[0])), string)
 
 
 @pytest.mark.parametrize("string", HOSTILE)
-def test_the_picture_beside_the_card_is_well_formed(string: str, tmp_path: Path) -> None:
+def test_chart_of_the_card_is_well_formed(string: str, tmp_path: Path) -> None:
     report = random_report(["red", string])
     write_model_card(tmp_path, report, FACTS)
     root = ET.parse(tmp_path / "labels.svg").getroot()

@@ -1,4 +1,4 @@
-"""Labels and texts that nobody expects, from training to evaluation; names come back unchanged."""
+"""Unusual labels and texts, from training to evaluation: names come back unchanged."""
 
 import json
 import time
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 def hostile(
     encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """A model trained on all of it, and the rows."""
+    """A model trained on all of these labels and texts, and the rows."""
     folder = tmp_path_factory.mktemp("hostile")
     rows = [
         {"text": TEXTS[number % len(TEXTS)], "labels": [LABELS[number % len(LABELS)], "Red"]}
@@ -53,7 +53,7 @@ def hostile(
     return folder, rows
 
 
-def test_names_come_back_from_the_files(hostile: tuple[Path, Any]) -> None:
+def test_label_names_survive_training_unchanged(hostile: tuple[Path, Any]) -> None:
     folder = hostile[0] / "model"
     assert LabelSpace.from_config(BertConfig.from_pretrained(folder)).names == tuple(sorted(LABELS))
     card = (folder / "README.md").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_names_come_back_from_the_files(hostile: tuple[Path, Any]) -> None:
     assert {path.name for path in folder.parent.iterdir()} == {"d.jsonl", "model"}
 
 
-def test_predictions_and_evaluation(
+def test_label_names_survive_prediction_and_evaluation(
     hostile: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     folder, rows = hostile
@@ -96,7 +96,7 @@ def test_predictions_and_evaluation(
     assert main([*evaluate, "--resamples=100"]) == 0
 
 
-def test_csv_refuses_labels_that_a_cell_cannot_hold(
+def test_csv_output_refuses_labels_with_line_breaks(
     hostile: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -107,14 +107,14 @@ def test_csv_refuses_labels_that_a_cell_cannot_hold(
     assert main([*argv, f"--output={tmp_path / 'out.jsonl'}"]) == 0
 
 
-def test_one_label_and_half_a_character() -> None:
+def test_single_label_and_invalid_unicode_are_refused() -> None:
     with pytest.raises(InputError, match=r"needs at least two labels, got 1 \('only'\)"):
         LabelSpace(("only",))
     with pytest.raises(InputError, match="half a character"):
         LabelSpace(("a", "\ud800"))
 
 
-def test_fifty_thousand_labels(tmp_path: Path) -> None:
+def test_fifty_thousand_labels_take_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     space = LabelSpace(tuple(f"label {number}" for number in range(50_000)))
     (tmp_path / "names.txt").write_text("\n".join(space.names))
@@ -126,10 +126,10 @@ def test_fifty_thousand_labels(tmp_path: Path) -> None:
     columns = LabelColumns(form="ids", names=space.names)
     _, found = columns.read(read_file(tmp_path / "d.jsonl"), "d")
     assert list(found[0]) == list(space.names)
-    assert time.process_time() - started < 60  # what grows with the square takes minutes
+    assert time.process_time() - started < 60  # quadratic time would be minutes
 
 
-def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+def test_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     folder = tmp_path / "year=2020"
     folder.mkdir()
     table = pyarrow.table({"text": ["a"], "labels": [["x"]]})

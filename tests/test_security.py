@@ -1,4 +1,4 @@
-"""What is let in: no code of others, no pickles, no entities; and what never gets out: tokens."""
+"""Remote code, pickles, archives and entities are refused; tokens are never written."""
 
 import ast
 import io
@@ -41,7 +41,7 @@ class OwnModel(BertForSequenceClassification):
 
 
 class Touch:
-    """A pickle that makes a file when it is read."""
+    """A pickle that creates a file when it is read."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -52,15 +52,15 @@ class Touch:
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
-    """A file that only code of others makes."""
+    """A file that only foreign code creates."""
     return tmp_path / "marker"
 
 
 @pytest.fixture
-def own_code(
+def remote_code(
     finished: tuple[Path, Any], tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A classifier whose class is in its folder; nobody is at the terminal."""
+    """A classifier whose class is in its folder; questions on the terminal fail."""
 
     def asked(prompt: str = "") -> str:
         raise AssertionError(f"asked on the terminal: {prompt}")
@@ -69,7 +69,7 @@ def own_code(
     monkeypatch.setattr(
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
     )
-    folder = tmp_path / "own_code"
+    folder = tmp_path / "remote_code"
     shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("checkpoint-*"))
     config = json.loads((folder / "config.json").read_text())
     classes = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnModel"}
@@ -79,12 +79,12 @@ def own_code(
     return folder
 
 
-def test_code_of_a_model_runs_only_where_it_was_asked_for_by_name(
-    own_code: Path, marker: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+def test_remote_code_runs_only_with_trust_remote_code(
+    remote_code: Path, marker: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = own_code.parent / "out"
-    train = ["train", *command, f"--model_name_or_path={own_code}", f"--output_dir={output}"]
-    for argv in (train, *([name, str(own_code)] for name in ("predict", "evaluate"))):
+    output = remote_code.parent / "out"
+    train = ["train", *command, f"--model_name_or_path={remote_code}", f"--output_dir={output}"]
+    for argv in (train, *([name, str(remote_code)] for name in ("predict", "evaluate"))):
         assert main(argv) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: model ")
@@ -92,36 +92,36 @@ def test_code_of_a_model_runs_only_where_it_was_asked_for_by_name(
         assert "trust_remote_code" in line
     for load in (load_pipeline, load_tokenizer, Classifier.load):
         with pytest.raises(InputError, match="trust_remote_code"):
-            load(str(own_code))
+            load(str(remote_code))
     with pytest.raises(InputError, match="trust_remote_code"):
-        Teacher.load(str(own_code), SPACE)
+        Teacher.load(str(remote_code), SPACE)
     assert not output.exists()
     assert not marker.exists()
-    classifier = Classifier.load(str(own_code), trust_remote_code=True)
+    classifier = Classifier.load(str(remote_code), trust_remote_code=True)
     assert type(classifier.model).__name__ == "OwnModel"
     assert marker.read_text() == "ran"
 
 
-def test_trust_is_not_written_down(own_code: Path, tmp_path: Path) -> None:
+def test_permission_for_remote_code_is_never_saved(remote_code: Path, tmp_path: Path) -> None:
     arguments = parse_arguments(
-        [f"--model_name_or_path={own_code}", "--trust_remote_code=true", "--output_dir=out",
+        [f"--model_name_or_path={remote_code}", "--trust_remote_code=true", "--output_dir=out",
          "--train_file=rows.csv"]
     )  # fmt: skip
     assert arguments.model.trust_remote_code
     assert "trust_remote_code" not in render_config(arguments)
-    model = load_model(str(own_code), SPACE, trust_remote_code=True)
+    model = load_model(str(remote_code), SPACE, trust_remote_code=True)
     model.save_pretrained(tmp_path / "saved")
     assert "trust_remote_code" not in (tmp_path / "saved" / "config.json").read_text()
 
 
-def test_a_checkpoint_of_a_stock_model_names_no_code(finished: tuple[Path, Any]) -> None:
+def test_checkpoint_of_a_stock_model_refers_to_no_code(finished: tuple[Path, Any]) -> None:
     for path in finished[0].rglob("*config.json"):
         assert "auto_map" not in path.read_text()
         assert "trust_remote_code" not in path.read_text()
     assert not list(finished[0].rglob("*.py"))
 
 
-def test_pickled_weights_are_refused_with_the_reason(
+def test_pickled_weights_are_refused(
     finished: tuple[Path, Any], tmp_path: Path, marker: Path
 ) -> None:
     folder = tmp_path / "pickled"
@@ -145,7 +145,7 @@ def test_pickled_weights_are_refused_with_the_reason(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
-def test_a_checkpoint_with_code_in_it_is_not_gone_on_from(
+def test_checkpoint_with_pickled_code_is_not_resumed(
     name: str, finished: tuple[Path, Any], command: list[str], tmp_path: Path, marker: Path
 ) -> None:
     source = min(finished[0].glob("checkpoint-*"))
@@ -159,8 +159,7 @@ def test_a_checkpoint_with_code_in_it_is_not_gone_on_from(
     assert not marker.exists()
 
 
-def test_no_call_reads_a_pickle_or_extracts_an_archive() -> None:
-    """In the whole package: who loads models says how, and nobody runs what was read."""
+def test_package_never_reads_a_pickle_or_extracts_an_archive() -> None:
     forbidden = {"torch.load", "pickle.load", "pickle.loads", "eval", "exec", "os.system"}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -181,7 +180,7 @@ def test_no_call_reads_a_pickle_or_extracts_an_archive() -> None:
 
 
 @pytest.mark.parametrize("option", ["", "label_descriptions_file"])
-def test_yaml_makes_no_objects(
+def test_yaml_creates_no_objects(
     option: str, tmp_path: Path, marker: Path, capsys: pytest.CaptureFixture[str],
     command: list[str],
 ) -> None:  # fmt: skip
@@ -217,8 +216,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
 
 
 @pytest.mark.parametrize("name", ["../outside.sgm", "/tmp/zlpr-outside.sgm", "a/../../outside.sgm"])
-def test_an_archive_leaves_its_folder_untouched(name: str, tmp_path: Path) -> None:
-    """Members are read and never written, whatever they are called."""
+def test_archive_members_are_never_written(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     path = archive(folder / "reuters21578.tar.gz", member(name, size=10))
@@ -239,7 +237,7 @@ def test_links_and_devices_in_an_archive_are_refused(
         read_reuters21578(path)
 
 
-def test_an_archive_that_grows_without_end_is_refused(
+def test_archive_with_a_huge_member_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zlpr_hf.data.corpora.MAX_MEMBER_BYTES", 1_000_000)
@@ -274,7 +272,7 @@ def written(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_token_is_in_no_file_and_no_line(
+def test_token_appears_in_no_file_and_no_output(
     command: list[str],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -294,7 +292,7 @@ def test_a_token_is_in_no_file_and_no_line(
 
 @pytest.mark.parametrize("given", [["--hub_token", TOKEN], [f"--hub_token={TOKEN}"]])
 @pytest.mark.parametrize("name", ["train", "compare"])
-def test_the_command_to_go_on_holds_no_token(
+def test_resume_command_contains_no_token(
     given: list[str], name: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -309,7 +307,7 @@ def test_the_command_to_go_on_holds_no_token(
     assert "plan.yaml --seed 7" in line
 
 
-def test_addresses_lose_user_and_password(
+def test_user_and_password_are_removed_from_addresses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = "http://me:Qx7Secret@127.0.0.1:9/reuters21578.tar.gz"
@@ -322,7 +320,6 @@ def test_addresses_lose_user_and_password(
     assert TOKEN not in str(InputError(f"x: illegal header Bearer {TOKEN}, {TOKEN}"))
 
 
-def test_the_pickle_of_these_tests_is_a_threat(tmp_path: Path) -> None:
-    """That :class:`Touch` is a threat: read as a pickle it does what it likes."""
+def test_the_malicious_pickle_works_when_read(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Touch(tmp_path / "made")))
     assert (tmp_path / "made").exists()

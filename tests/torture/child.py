@@ -1,4 +1,4 @@
-"""Children: commands in processes forked from a warm one, which end when they are told."""
+"""Run commands in processes forked from a warm one, and kill them at a chosen moment."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from typing import Any
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.torture.warm"])
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
-LONGEST = 240.0
-"""Seconds after which a child hangs."""
+MAX_SECONDS = 240.0
+"""A child that takes longer hangs."""
 MAX_MESSAGES = 1 << 20
-"""Bytes of standard error that are kept for whoever reads it afterwards."""
+"""Bytes of standard error that are kept."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended.
+    """The end of a child.
 
     Args:
-        status: Its exit status; minus the signal that ended it; None if it hung.
-        seconds: How long it took.
-        changes: Moments at which it changed something in its folder, if it came to its end.
-        errors: What it wrote to standard error.
+        status: Exit status; minus the number of the signal that killed it; None if it hung.
+        seconds: Duration.
+        changes: Number of changes it made in its folder; 0 if it was killed.
+        errors: Standard error.
     """
 
     status: int | None
@@ -55,23 +55,20 @@ def run_child(
 
     Args:
         argv: Its arguments.
-        place: The folder in which changes count, from 1.
-        after: Seconds after which it is killed.
-        at_change: Which change it is killed before.
-        full_at: The change from which on no file may grow beyond ``room``.
+        place: The folder in which changes are counted, from 1.
+        after: Kill it after this many seconds.
+        at_change: Kill it just before this change.
+        full_at: From this change on no file may grow beyond ``room``.
         room: Bytes.
-
-    Returns:
-        How it ended.
     """
-    # A pipe, for a file would have to end at the limit too.
+    # A pipe, because the limit would apply to a file too.
     receiver, sender = CONTEXT.Pipe(duplex=False)
     fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, MAX_MESSAGES)
     started = time.monotonic()
     child = CONTEXT.Process(target=_run, args=(argv, place, sender, at_change, full_at, room))
     child.start()
     sender.close()
-    child.join(LONGEST if after is None else after)
+    child.join(MAX_SECONDS if after is None else after)
     alive = child.is_alive()
     if alive:
         child.kill()

@@ -13,33 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.child import Ended, run_child
-from tests.torture.kills import differing, go_on
+from tests.torture.kills import differing, resume
 from tests.torture.tally import Tally
 from tests.torture.work import Work, run_undisturbed
 
 DISKS = {"train": 20, "predict": 12, "compare": 10, "export": 4}
 ROOM = (0, 100, 1000, 10_000, 100_000)
-"""Bytes that a file may have from some change on: whatever is written next, it hits most files."""
+"""Possible limits in bytes on files after some change; small ones stop most writes."""
 MOUNTED = 0.5
-"""Share of disks that really are small ones, where that is possible."""
+"""Fraction of faults on a small mounted disk, if mounting is permitted."""
 
 
 def disk(folder: Path, seed: int, scale: float) -> Tally:
-    """Let the disk be full, look at what is left, make room and go on.
+    """Fill the disk, check the files and messages, free space and resume.
 
     Args:
         folder: An empty folder.
-        seed: Draws where the disk is full.
-        scale: Share of the usual number of full disks.
-
-    Returns:
-        What was found.
+        seed: Seed of the random moments.
+        scale: Fraction of the usual number of full disks.
     """
     draw = random.Random(seed)
     tally = Tally()
     may_mount = _can_mount(folder)
     if not may_mount:
-        tally += Tally(notes=("no small disks, for mounting one needs root: limits of files only",))
+        tally += Tally(notes=("no small disks: mounting requires root; limits on files only",))
     for name, work, wanted, alone, expected in run_undisturbed(folder, DISKS, scale):
         most = sum(path.stat().st_size for path in (folder / name).rglob("*")) // 1024
         for number in range(wanted):
@@ -49,37 +46,40 @@ def disk(folder: Path, seed: int, scale: float) -> Tally:
                 size = draw.randint(8, most)
                 with _small_disk(place, size) as make_room:
                     ended = run_child(work.arguments(place), place)
-                    tally += _judge(f"{name}, disk of {size} KB", work, place, expected, ended)
+                    tally += _check(f"{name}, disk of {size} KB", work, place, expected, ended)
                     make_room()
-                    tally += go_on(f"{name}, disk of {size} KB", work, place, expected)
+                    tally += resume(f"{name}, disk of {size} KB", work, place, expected)
             else:
                 change, room = draw.randint(1, alone.changes), draw.choice(ROOM)
                 ended = run_child(work.arguments(place), place, full_at=change, room=room)
-                what = f"{name}, files of {room} bytes from change {change} on"
-                tally += _judge(what, work, place, expected, ended)
-                tally += go_on(what, work, place, expected)
+                fault = f"{name}, files of {room} bytes from change {change} on"
+                tally += _check(fault, work, place, expected, ended)
+                tally += resume(fault, work, place, expected)
             shutil.rmtree(place)
     return tally
 
 
-def _judge(what: str, work: Work, place: Path, expected: dict[str, Any], ended: Ended) -> Tally:
-    """What is said of a full disk, and what is there then."""
+def _check(fault: str, work: Work, place: Path, expected: dict[str, Any], ended: Ended) -> Tally:
+    """Check the message, the exit status and the files after a full disk."""
     found = work.outcome(place)
     if ended.status is None:
-        return Tally(hangs=1, notes=(f"{what}: hangs",))
-    if ended.status == 0:  # nothing was too large for it
+        return Tally(hangs=1, notes=(f"{fault}: hangs",))
+    if ended.status == 0:  # everything fitted
         others = differing({*found, *expected}, found, expected)
-        return Tally(wrong=bool(others), notes=(f"{what}: 0, but not {others}",) if others else ())
+        return Tally(
+            wrong=bool(others),
+            notes=(f"{fault}: exit status 0, but {others} differ",) if others else (),
+        )
     lines = [line for line in re.split(r"[\r\n]", ended.errors) if "rror: " in line]
-    said = len(lines) == 1 and lines[0].startswith("error: no space left on the disk (")
+    reported = len(lines) == 1 and lines[0].startswith("error: no space left on the disk (")
     tally = Tally(faults=1)
-    if not said or ended.status != 1:
-        tally += Tally(tracebacks=1, notes=(f"{what}: {ended.status} {ended.errors[-1500:]}",))
+    if not reported or ended.status != 1:
+        tally += Tally(tracebacks=1, notes=(f"{fault}: {ended.status} {ended.errors[-1500:]}",))
     if work.finds_finished(place) and (lost := differing(expected, found, expected)):
-        tally += Tally(wrong=1, notes=(f"{what}: taken for finished without {lost}",))
+        tally += Tally(wrong=1, notes=(f"{fault}: looks finished without {lost}",))
     both = {*found} & {*expected}
     if half := differing(both, found, expected):
-        tally += Tally(wrong=1, notes=(f"{what}: half-written {half}",))
+        tally += Tally(wrong=1, notes=(f"{fault}: half-written {half}",))
     return tally
 
 
@@ -97,7 +97,7 @@ def _can_mount(folder: Path) -> bool:
 
 @contextmanager
 def _small_disk(place: Path, size: int) -> Iterator[Callable[[], object]]:
-    """Mount a disk in memory of so many KB; what is yielded makes it large."""
+    """Mount a disk in memory of ``size`` KB; yield a function that enlarges it."""
     mount = ["mount", "-t", "tmpfs", "-o"]
     subprocess.run([*mount, f"size={size}k", "tmpfs", place], check=True, capture_output=True)
     try:

@@ -1,4 +1,4 @@
-"""Kills: training, comparing, predicting and exporting, ended at any moment and gone on with."""
+"""Kill training, comparison, prediction and export at any moment, resume, and compare."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from tests.torture.work import Work, run_undisturbed
 
 KILLS = {"train": 28, "predict": 20, "compare": 12, "export": 6}
 TIMED = 0.4
-"""Share of kills after a random time; the others come just before a random change of a file."""
+"""Fraction of kills at a random time; the others happen just before a random change of a file."""
 
 
 def kills(folder: Path, seed: int, scale: float) -> Tally:
-    """Kill, go on, and compare with what was left alone.
+    """Kill and resume commands, and compare their outcome with that of undisturbed runs.
 
     Args:
         folder: An empty folder.
-        seed: Draws the moments.
-        scale: Share of the usual number of kills.
-
-    Returns:
-        What was found.
+        seed: Seed of the random moments.
+        scale: Fraction of the usual number of kills.
     """
     draw = random.Random(seed)
     tally = Tally()
@@ -36,13 +33,13 @@ def kills(folder: Path, seed: int, scale: float) -> Tally:
             place = folder / f"{name}-cut"
             place.mkdir()
             several = min(wanted - killed, draw.choice((1, 1, 1, 2, 3)))
-            found = _cut(name, work, place, expected, alone, draw, several)
+            found = _kill_and_resume(name, work, place, expected, alone, draw, several)
             tally, killed = tally + found, killed + found.faults
             shutil.rmtree(place)
     return tally
 
 
-def _cut(
+def _kill_and_resume(
     name: str,
     work: Work,
     place: Path,
@@ -51,7 +48,7 @@ def _cut(
     draw: random.Random,
     several: int,
 ) -> Tally:
-    """Kill a run and what goes on with it, so many times, and let the last one come to its end."""
+    """Kill a run and its resumed runs ``several`` times; the last one may finish."""
     tally, moments = Tally(), []
     for number in range(several):
         after = change = None
@@ -65,43 +62,36 @@ def _cut(
         tally += Tally(faults=ended.status == -9)
         found = work.outcome(place)
         if work.finds_finished(place) and (lost := differing(expected, found, expected)):
-            note = f"{name} {moments}: taken for finished without {lost}"
+            note = f"{name} {moments}: looks finished without {lost}"
             tally += Tally(wrong=1, notes=(note,))
-    return tally + go_on(f"{name} {moments}", work, place, expected)
+    return tally + resume(f"{name} {moments}", work, place, expected)
 
 
-def go_on(what: str, work: Work, place: Path, expected: dict[str, Any]) -> Tally:
-    """Let a run go on to its end, and compare.
+def resume(fault: str, work: Work, place: Path, expected: dict[str, Any]) -> Tally:
+    """Resume a run to its end and compare its outcome.
 
     Args:
-        what: Says in a note what was done to it.
+        fault: Description of the fault, for notes.
         work: The command.
-        place: What it has left.
-        expected: What an undisturbed run leaves.
-
-    Returns:
-        Nothing, or what is wrong.
+        place: The folder with the files of the disturbed run.
+        expected: Outcome of an undisturbed run.
     """
     ended = run_child(work.arguments(place, again=True), place)
     found = work.outcome(place)
-    refused = ended.status == 2 and "exists: choose another" in ended.errors  # it was finished
+    refused = (
+        ended.status == 2 and "exists: choose another" in ended.errors
+    )  # it had finished before
     if ended.status is None:
-        return Tally(hangs=1, notes=(f"{what}: hangs",))
+        return Tally(hangs=1, notes=(f"{fault}: hangs",))
     if "Traceback" in ended.errors:
-        return Tally(tracebacks=1, notes=(f"{what}: {ended.errors[-1500:]}",))
+        return Tally(tracebacks=1, notes=(f"{fault}: {ended.errors[-1500:]}",))
     others = differing({*found, *expected}, found, expected)
     if others or not (ended.status == 0 or refused):
-        note = f"{what}: {ended.status}, differ: {others} {ended.errors[-300:]}"
+        note = f"{fault}: {ended.status}, differ: {others} {ended.errors[-300:]}"
         return Tally(wrong=1, notes=(note,))
     return Tally()
 
 
 def differing(names: Iterable[str], found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """The files among some that are not as expected.
-
-    Args:
-        names: Files to look at.
-        found: As :meth:`tests.torture.work.Work.outcome` returns it.
-        expected: Likewise.
-    """
+    """Return the files among ``names`` whose content is not as expected."""
     return sorted(name for name in names if found.get(name, 0) != expected.get(name, 0))

@@ -1,4 +1,4 @@
-"""Work: commands on tiny data, and what the outcome of each is made of."""
+"""Commands on tiny data, and the files that make up the outcome of each."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SETTINGS = {
     "pooling": "mean", "max_length": 16, "save_strategy": "steps", "save_steps": 2,
     "save_total_limit": 2, "bf16": False,
 }  # fmt: skip
-ALONE = {"save_logits": True, "baselines": False, "test_size": 0.25}
-"""What a comparison sets itself."""
+SINGLE_RUN = {"save_logits": True, "baselines": False, "test_size": 0.25}
+"""Settings that a comparison makes itself."""
 ROWS = 32
 
 
@@ -30,37 +30,33 @@ class Work:
     """A command.
 
     Args:
-        argv: Its arguments, with ``PLACE`` for the folder that it writes in.
-        go_on: Those that are added after a kill.
-        mark: The file that says that the work is done, and comes last.
+        argv: Its arguments, with ``PLACE`` for its output folder.
+        mark: The file that is written last, when the work is done.
+        more: Arguments that resume it.
     """
 
     argv: tuple[str, ...]
     mark: str
-    go_on: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
     def arguments(self, place: Path, *, again: bool = False) -> list[str]:
-        """The arguments for a folder, at first or after a kill."""
-        words = (*self.argv, *(self.go_on if again else ()))
+        """Return the arguments for a folder, for the first or a resumed run."""
+        words = (*self.argv, *(self.more if again else ()))
         return [word.replace("PLACE", str(place)) for word in words]
 
     def outcome(self, place: Path) -> dict[str, Any]:
-        """All that is in a folder, with the content of those that must be the same."""
+        """Return all files of a folder, with the content of those that must be reproducible."""
         return {str(path.relative_to(place)): _content(path) for path in sorted(place.rglob("*"))}
 
     def finds_finished(self, place: Path) -> bool:
-        """Whether a file there says that the work is done."""
+        """Whether the file that is written last exists."""
         return (place / self.mark).exists()
 
 
 def make_work(folder: Path) -> dict[str, Work]:
-    """Write models and data.
+    """Write models and data, and return the commands by name.
 
-    Args:
-        folder: Where to.
-
-    Returns:
-        Name to work; ``predict`` and ``export`` need ``folder/train/out``, which ``train`` leaves.
+    ``predict`` and ``export`` need ``folder/train/out``, the output of ``train``.
     """
     encoder, shape = folder / "encoder", {"num_hidden_layers": 1}
     maker = CONTEXT.Process(target=save_encoder, args=(encoder,), kwargs=shape)
@@ -82,7 +78,7 @@ def make_work(folder: Path) -> dict[str, Work]:
         "settings": settings,
     }  # fmt: skip
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
-    options = [f"--{name}={value}" for name, value in (settings | ALONE).items()]
+    options = [f"--{name}={value}" for name, value in (settings | SINGLE_RUN).items()]
     model = str(folder / "train" / "out")
     return {
         "train": Work(
@@ -106,15 +102,15 @@ def make_work(folder: Path) -> dict[str, Work]:
 def run_undisturbed(
     folder: Path, amounts: Mapping[str, int], scale: float
 ) -> Iterator[tuple[str, Work, int, Ended, dict[str, Any]]]:
-    """Each command once as it is, for what is disturbed to be compared with.
+    """Run each command undisturbed, as the reference.
 
     Args:
         folder: An empty folder.
-        amounts: Command to how often it is to be disturbed.
-        scale: Share of that; commands of which nothing is left are passed over.
+        amounts: Number of faults per command.
+        scale: Fraction of that; commands with less than one fault are skipped.
 
     Yields:
-        Name, command, how often, how it ended, and what it left.
+        Name, command, number of faults, end and outcome of the undisturbed run.
     """
     for name, work in make_work(folder).items():
         wanted = round(amounts[name] * scale)
@@ -129,7 +125,7 @@ def run_undisturbed(
 
 
 def _content(path: Path) -> Any:
-    """Bytes of weights and output, numbers of results; nothing of what tells the time or place."""
+    """Return weights, outputs and metrics; None for files that depend on time or place."""
     if path.is_dir():
         return None
     if path.parent.name.startswith("checkpoint-") and path.name != "model.safetensors":

@@ -1,4 +1,4 @@
-"""zlpr export: decides as torch does, in any batch; what does not is refused and leaves nothing."""
+"""zlpr export: the decisions of torch in any batch; other exports are refused and removed."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ TEXTS = ["red sky", "the sea", "a green fish and a blue bird runs", "blue", LONG
 
 @pytest.fixture(scope="module")
 def model(finished: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a trained model, since exports go beside it."""
+    """A copy of a trained model: exports are written beside it."""
     return Path(shutil.copytree(finished[0], tmp_path_factory.mktemp("export") / "colours"))
 
 
@@ -70,7 +70,7 @@ def run_session(folder: Path, *texts: Any) -> NDArray[np.float32]:
 
 
 def run_stock(folder: Path, *texts: Any) -> NDArray[np.float32]:
-    """What transformers says, without anything of this package."""
+    """Logits of transformers, without anything of this package."""
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     batch = AutoTokenizer.from_pretrained(folder)(
         *texts, padding=True, truncation=True, return_tensors="pt"
@@ -81,7 +81,7 @@ def run_stock(folder: Path, *texts: Any) -> NDArray[np.float32]:
 
 @torch.no_grad()
 def spread(model: Any) -> None:
-    """Make a random model's answers as different as those of a trained one."""
+    """Make the logits of a random model vary as much as those of a trained one."""
     for weight in model.parameters():
         if weight.dim() == 2:
             weight.mul_(8)
@@ -90,7 +90,7 @@ def spread(model: Any) -> None:
 def check_refused(
     argv: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line that says why, and nothing new in the folder, hidden or not."""
+    """The command prints one error and leaves no new file, hidden or not."""
     before = sorted(folder.rglob("*"))
     capsys.readouterr()
     assert main(["export", *argv]) == 2
@@ -100,7 +100,7 @@ def check_refused(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_float32_is_the_same_model(model: Path, exported: Path) -> None:
+def test_float32_export_has_the_same_logits(model: Path, exported: Path) -> None:
     np.testing.assert_allclose(run_session(exported, TEXTS), run_stock(model, TEXTS), atol=1e-5)
     classifier = Classifier.load(str(exported))
     assert isinstance(classifier.model, OnnxModel)
@@ -112,15 +112,15 @@ def test_float32_is_the_same_model(model: Path, exported: Path) -> None:
     }  # fmt: skip
 
 
-def test_padding_changes_nothing(exported: Path, int8: Path) -> None:
-    """In int8 too, where one scale for a whole batch would make a text depend on the others."""
+def test_padding_does_not_change_logits(exported: Path, int8: Path) -> None:
+    """With one int8 scale per batch, the logits of a text would depend on the other texts."""
     for folder in (exported, int8):
         together = run_session(folder, TEXTS)
         alone = np.concatenate([run_session(folder, [text]) for text in TEXTS])
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_int8_is_smaller_and_decides_the_same(model: Path, exported: Path, int8: Path) -> None:
+def test_int8_export_is_smaller_and_decides_alike(model: Path, exported: Path, int8: Path) -> None:
     expected, found = run_stock(model, TEXTS), run_session(int8, TEXTS)
     assert 1e-5 < np.abs(found - expected).max() < 0.5
     np.testing.assert_array_equal(found > 0, expected > 0)
@@ -132,11 +132,11 @@ def test_int8_is_smaller_and_decides_the_same(model: Path, exported: Path, int8:
     assert sum(node.op_type == "MatMulNBits" for node in graph.node) == 3 * 6
 
 
-def test_what_is_written_and_said(
+def test_export_writes_and_prints_its_check(
     model: Path, lines: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "small"
-    (tmp_path / ".part-small").mkdir()  # somebody's, or of a run that was killed
+    (tmp_path / ".part-small").mkdir()  # of another program or a killed run
     argv = [str(model), "--quantize=int8", f"--output={folder}", f"--check_file={lines}"]
     assert main(["export", *argv]) == 0
     captured = capfd.readouterr()
@@ -153,11 +153,11 @@ def test_what_is_written_and_said(
     assert (export["texts"], export["decisions"], export["equal_decisions"]) == (6, 18, 18)
     assert export["largest_difference"] >= difference.max() - 1e-6
     assert export["versions"]["onnxruntime"] == onnxruntime.__version__
-    # The exporter would note the file and line that each node comes from.
+    # The exporter would store the source file of each node.
     assert b".py" not in (folder / "model.onnx").read_bytes()
 
 
-def test_pairs_offsets_and_a_second_file(
+def test_pairs_offsets_and_external_weights_are_exported(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(1)
@@ -185,7 +185,7 @@ def test_pairs_offsets_and_a_second_file(
     np.testing.assert_allclose(logits, found, atol=1e-5)
 
 
-def test_powerset(encoder_dir: Path, tmp_path: Path, lines: str) -> None:
+def test_powerset_model_is_exported(encoder_dir: Path, tmp_path: Path, lines: str) -> None:
     torch.manual_seed(0)
     sets = LabelSets(((0,), (0, 2), (1,), ()), 3)
     space = LabelSpace(("red", "green", "blue"))
@@ -205,7 +205,7 @@ def test_powerset(encoder_dir: Path, tmp_path: Path, lines: str) -> None:
 
 
 def shifted(folder: Path, shift: float) -> Callable[..., None]:
-    """An exporter that goes wrong: an earlier export with another bias in the head."""
+    """A faulty exporter: it copies an export and shifts the bias of the head."""
 
     def write(_model: Any, _sample: Any, path: Path, **_options: Any) -> None:
         content = onnx.load(folder / "model.onnx")
@@ -227,7 +227,7 @@ def shifted(folder: Path, shift: float) -> Callable[..., None]:
         ("int8", float("nan"), "int8 changes more than 0 decisions"),
     ],
 )
-def test_a_model_that_decides_otherwise_is_refused(
+def test_export_that_decides_differently_is_refused(
     quantize: str, shift: float, message: str, model: Path, exported: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -239,8 +239,8 @@ def test_a_model_that_decides_otherwise_is_refused(
 
 
 @pytest.mark.parametrize("quantization", ["none", "int8"])
-def test_limits_of_agreement(quantization: Any) -> None:
-    """Of 1,000 labels two apply: a model that says nothing has 99.8 % of the decisions right."""
+def test_agreement_is_measured_on_predicted_labels(quantization: Any) -> None:
+    """With 2 of 1,000 labels present, predicting none makes 99.8 % of the decisions right."""
     expected = np.full((10, 1_000), -5, np.float32)
     expected[:, :2] = 5
 
@@ -263,7 +263,7 @@ def test_limits_of_agreement(quantization: Any) -> None:
         check(np.full_like(expected, -5))
 
 
-def test_what_is_there_is_kept(
+def test_existing_files_are_kept_without_overwrite(
     model: Path, exported: Path, tmp_path: Path, lines: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -293,7 +293,9 @@ def test_what_is_there_is_kept(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_interrupted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_export_leaves_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
@@ -302,7 +304,7 @@ def test_interrupted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_texts_to_check_on_are_needed(
+def test_export_requires_texts_for_its_check(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(model, tmp_path / "moved"))
@@ -328,7 +330,7 @@ def test_texts_to_check_on_are_needed(
     check_refused([str(tmp_path / "none")], "none", tmp_path, capsys)
 
 
-def test_without_onnxruntime(
+def test_missing_onnxruntime_is_reported(
     model: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -342,7 +344,7 @@ def test_without_onnxruntime(
         Classifier.load(str(exported))
 
 
-def test_a_kind_of_model_that_torch_cannot_export(
+def test_model_that_torch_cannot_export_is_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = BertForSequenceClassification.forward
@@ -357,6 +359,6 @@ def test_a_kind_of_model_that_torch_cannot_export(
     check_refused(argv, "export models of type bert: an operator is missing", tmp_path, capsys)
 
 
-def test_fingerprints_tell_exports_apart(exported: Path, int8: Path) -> None:
+def test_fingerprint_differs_between_exports(exported: Path, int8: Path) -> None:
     prints = [OnnxModel.load(str(folder)).fingerprint() for folder in (exported, int8, exported)]
     assert prints[0] == prints[2] != prints[1]
