@@ -119,6 +119,11 @@ def test_first_row_does_not_decide_the_form() -> None:
         (typed(Value("string"), ["a"]), LabelColumns(form="columns"), "go together"),
         (typed(Value("string"), ["a"]), LabelColumns(form="nmaes"), "label_form: expected one of"),
         (typed(List(Value("string")), [["z"]]), LabelColumns(names=NAMES), "unknown label 'z'"),
+        (
+            typed(List(Value("string")), [["Sprots"]]),
+            LabelColumns(names=("Music", "Sports")),
+            "unknown label 'Sprots'.*did you mean Sports",
+        ),
     ],
 )
 def test_wrong_rows_are_named(rows: Dataset, columns: LabelColumns, message: str) -> None:

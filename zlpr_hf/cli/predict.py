@@ -37,8 +37,8 @@ def _parser() -> CommandParser:
     known = "csv, tsv, jsonl, parquet or txt"
     add("--input", default=STDIN, help=f"{known} file (default: -, standard input)")
     add("--output", default=STDIN, help=f"{known} file (default: -, standard output)")
-    add("--input_format", choices=FORMATS, help="(default: by suffix; lines for -)")
-    add("--output_format", choices=FORMATS, help="(default: by suffix; jsonl for -)")
+    add("--input_format", choices=FORMATS, help="format of the input (by suffix; lines for -)")
+    add("--output_format", choices=FORMATS, help="format of the output (by suffix; jsonl for -)")
     add("--text_column", default="text", help="column of the text (default: text)")
     add("--text_pair_column", help="column of a second text, for pairs")
     add("--label_delimiter", default=";", help="separator of labels in a cell (default: ;)")
@@ -68,7 +68,7 @@ def _parser() -> CommandParser:
         help="score of a long text: maximum or mean logit of its windows, or cut (default: max)",
     )
     add("--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)")
-    add("--backend", default="auto", choices=get_args(Backend), help="(default: auto)")
+    add("--backend", default="auto", choices=get_args(Backend), help="runtime (default: auto)")
     add(
         "--precision",
         default="float32",

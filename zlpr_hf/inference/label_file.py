@@ -11,6 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from zlpr_hf.choices import LongTexts, Precision
+from zlpr_hf.data.formats import STDIN
 from zlpr_hf.data.row_reader import BadRow, Row, RowReader
 from zlpr_hf.distributed import Processes
 from zlpr_hf.inference.classifier import Classifier
@@ -100,15 +101,14 @@ def label_file(
 
 def label_stream(
     classifier: Classifier, reader: RowReader, writer: RowWriter, options: LabellingOptions
-) -> Counts:
+) -> None:
     """Label rows and write them to standard output at once; report bad rows on standard error.
 
     Raises:
         InputError: With ``strict``, at the first bad row.
     """
-    interactive = reader.path == "-" and sys.stdin.isatty()
+    interactive = reader.path == STDIN and sys.stdin.isatty()
     size = 1 if interactive else part_rows(classifier)
-    count = bad_count = 0
     rows, first = iter(reader), True
     while (chunk := list(islice(rows, size))) or first:
         good, bad = _separate(chunk, writer.added)
@@ -120,8 +120,7 @@ def label_stream(
         labelled = _label_rows(classifier, good, options, writer.logit_columns)
         sys.stdout.buffer.write(writer.render(labelled, header=first))
         sys.stdout.buffer.flush()
-        count, bad_count, first = count + len(chunk), bad_count + len(bad), False
-    return Counts(count, bad_count, 0)
+        first = False
 
 
 def part_rows(classifier: Classifier) -> int:
