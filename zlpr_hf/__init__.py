@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         ModelArguments as ModelArguments,
     )
     from zlpr_hf.workflows.finetune import finetune as finetune
+    from zlpr_hf.workflows.push import push_folder as push_folder
 
 __version__ = version(__name__)
 
@@ -143,6 +144,7 @@ _NAMES = {
         "ModelArguments",
     ),
     "workflows.finetune": ("finetune",),
+    "workflows.push": ("push_folder",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

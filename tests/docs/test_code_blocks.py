@@ -27,7 +27,7 @@ from zlpr_hf.workflows.tuning.space import read_search_space
 
 DIRECTIVES = {"{include}", "{toctree}", "{eval-rst}"}
 """Blocks for Sphinx, which checks them when the site is built."""
-TALKS_TO_THE_HUB = "from zlpr_hf.workflows.push import"
+TALKS_TO_THE_HUB = "from zlpr_hf import push_folder"
 REVIEWS = "out/reviews"
 EXPORT = f"{REVIEWS}-onnx-int8"
 TOLERANCE = 0.15

@@ -68,26 +68,34 @@ def push_folder(
     commit_message: str = MESSAGE,
     command: Sequence[str] = ("zlpr", "push"),
 ) -> RepoUrl:
-    """Push what others need of a trained model: all in one commit, or nothing.
+    """Push a trained model to the Hub: weights, tokenizer, card and numbers, in one commit.
 
-    Checkpoints, pickles and the trainer's state stay here. Folders of this machine are cut to their
-    last part, and the card loads the model by its name on the Hub.
+    Checkpoints, pickles, the report and logits are not sent. Local paths are cut to their last
+    part, and the card loads the model by its name on the Hub.
 
     Args:
         folder: Folder of the model.
-        repo_id: ``NAME`` or ``OWNER/NAME``; made if it is not there.
-        private: Whether nobody else may see it.
-        token: For the Hub; if None ``HF_TOKEN`` or the stored login.
-        revision: Branch, made if it is not there.
-        commit_message: Of the commit.
-        command: How the user pushes, for the command that is shown where it failed.
+        repo_id: ``NAME`` or ``OWNER/NAME``; created if it does not exist.
+        private: Create the repository as private.
+        token: Token for the Hub; None for ``HF_TOKEN`` or the stored login.
+        revision: Branch, created if it does not exist; None for ``main``.
+        commit_message: Message of the commit.
+        command: The user's command, repeated in the error message.
 
     Returns:
-        Address of the repository; its ``repo_id`` is the full name.
+        URL of the repository; its ``repo_id`` is the full name.
 
     Raises:
-        InputError: If the folder holds no model, or the Hub did not take it; the message ends with
-            the command to push again.
+        InputError: If the folder holds no model, or the Hub refused it; the message ends with the
+            command to push again.
+
+    Example:
+        >>> from zlpr_hf import InputError
+        >>> try:
+        ...     print(push_folder("out/quickstart", "me/weaknesses", private=True))
+        ... except InputError as error:  # no network, no token or no permission
+        ...     print("not pushed")
+        not pushed
     """
     folder = Path(folder)
     files = find_files(folder)
