@@ -218,6 +218,13 @@ def test_wrong_rows_are_named(rows: list[dict[str, Any]], message: str, tmp_path
         assert "\n" not in str(found.value)
 
 
+def test_two_spellings_are_reported_with_and_without_streaming(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both(tmp_path, ".jsonl", [*ROWS, {"text": "x", "labels": ["Red"]}])
+    assert sum("'Red' and 'red' are two labels" in message for message in caplog.messages) == 2
+
+
 def test_missing_splits_are_refused(tmp_path: Path) -> None:
     train = write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(

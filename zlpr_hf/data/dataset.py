@@ -76,24 +76,70 @@ class LabelledData:
 
 
 @dataclass
-class _Rows:
+class SplitRows:
     """Rows of one split while the splits are being made."""
 
     columns: dict[str, list[Any]]
     labels: list[RowLabels]
-    groups: list[Any] | None
+    groups: list[Any] | None = None
 
-    def take(self, indices: NDArray[np.int64]) -> _Rows:
-        return _Rows(
+    def take(self, indices: NDArray[np.int64]) -> SplitRows:
+        """Return some of the rows."""
+        return SplitRows(
             {name: [values[i] for i in indices] for name, values in self.columns.items()},
             [self.labels[i] for i in indices],
             None if self.groups is None else [self.groups[i] for i in indices],
         )
 
-    def split(self, size: float, seed: int) -> tuple[_Rows, _Rows]:
+    def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
+        """Split off a share of the rows, stratified by label."""
         sets = [[name for name, value in row.items() if value >= 0.5] for row in self.labels]
         kept, moved = split_rows(sets, size=size, seed=seed, groups=self.groups)
         return self.take(kept), self.take(moved)
+
+    def to_dataset(self, space: LabelSpace) -> Dataset:
+        """Return the rows with the columns of :class:`LabelledData`."""
+        others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
+        features = Features(
+            {name: others.get(name, Value("string")) for name in self.columns}
+            | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
+        )
+        content = {
+            **self.columns,
+            "label_ids": [[space.label2id[name] for name in row] for row in self.labels],
+            "label_values": [list(row.values()) for row in self.labels],
+        }
+        return Dataset.from_dict(content, features=features)
+
+
+def read_splits(
+    splits: Mapping[str, Dataset],
+    origins: Mapping[str, str],
+    labels: LabelColumns,
+    text_columns: Sequence[str],
+) -> tuple[dict[str, SplitRows], tuple[str, ...] | None]:
+    """Read texts (one column, or two for pairs) and labels of each split.
+
+    Returns:
+        The rows of each split, and all label names if the data declares them.
+
+    Raises:
+        InputError: If a column is missing, a row is wrong, or two splits declare other labels.
+    """
+    rows: dict[str, SplitRows] = {}
+    declared: dict[str, tuple[str, ...] | None] = {}
+    for split, dataset in splits.items():
+        origin = origins[split]
+        if dataset.num_rows == 0:
+            raise InputError(f"{origin}: the split holds no rows")
+        texts = [read_texts(dataset, column, origin) for column in text_columns]
+        declared[split], row_labels = labels.read(dataset, origin)
+        rows[split] = SplitRows(dict(zip(("text", "text_pair"), texts, strict=False)), row_labels)
+    first, *others = declared
+    for split in others:
+        if declared[split] != declared[first]:
+            raise InputError(f"{origins[split]}: its labels differ from those of {origins[first]}")
+    return rows, declared[first]
 
 
 def build_labelled_data(
@@ -130,30 +176,17 @@ def build_labelled_data(
         name = next(iter(source.origins.values()))
         raise InputError(f"the data has no train split, only others such as {name}")
     labels.check_apart(text_column, text_pair_column)
-    text_columns = {"text": text_column, "text_pair": text_pair_column}
-    rows: dict[str, _Rows] = {}
-    declared: dict[str, tuple[str, ...] | None] = {}
-    for split, dataset in source.splits.items():
-        origin = source.origins[split]
-        if dataset.num_rows == 0:
-            raise InputError(f"{origin}: the split holds no rows")
-        columns: dict[str, list[Any]] = {
-            name: read_texts(dataset, column, origin)
-            for name, column in text_columns.items()
-            if column
-        }
-        declared[split], row_labels = labels.read(dataset, origin)
-        groups = _read_groups(dataset, group_column, origin) if group_column else None
-        rows[split] = _Rows(columns, row_labels, groups)
-    origin, names = source.origins["train"], declared["train"]
-    for split, others in declared.items():
-        if others != names:
-            raise InputError(f"{source.origins[split]}: its labels differ from those of {origin}")
+    text_columns = [name for name in (text_column, text_pair_column) if name]
+    rows, names = read_splits(source.splits, source.origins, labels, text_columns)
     if group_column:
+        for split, each in rows.items():
+            each.groups = _read_groups(source.splits[split], group_column, source.origins[split])
         _check_groups(rows, source.origins)
-    train = source.splits["train"]
+    train, origin = source.splits["train"], source.origins["train"]
+    logits: list[Any] = []
     if teacher_logits_column:
-        rows["train"].columns["teacher_logits"] = _read_logits(train, teacher_logits_column, origin)
+        logits = _read_logits(train, teacher_logits_column, origin)
+        rows["train"].columns["teacher_logits"] = logits
     rows["train"].columns["row"] = list(range(1, train.num_rows + 1))
     try:
         for split, size in (("test", test_size), ("validation", validation_size)):
@@ -164,21 +197,16 @@ def build_labelled_data(
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
     if names is None:
-        _warn_of_case(space.names, origin)
+        warn_of_case(space.names, origin)
     found = {split: each.labels for split, each in rows.items()}
     dropped = handle_unseen(found, space, unseen_labels, source.origins)
-    if teacher_logits_column:
-        _check_logits(train[teacher_logits_column], space.num_labels, origin)
-    splits = {
-        split: to_dataset(rows[split].columns, found[split], space)
-        for split in SPLITS
-        if split in rows
-    }
+    _check_logits(logits, space.num_labels, origin)
+    splits = {split: rows[split].to_dataset(space) for split in SPLITS if split in rows}
     return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped)
 
 
-def _warn_of_case(names: Sequence[str], origin: str) -> None:
-    """Two spellings of a label are two labels, which is rarely intended."""
+def warn_of_case(names: Sequence[str], origin: str) -> None:
+    """Warn of two spellings of a label, which are two labels and rarely intended."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
@@ -197,7 +225,7 @@ def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:
     return groups
 
 
-def _check_groups(rows: Mapping[str, _Rows], origins: Mapping[str, str]) -> None:
+def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> None:
     seen: dict[object, str] = {}
     for split, each in rows.items():
         for group in dict.fromkeys(each.groups or ()):
@@ -226,23 +254,6 @@ def _check_logits(values: Sequence[Any], num_labels: int, origin: str) -> None:
                 f"{origin}, row {number}: expected {num_labels} finite numbers as the teacher's "
                 f"logits, one per label, got {row!r:.60}"
             )
-
-
-def to_dataset(
-    columns: Mapping[str, list[Any]], rows: Sequence[RowLabels], space: LabelSpace
-) -> Dataset:
-    """Return a split with the columns of :class:`LabelledData`."""
-    others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
-    features = Features(
-        {name: others.get(name, Value("string")) for name in columns}
-        | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
-    )
-    content = {
-        **columns,
-        "label_ids": [[space.label2id[name] for name in row] for row in rows],
-        "label_values": [list(row.values()) for row in rows],
-    }
-    return Dataset.from_dict(content, features=features)
 
 
 def fingerprint(splits: Mapping[str, Dataset]) -> dict[str, str]:

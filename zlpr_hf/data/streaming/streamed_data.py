@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datasets import Dataset, DatasetDict
 
 from zlpr_hf.choices import UnseenLabels
-from zlpr_hf.data.columns import check_column, read_texts
-from zlpr_hf.data.dataset import LabelledData, to_dataset
+from zlpr_hf.data.columns import check_column
+from zlpr_hf.data.dataset import LabelledData, read_splits, warn_of_case
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
@@ -146,22 +146,23 @@ def build_streamed_data(
     for name in text_columns:
         check_column(name, rows.features, origin=rows.origin, of="the text", option="text_column")
     reader = labels.reader(rows.features, first, rows.origin)
-    columns, found = {}, {}
-    for split in ("validation", "test"):
-        texts = [read_texts(held[split], name, origins[split]) for name in text_columns]
-        columns[split] = dict(zip(("text", "text_pair"), texts, strict=False))
-        declared, found[split] = labels.read(held[split], origins[split])
-        if declared != reader.names:
-            raise InputError(f"{origins[split]}: its labels differ from those of {rows.origin}")
+    splits, declared = read_splits(held, origins, labels, text_columns)
+    if declared != reader.names:
+        raise InputError(f"{min(origins.values())}: its labels differ from those of {rows.origin}")
     stream = TextStream(rows, text_columns, reader)
-    look_for = {text for split in columns.values() for text in zip(*split.values(), strict=True)}
+    look_for = {
+        text for split in splits.values() for text in zip(*split.columns.values(), strict=True)
+    }
     scan, names = scan_rows(stream, look_for)
     if reader.form == "delimited":
         several = scan.label_counts.total() > scan.rows - scan.empty_rows
         labels.check_delimiter(several, rows.origin)
     space = LabelSpace(tuple(sorted(names)) if reader.names is None else reader.names)
+    if reader.names is None:
+        warn_of_case(space.names, rows.origin)
+    found = {split: each.labels for split, each in splits.items()}
     dropped = handle_unseen(found, space, unseen_labels, origins)
-    splits = {split: to_dataset(columns[split], found[split], space) for split in columns}
+    held_rows = {split: each.to_dataset(space) for split, each in splits.items()}
     return StreamedData(
-        splits=DatasetDict(splits), label_space=space, dropped=dropped, stream=stream, scan=scan
+        splits=DatasetDict(held_rows), label_space=space, dropped=dropped, stream=stream, scan=scan
     )
