@@ -100,6 +100,18 @@ def test_probability_scale_gives_back_soft_targets(name: str) -> None:
     torch.testing.assert_close(best.grad, torch.zeros_like(best), atol=1e-12, rtol=0)
 
 
+def test_subclass_of_the_user_may_have_other_arguments() -> None:
+    class Scaled(FocalLoss):
+        def __init__(self, *, weights: torch.Tensor, scale: float = 2.0) -> None:
+            super().__init__(gamma=1.0)
+            self.weights, self.factor = weights, scale
+
+    loss = Scaled(weights=torch.ones(3))
+    assert loss_name(loss) == "Scaled"
+    assert loss.loss_kwargs() == {}
+    assert "reduction='mean'" in repr(loss)
+
+
 def test_names() -> None:
     class Own(torch.nn.Module):
         def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -71,15 +71,19 @@ class MultiLabelLoss(nn.Module):
         return logits
 
     def loss_kwargs(self) -> dict[str, Any]:
-        """Return the hyper-parameters that differ from their defaults."""
-        values = {name: getattr(self, name) for name in self.hyper_parameters()}
+        """Return the hyper-parameters, all of them numbers, that differ from their defaults."""
         defaults = self.hyper_parameters()
-        return {name: value for name, value in values.items() if value != defaults[name]}
+        values = {name: getattr(self, name, default) for name, default in defaults.items()}
+        return {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, (int, float)) and value != defaults[name]
+        }
 
     def extra_repr(self) -> str:
         """Show hyper-parameters and reduction."""
-        names = (*self.hyper_parameters(), "reduction")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        shown = self.hyper_parameters() | {"reduction": self.reduction}
+        return ", ".join(f"{name}={getattr(self, name, value)!r}" for name, value in shown.items())
 
 
 class ZLPRLoss(MultiLabelLoss):
