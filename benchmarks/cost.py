@@ -1,8 +1,9 @@
-"""What the losses cost as labels grow: time of a forward and backward pass, and memory kept.
+"""The cost of the losses as labels grow: time of a forward and backward pass, and memory kept.
 
-Memory is what autograd keeps for the backward pass, counted byte by byte, so that it is the same on
-every machine; time is the median of interleaved repetitions. Powerset has one output a label set:
-as many as 10,000 texts with three Zipf-distributed labels each have, unless they are refused.
+Memory is the number of bytes that autograd keeps for the backward pass, the same on every machine.
+Time is the median of interleaved repetitions. Powerset has one output per label set of 10,000 texts
+with three Zipf-distributed labels each, unless there are too many.
+
 Run: python -m benchmarks.cost
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.output import save, save_figure
+from benchmarks.output import MADE_DATA, markdown_table, save, save_figure
 from zlpr_hf import InputError, LabelSets, build_loss
 from zlpr_hf.losses.modules import PowersetLoss, WeightedBCELoss
 from zlpr_hf.losses.registry import LOSSES
@@ -31,7 +32,7 @@ def draw_sets(labels: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def powerset_of(labels: int) -> tuple[int, PowersetLoss | None]:
-    """How many different sets the texts have, and the loss where they are not too many."""
+    """Return the number of different label sets, and the loss unless there are too many."""
     distinct = draw_sets(labels, np.random.default_rng(0))
     sets = sorted({tuple(sorted(set(row.tolist()))) for row in distinct})
     try:
@@ -42,7 +43,7 @@ def powerset_of(labels: int) -> tuple[int, PowersetLoss | None]:
 
 
 def passes(labels: int) -> tuple[int, dict[str, Callable[[], Tensor]]]:
-    """Forward pass of each loss on its own logits, and the number of label sets."""
+    """Return the number of label sets, and a forward pass per loss on logits of its own."""
     generator = torch.Generator().manual_seed(0)
     targets = (torch.rand(BATCH, labels, generator=generator) < 3 / labels).float()
     count, powerset = powerset_of(labels)
@@ -62,7 +63,7 @@ def passes(labels: int) -> tuple[int, dict[str, Callable[[], Tensor]]]:
 
 
 def kept_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes of the different tensors that the backward pass needs."""
+    """Return the bytes of the distinct tensors that the backward pass needs."""
     kept: dict[int, int] = {}
 
     def pack(value: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def kept_bytes(forward: Callable[[], Tensor]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         result = forward()
     nodes = [result.grad_fn]
-    while nodes:  # what a function of ours keeps beside the saved tensors
+    while nodes:  # tensors that our own autograd functions keep
         node = nodes.pop()
         for value in getattr(node, "__dict__", {}).values():
             if isinstance(value, Tensor):
@@ -101,18 +102,18 @@ def main() -> None:
             }
             for name, forward in forwards.items()
         }
-    save("cost", {"batch": BATCH, "label_sets": sets, "results": found})
+    save("cost", {"batch": BATCH, "label_sets": sets, "results": found}, folder=MADE_DATA)
     draw(found)
-    print(f"| labels | label sets | {' | '.join(LOSSES)} |")
-    print("|---:" * (2 + len(LOSSES)) + "|")
+    rows = []
     for labels_, row in found.items():
         cells = [
-            f"{row[n]['milliseconds']:.2f} ms, {row[n]['kept_bytes'] / 2**20:.1f} MiB"
-            if n in row
-            else "refused"
-            for n in LOSSES
+            f"{row[name]['milliseconds']:.2f} ms, {row[name]['kept_bytes'] / 2**20:.1f} MiB"
+            if name in row
+            else "too many sets"
+            for name in LOSSES
         ]
-        print(f"| {int(labels_):,} | {sets[labels_]:,} | {' | '.join(cells)} |")
+        rows.append([f"{int(labels_):,}", f"{sets[labels_]:,}", *cells])
+    print(markdown_table(["labels", "label sets", *LOSSES], rows, texts=0))
 
 
 def draw(found: dict[str, dict[str, dict[str, float]]]) -> None:

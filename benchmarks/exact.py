@@ -1,10 +1,11 @@
-"""Where each strategy draws the line, exactly: no training, no noise, the minimum of expected loss.
+"""The exact decision boundary of each strategy, from the minimum of the expected loss.
 
-How probable must a label be before it is predicted, if texts cannot tell more than the joint
-distribution of the labels? Binary relevance says one half whatever the others do. Here label A has
-the probability p beside m others, in three worlds; the minimum of the expected ZLPR loss over two
-logits (A's, and one that the others share by symmetry) is found by Newton's method, and p by
-bisection. Run: python -m benchmarks.exact
+How probable must a label be to be predicted, if texts only tell the joint distribution of the
+labels? For binary relevance: one half. Here label A has the probability p beside m other labels,
+in three worlds. Newton's method finds the minimum of the expected ZLPR loss over two logits (A's,
+and one that the others share by symmetry), and bisection finds p.
+
+Run: python -m benchmarks.exact
 """
 
 import math
@@ -13,18 +14,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.output import save, save_figure
+from benchmarks.output import MADE_DATA, markdown_table, save, save_figure
 from zlpr_hf import zlpr_loss
 
 OTHERS = (1, 2, 5, 10, 30, 100, 300, 1000)
 BACKGROUND = 0.05
 
 World = Callable[[float, int], list[tuple[float, bool, int]]]
-"""From p and m to cases: probability, whether A is there, how many of the others are."""
+"""From p and m to cases: probability, presence of A, number of the others present."""
 
 
 def exclusive(p: float, _: int) -> list[tuple[float, bool, int]]:
-    """Exactly one label a text: A, or one of the others."""
+    """Exactly one label per text: A, or one of the others."""
     return [(p, True, 0), (1 - p, False, 1)]
 
 
@@ -34,7 +35,7 @@ def together(p: float, m: int) -> list[tuple[float, bool, int]]:
 
 
 def independent(p: float, m: int) -> list[tuple[float, bool, int]]:
-    """Each of the others has the same small probability, whatever A does."""
+    """Each of the others has the same small probability, independent of A."""
     counts = [
         (math.comb(m, k) * BACKGROUND**k * (1 - BACKGROUND) ** (m - k), k)
         for k in range(min(m, int(m * BACKGROUND + 40)) + 1)
@@ -48,7 +49,7 @@ WORLDS: dict[str, World] = {
 
 
 def expected_loss(logits: Tensor, cases: list[tuple[float, bool, int]], m: int) -> Tensor:
-    """Expected ZLPR of A's logit and of the one that the m others share."""
+    """Return the expected ZLPR of A's logit and of the logit that the m others share."""
     weights = torch.tensor([weight for weight, _, _ in cases], dtype=torch.float64)
     targets = torch.zeros(len(cases), m + 1, dtype=torch.float64)
     for row, (_, a, k) in zip(targets, cases, strict=True):
@@ -59,7 +60,7 @@ def expected_loss(logits: Tensor, cases: list[tuple[float, bool, int]], m: int) 
 
 
 def minimise(cases: list[tuple[float, bool, int]], m: int) -> Tensor:
-    """The two logits at which the expected loss is least (convex: Newton with halved steps)."""
+    """Return the two logits that minimise the expected loss (convex: Newton, halved steps)."""
     logits = torch.zeros(2, dtype=torch.float64)
 
     def loss(values: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ def minimise(cases: list[tuple[float, bool, int]], m: int) -> Tensor:
 
 
 def boundary(world: World, m: int) -> float:
-    """The probability of A at which its best logit is zero."""
+    """Return the probability of A at which its best logit is zero."""
     low, high = 1e-4, 1 - 1e-4
     for _ in range(17):
         middle = (low + high) / 2
@@ -92,7 +93,7 @@ def boundary(world: World, m: int) -> float:
 
 
 def powerset_boundary(name: str, m: int) -> float:
-    """The probability of A at which the most probable label set holds it."""
+    """Return the probability of A from which on the most probable label set contains it."""
     return {"exclusive": 1 / (m + 1), "together": 0.5, "independent": 0.5}[name]
 
 
@@ -106,7 +107,7 @@ def main() -> None:
         }
         for name, world in WORLDS.items()
     }
-    save("exact", found)
+    save("exact", found, folder=MADE_DATA)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 2.8), layout="constrained")
@@ -118,12 +119,13 @@ def main() -> None:
     axes[0].set_ylabel("probability from which\na label is predicted")
     axes[0].legend(frameon=False)
     save_figure("exact", figure)
-    print("| world | other labels | ZLPR predicts from | powerset from | binary relevance from |")
-    print("|---|---:|---:|---:|---:|")
-    for name, curves in found.items():
-        for index, m in enumerate(OTHERS):
-            values = (curves[loss][index] for loss in ("zlpr", "powerset", "bce"))
-            print(f"| {name} | {m:,} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+    rows = [
+        [name, f"{m:,}", *(f"{curves[loss][index]:.3f}" for loss in ("zlpr", "powerset", "bce"))]
+        for name, curves in found.items()
+        for index, m in enumerate(OTHERS)
+    ]
+    columns = ["world", "other labels", "ZLPR predicts from", "powerset from", "BCE from"]
+    print(markdown_table(columns, rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Texts per second in prediction: zlpr predict against transformers' pipeline, Reuters' test texts.
+"""Texts per second in prediction: zlpr predict against transformers' pipeline, on Reuters.
 
-The pipeline answers in batches of 32, in the order of the texts; zlpr predict reads a file and
-writes one, by torch (in bfloat16 too, where the processor has it) and by ONNX Runtime in float32
-and in int8. All load their model within the time measured, and cut texts where training cut them. A
-profile tells where the time of int8 goes.
+The pipeline answers in batches of 32, in the order of the texts. zlpr predict reads and writes a
+file, with torch (also in bfloat16, if the CPU has it) and with ONNX Runtime in float32 and int8.
+All load their model within the measured time, and truncate texts as training did. A profile shows
+how int8 spends its time.
+
 Run: python -m benchmarks.inference MODEL --data_dir FOLDER   (MODEL: out/reuters)
 """
 
@@ -22,7 +23,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import pipeline
 
-from benchmarks.output import save_result
+from benchmarks.output import save
 from benchmarks.step import best_speed
 from zlpr_hf.cli.export import run as export
 from zlpr_hf.cli.predict import run as predict
@@ -37,14 +38,14 @@ BYTE_PRODUCT = "MatMulNBits"
 
 
 def stock(model: str, texts: list[str]) -> list[set[str]]:
-    """What a stock pipeline says, cut at 0.5, in batches in the order of the texts."""
+    """Predict with a stock pipeline cut at 0.5, in batches in the order of the texts."""
     classify = pipeline("text-classification", model, top_k=None, truncation=True, batch_size=BATCH)
     answers = classify(texts)
     return [{each["label"] for each in row if each["score"] > 0.5} for row in answers]
 
 
 def ours(model: str, source: Path, target: Path, backend: str, *more: str) -> list[set[str]]:
-    """``zlpr predict``, file in and file out, and what it wrote."""
+    """Predict with ``zlpr predict`` from file to file, and return the written labels."""
     options = ["--input", str(source), "--output", str(target), "--backend", backend]
     target.unlink(missing_ok=True)
     predict([model, *options, *more, "--long_texts", "cut"], ["zlpr", "predict"])
@@ -53,7 +54,7 @@ def ours(model: str, source: Path, target: Path, backend: str, *more: str) -> li
 
 
 def explain_int8(exported: str) -> dict[str, float]:
-    """The share of products in eight bits in an answer, and their operations a second."""
+    """Return the fraction of time in 8-bit products, and their operations per second."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.enable_profiling = True
@@ -79,7 +80,7 @@ def explain_int8(exported: str) -> dict[str, float]:
 
 
 def operations(node: dict[str, Any]) -> int:
-    """Multiplications and additions of a product, from the shapes that the profiler notes."""
+    """Return multiplications and additions of a product, from the shapes in the profile."""
     (left,) = node["args"]["input_type_shape"][0].values()
     (result,) = node["args"]["output_type_shape"][0].values()
     return 2 * int(np.prod(result)) * int(left[-1])
@@ -138,12 +139,12 @@ def main() -> None:
             f"{max(ratios):.2f}), equal label sets {results[side]['equal_label_sets']:.2%}"
         )
     print(
-        f"int8: {int8['products']:.0%} of it products in eight bits, at "
+        f"int8: {int8['products']:.0%} of the time in 8-bit products, at "
         f"{int8['operations_per_second'] / 1e9:.0f} Gop/s; a large product in float32 reaches "
         f"{int8['best_operations_per_second_in_float32'] / 1e9:.0f}"
     )
     about = {"texts": len(texts), "batch": BATCH}
-    save_result("inference", {**about, "results": results, "int8": int8})
+    save("inference", {**about, "results": results, "int8": int8})
 
 
 if __name__ == "__main__":

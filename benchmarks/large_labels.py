@@ -1,10 +1,11 @@
-"""Head and loss with very many labels: dense targets, ids, and chunks that are never kept.
+"""Head and loss with very many labels: dense targets, ids, and chunks of logits.
 
-All compute the loss of some texts with five labels each, and the gradients of features, weight and
-bias. Time is the median of interleaved repetitions; memory is the growth of the process's peak over
-what it holds before, less the gradients of weight and bias, which all must make. First at 670,000
-labels, then as labels and texts grow; a last part trains a head of 131,072 labels that follow a
-power law on made texts, on ids alone.
+All three compute the loss of texts with five labels each, and the gradients of features, weight and
+bias. Time is the median of interleaved repetitions. Memory is the growth of the process's peak,
+without the gradients of weight and bias, which all three need. The sizes are 670,000 labels, then
+growing numbers of labels and texts. A last part trains a head of 131,072 labels that follow a power
+law, on made texts and ids alone.
+
 Run: python -m benchmarks.large_labels (Linux: the peak of memory is read from /proc)
 """
 
@@ -20,20 +21,20 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from benchmarks.output import save_figure, save_result
+from benchmarks.output import save, save_figure
 from zlpr_hf import linear_top_k, linear_zlpr_loss, zlpr_loss, zlpr_loss_from_indices
 
 LABELS, HIDDEN, BATCH, POSITIVES = 670_000, 384, 64, 5
 GROWING_LABELS = (1_000, 4_000, 16_000, 64_000, 256_000)
 GROWING_BATCH = (8, 32, 128, 512)
 SIZE = 64_000
-"""Labels where texts grow."""
+"""Labels with growing numbers of texts."""
 REPEATS = 5
 TRAINED, STEPS, TEXTS = 131_072, 60, 1_000
 
 
 def dense_loss(hidden: Tensor, head: nn.Linear, positives: Tensor) -> Tensor:
-    """All logits, and multi-hot targets as large."""
+    """All logits, and multi-hot targets of the same size."""
     targets = torch.zeros(len(hidden), head.out_features).scatter_(1, positives, 1.0)
     return zlpr_loss(head(hidden), targets)
 
@@ -55,7 +56,7 @@ SIDES: dict[str, Callable[[Tensor, nn.Linear, Tensor], Tensor]] = {
 
 
 def peak_growth(work: Callable[[], object], *, warm: bool = True) -> float:
-    """Bytes by which a call raises the process's memory at its highest."""
+    """Return the growth of the process's peak memory in a call, in bytes."""
     status = Path("/proc/self/status")
 
     def read(name: str) -> int:
@@ -143,8 +144,8 @@ def train() -> dict[str, object]:
 
     head = nn.Linear(HIDDEN, TRAINED)
     nn.init.zeros_(head.weight)
-    nn.init.constant_(head.bias, -math.log(TRAINED))  # so that all negatives together weigh 1
-    # Rows of labels that no text of a batch has hardly move: plain steps need no second weight.
+    nn.init.constant_(head.bias, -math.log(TRAINED))  # all negatives together weigh 1
+    # Plain steps: rows of labels that no text of a batch has hardly move.
     optimizer = torch.optim.SGD(head.parameters(), lr=30.0)
 
     def work() -> None:
@@ -191,7 +192,7 @@ def main() -> None:
     trained = train()
     print("trained", trained)
     found = {"largest": largest, "memory_ratio": memory, "growth": growth, "trained": trained}
-    save_result("large_labels", found)
+    save("large_labels", found)
     draw(growth)
 
 

@@ -1,23 +1,24 @@
-"""What is learned from made texts: dependent labels, uncertain numbers of labels, rare positives.
+"""Learning on made data: dependent labels, uncertain numbers of labels, rare positives.
 
-A linear classifier on features that determine each label's probability, or its chance to be among
-the k labels of a text. Three experiments, each over two draws of data:
+A linear classifier on features that determine the probability of each label, or its chance to be
+among the k labels of a text. Three experiments, each over two draws of data:
 
 * dependence: six labels whose probabilities given the features stay the same while a Gaussian
   copula ties them together ever more closely;
-* cardinality: twenty labels, three of them a text on average, exactly or with ever more spread;
-* imbalance: one positive label a text against 9, 99 or 999 negative ones, after few and many steps.
+* cardinality: twenty labels, on average three per text, exactly or with ever more spread;
+* imbalance: one positive label per text against 9, 99 or 999 negatives, after few and many steps.
 
 Run: python -m benchmarks.learned
 """
 
 import statistics
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.linear import fit_predict, split
-from benchmarks.output import save, save_figure
+from benchmarks.output import MADE_DATA, markdown_table, save, save_figure
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 DRAWS = (0, 1)
@@ -44,7 +45,7 @@ def dependent(rho: float, seed: int) -> Made:
 
 
 def counted(low: int, high: int, seed: int) -> Made:
-    """K of twenty labels, k uniform between two numbers whatever the features say."""
+    """K of twenty labels, k uniform between two numbers and independent of the features."""
     generator = torch.Generator().manual_seed(seed)
     features, scores = features_and_scores(20, generator)
     uniform = torch.rand(scores.shape, generator=generator)
@@ -54,7 +55,7 @@ def counted(low: int, high: int, seed: int) -> Made:
 
 
 def single(labels: int, seed: int) -> Made:
-    """One label a text: its centre and noise."""
+    """One label per text: its centre and noise."""
     generator = torch.Generator().manual_seed(seed)
     centres = 2.5 * torch.nn.functional.normalize(torch.randn(labels, 64, generator=generator))
     which = torch.randint(labels, (sum(SIZES),), generator=generator)
@@ -63,7 +64,7 @@ def single(labels: int, seed: int) -> Made:
 
 
 def measure(loss: str, made: list[Made], *, steps: int, batch: int) -> dict[str, list[float]]:
-    """Metrics of each draw."""
+    """Return metrics per draw."""
     runs = []
     for features, targets in made:
         train, validation, test = split(features, targets, SIZES)
@@ -73,7 +74,7 @@ def measure(loss: str, made: list[Made], *, steps: int, batch: int) -> dict[str,
 
 
 def unseen(made: list[Made]) -> float:
-    """Share of test rows whose label set is not among the training rows."""
+    """Return the fraction of test rows whose label set is not in training."""
     shares = []
     for features, targets in made:
         train, _, test = split(features, targets, SIZES)
@@ -105,29 +106,29 @@ def main() -> None:
                 for loss in ("zlpr", "bce", "weighted_bce", "asymmetric", "powerset")
             }
             found.setdefault("imbalance", {})[f"1 to {labels - 1:,}, {steps} steps"] = row
-    about = {"draws": len(DRAWS), "rows": SIZES}
-    save("learned", {**about, "unseen_label_sets": shares, "results": found})
+    about: dict[str, Any] = {"draws": len(DRAWS), "rows": SIZES}
+    save("learned", about | {"unseen_label_sets": shares, "results": found}, folder=MADE_DATA)
     draw(found)
     print(render(found))
 
 
 def render(found: dict[str, dict[str, dict[str, dict[str, list[float]]]]]) -> str:
-    """Means over the draws, a table an experiment."""
+    """Return one table of means over the draws per experiment."""
     parts = []
     for world, cases in found.items():
         losses = list(next(iter(cases.values())))
         metrics = ("f1_micro", "subset_accuracy")
-        lines = [f"| {world} | " + " | ".join(f"{x} {m}" for m in metrics for x in losses) + " |"]
-        lines.append("|---" * (1 + len(metrics) * len(losses)) + "|")
+        columns = [f"{loss} {metric}" for metric in metrics for loss in losses]
+        rows = []
         for case, row in cases.items():
-            cells = (statistics.mean(row[loss][m]) for m in metrics for loss in losses)
-            lines.append(f"| {case} | " + " | ".join(f"{value:.3f}" for value in cells) + " |")
-        parts.append("\n".join(lines))
+            means = (statistics.mean(row[loss][m]) for m in metrics for loss in losses)
+            rows.append([case, *(f"{mean:.3f}" for mean in means)])
+        parts.append(markdown_table([world, *columns], rows))
     return "\n\n".join(parts)
 
 
 def draw(found: dict[str, dict[str, dict[str, dict[str, list[float]]]]]) -> None:
-    """A row of pictures an experiment: micro-F1 and subset accuracy."""
+    """Draw one row of plots per experiment: micro-F1 and subset accuracy."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 8), layout="constrained")

@@ -22,16 +22,16 @@ def fit_predict(
     rate: float = 0.05,
     batch: int,
 ) -> Decisions:
-    """Train with Adam on shuffled batches, cut at zero; where there is no zero, fit one.
+    """Train with Adam on shuffled batches, and decide at zero; ranking losses get a fitted offset.
 
     Args:
         name: A loss of the package.
         train: Features ``(N, D)`` and targets ``(N, L)``.
-        validation: Likewise; used for the ranking losses' offset alone.
+        validation: Features and targets for the offset of ranking losses.
         test: Features to predict.
-        steps: Number of steps; the rate falls linearly to zero.
+        steps: Number of steps; the learning rate falls linearly to zero.
         rate: Learning rate.
-        batch: Rows a step.
+        batch: Rows per step.
     """
     features, targets = train
     loss = build_loss(name, train_targets=targets.numpy())
@@ -60,7 +60,7 @@ def fit_predict(
 
 
 def split(features: Tensor, targets: Tensor, sizes: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    """Features and targets of training, validation and test."""
+    """Split rows into training, validation and test."""
     parts = [list(torch.split(values, list(sizes))) for values in (features, targets)]
     train, validation, test = zip(*parts, strict=True)
     return train, validation, test

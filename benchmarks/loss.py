@@ -1,7 +1,8 @@
-"""The price of the loss: forward and backward against torch's BCE and two usual ways to write ZLPR.
+"""Time of the loss: forward and backward against torch's BCE and two other ways to write ZLPR.
 
-Each repetition runs all sides one after the other, so that whatever else the machine does hits all
-alike; what is printed are medians of the ratios to BCE within a repetition, with their quartiles.
+Each repetition runs all losses in turn, so that other work on the machine affects all of them. The
+printed values are medians and quartiles of the ratio to BCE within a repetition.
+
 Run: python -m benchmarks.loss
 """
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.output import save_result
+from benchmarks.output import save
 from zlpr_hf import zlpr_loss
 
 SIZES = ((64, 28), (64, 4_000), (64, 30_000))
@@ -24,7 +25,7 @@ THREADS = sorted({1, os.cpu_count() or 1})
 
 
 def masked_log_sum_exp(logits: Tensor, targets: Tensor) -> Tensor:
-    """Two calls of logsumexp over what a mask leaves, with a zero appended."""
+    """Two calls of logsumexp over masked logits with a zero appended."""
     zero = torch.zeros_like(logits[:, :1])
     present = targets.bool()
     pull_up = torch.cat([(-logits).masked_fill(~present, -torch.inf), zero], dim=1)
@@ -33,7 +34,7 @@ def masked_log_sum_exp(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def large_constant(logits: Tensor, targets: Tensor) -> Tensor:
-    """The same with a large constant in place of minus infinity, for hard targets only."""
+    """A large constant in place of minus infinity; for hard targets only."""
     signed = (1 - 2 * targets) * logits
     zero = torch.zeros_like(logits[:, :1])
     push_down = torch.cat([signed - 1e12 * targets, zero], dim=1)
@@ -50,7 +51,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def measure(batch: int, labels: int) -> dict[str, dict[str, float]]:
-    """Milliseconds and ratio to BCE of each loss."""
+    """Return milliseconds and the ratio to BCE per loss."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(batch, labels, generator=generator).requires_grad_()
     targets = (torch.rand(batch, labels, generator=generator) < POSITIVES / labels).float()
@@ -88,7 +89,7 @@ def main() -> None:
                     f"  {name:<20}{row['milliseconds']:>9.3f} ms{row['ratio']:>8.2f} x BCE "
                     f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
                 )
-    save_result("loss", {"results": results})
+    save("loss", {"results": results})
 
 
 if __name__ == "__main__":

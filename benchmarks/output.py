@@ -1,4 +1,4 @@
-"""Where the benchmarks write, and how their tables look."""
+"""How the benchmarks save their numbers and figures, and print tables."""
 
 import json
 import os
@@ -8,36 +8,31 @@ from typing import Any
 
 import torch
 
-FOLDER = Path(__file__).parents[1] / "results" / "made_data"
+MADE_DATA = Path(__file__).parents[1] / "results" / "made_data"
 RESULTS = Path(__file__).parent / "results"
 
 
-def save(name: str, found: dict[str, Any], *, folder: Path = FOLDER) -> None:
-    """Numbers of an experiment on made data as JSON, with versions and threads."""
+def save(name: str, found: dict[str, Any], *, folder: Path = RESULTS) -> None:
+    """Write numbers as JSON, with the command, versions, threads and machine."""
     about = {
         "command": f"python -m benchmarks.{name}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    text = json.dumps({"about": about, **found}, indent=1)
-    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def save_result(name: str, found: dict[str, Any]) -> None:
-    """Timings as JSON, with the machine too."""
     machine = {
         "cores": os.cpu_count(),
         "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "system": platform.system(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    save(name, {"machine": machine, **found}, folder=RESULTS)
+    text = json.dumps({"about": about, "machine": machine, **found}, indent=1)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _cpu() -> str:
-    """Name of the processor where the system tells it."""
+    """Return the name of the processor, if the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -45,8 +40,8 @@ def _cpu() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
-def save_figure(name: str, figure: Any, *, folder: Path = FOLDER) -> None:
-    """A picture as SVG, the same bytes for the same numbers."""
+def save_figure(name: str, figure: Any, *, folder: Path = MADE_DATA) -> None:
+    """Write a figure as SVG, the same bytes for the same numbers."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "zlpr_hf"}):

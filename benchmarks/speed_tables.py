@@ -18,7 +18,11 @@ def training() -> str:
         test = " / ".join(f"{value:.3f}" for value in row["test"].values())
         speed, faster = row["examples_per_second"], row["zlpr_hf_is_faster_by"]
         rows.append([side, f"{speed:.0f}", f"{faster:.2f}", test])
-    columns = ["examples a second", "zlpr_hf: times as fast", "F1 micro / macro / subset accuracy"]
+    columns = [
+        "examples per second",
+        "speed-up of zlpr_hf",
+        "micro-F1 / macro-F1 / accuracy",
+    ]
     return markdown_table(["trainer", *columns], rows)
 
 
@@ -35,10 +39,10 @@ def inference() -> str:
     int8 = read("inference")["int8"]
     speed = int8["operations_per_second"] / int8["best_operations_per_second_in_float32"]
     sentence = (
-        f"Of the time of int8, {int8['products']:.0%} are products in eight bits, with {speed:.2f} "
-        "times the operations a second of a single large product in float32."
+        f"int8 spends {int8['products']:.0%} of its time in 8-bit products, with {speed:.2f} times "
+        "the operations per second of a single large product in float32."
     )
-    columns = ["texts a second", "times as fast", "texts with the same label set"]
+    columns = ["texts per second", "speed-up", "texts with the same label set"]
     return markdown_table(["", *columns], rows) + "\n\n" + textwrap.fill(sentence, 105)
 
 
@@ -54,7 +58,7 @@ def loss() -> str:
         for threads, sizes in found.items()
         for size, sides in sizes.items()
     ]
-    return markdown_table(["", "BCE", *(f"{name}, x BCE" for name in names)], rows)
+    return markdown_table(["", "BCE", *(f"{name} / BCE" for name in names)], rows)
 
 
 def large_labels() -> str:
@@ -69,15 +73,14 @@ def large_labels() -> str:
         ]
         for side, row in found["largest"].items()
     ]
-    columns = ["forward and backward", "x dense", "extra memory", "gradients differ by"]
+    columns = ["forward and backward", "time / dense", "extra memory", "gradients differ by"]
     made = found["trained"]
     memory = f"{made['extra_bytes'] / 2**20:,.0f} MiB"
     sentence = (
-        f"A head of {made['labels']:,} labels that follow a power law, on made texts of three "
-        "labels each, by plain gradient descent on ids alone: "
-        f"{made['steps']} steps of 256 texts in {made['seconds']:.0f} s and {memory} beyond the "
-        "head; on texts it has not seen, precision of the best label "
-        f"{made['precision_at_1']:.2f}, micro-F1 at zero "
+        f"Training a head of {made['labels']:,} labels that follow a power law, on made texts of "
+        f"three labels each, with gradient descent on ids: {made['steps']} steps of 256 texts "
+        f"take {made['seconds']:.0f} s and {memory} beyond the head. On new texts, precision at 1 "
+        f"is {made['precision_at_1']:.2f} and micro-F1 at zero is "
         f"{made['f1_micro_of_the_best_five']:.2f}."
     )
     largest = markdown_table(["64 texts, 670,000 labels", *columns], rows)
@@ -99,11 +102,11 @@ def step() -> str:
     ]
     verdict = "does not pay" if compiled["ratio"] >= 1 else "pays"
     sentence = (
-        f"Compiled (`torch.compile`, dynamic lengths), the first step takes "
-        f"{compiled['first_step_seconds']:.0f} s and each one after it {compiled['ratio']:.2f} "
-        f"times as long as a plain one: it {verdict} here."
+        "With `torch.compile` (dynamic lengths), the first step takes "
+        f"{compiled['first_step_seconds']:.0f} s and each later one {compiled['ratio']:.2f} times "
+        f"as long as without: compiling {verdict} here."
     )
-    columns = ["times as fast as stock", "matrix products", "their speed, of a large product's"]
+    columns = ["speed-up", "time in matrix products", "their speed / one large product"]
     return markdown_table(["", *columns], rows) + "\n\n" + textwrap.fill(sentence, 105)
 
 
@@ -111,7 +114,7 @@ def startup() -> str:
     rows = [
         [f"`{name}`", f"{row['seconds']:.2f} s"] for name, row in read("startup")["results"].items()
     ]
-    return markdown_table(["", "from start to end"], rows)
+    return markdown_table(["", "time"], rows)
 
 
 BLOCKS = {

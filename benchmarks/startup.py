@@ -1,6 +1,7 @@
-"""What it takes to start: importing the package, the help of the command, and what they are beside.
+"""Start-up time of the package and of its commands, beside Python and torch alone.
 
-Each command runs in a process of its own, in turn with the others.
+Each command runs in its own process, in turn with the others.
+
 Run: python -m benchmarks.startup
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from benchmarks.output import save_result
+from benchmarks.output import save
 
 REPEATS = 15
 ZLPR = str(Path(sys.executable).with_name("zlpr"))
@@ -39,7 +40,7 @@ def main() -> None:
         low, middle, high = statistics.quantiles(values, n=4)
         found[name] = {"seconds": middle, "low": low, "high": high}
         print(f"{name:<30}{middle:>8.3f} s ({low:.3f} to {high:.3f})")
-    save_result("startup", {"results": found})
+    save("startup", {"results": found})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, set_seed
 
-from benchmarks.output import save_result
+from benchmarks.output import save
 from zlpr_hf import LabelSpace, load_model, zlpr_loss
 from zlpr_hf.models.first_token import first_token_only
 from zlpr_hf.training.cpu_speedups import speed_up_training
@@ -163,7 +163,7 @@ def main() -> None:
         f"torch.compile: the first step takes {compiled['first_step_seconds']:.0f} s, each one "
         f"after it {compiled['ratio']:.2f} times as long as a plain one"
     )
-    save_result("step", {"best_operations_per_second": best, "sizes": sizes, "compiled": compiled})
+    save("step", {"best_operations_per_second": best, "sizes": sizes, "compiled": compiled})
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.output import save_result
+from benchmarks.output import save
 from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments, build_compute_loss_func, load_model
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import MultiLabelCollator, encode
@@ -174,7 +174,7 @@ def main() -> None:
             f"{statistics.median(ratios):.2f} times as fast; F1 micro / macro / subset {test}"
         )
     about = {"rows": ROWS, "quality_rows": QUALITY_ROWS, "recipe": RECIPE}
-    save_result("training", {**about, "results": results})
+    save("training", {**about, "results": results})
 
 
 if __name__ == "__main__":
