@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 MISSING = [
-    what
-    for what, there in (
+    name
+    for name, found in (
         ("the package playwright", find_spec("playwright")),
         (f"a browser ({', '.join(NAMES)})", CHROMIUM),
     )
-    if not there
+    if not found
 ]
 
 requires_browser = pytest.mark.skipif(
-    bool(MISSING), reason=f"looking at the page needs {' and '.join(MISSING)}"
+    bool(MISSING), reason=f"the page tests require {' and '.join(MISSING)}"
 )
 
 

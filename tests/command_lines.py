@@ -63,7 +63,7 @@ def options_of(command: str) -> set[str]:
     settings = {f"--{spec.name}" for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
     if command == "train":
         return settings
-    # What a command must be given, so that its line is read to the end.
+    # Required arguments, so that the parser reads the line to its end.
     needed = {"compare": ["plan"], "tune": ["config", "--trials=1"], "push": ["folder", "name"]}
     parser = _read(command, needed.get(command, ["model"])).parser
     options = {option for action in parser._actions for option in action.option_strings}

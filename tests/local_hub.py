@@ -17,11 +17,11 @@ import yaml
 
 LARGE = (".safetensors", ".onnx", ".bin", ".pt", ".npz")
 ID = r"^(?:[\w-]+/)?[\w.-]+$"
-"""What the Hub takes for the id of a model or a data set in the metadata of a card."""
+"""Ids of models and datasets that the Hub accepts in the metadata of a card."""
 
 
 class RefusedError(Exception):
-    """An answer that is an error, with the header by which the client tells what is missing."""
+    """An error response, with the header that tells the client its cause."""
 
     def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -69,8 +69,8 @@ class Repository:
 class LocalHub:
     """The server; use it in a ``with`` block and give its ``url`` to clients as ``HF_ENDPOINT``.
 
-    ``tokens`` maps a token to its user and to ``write`` or ``read``; ``requests`` holds what
-    clients asked for; ``fail`` makes the next matching requests fail.
+    ``tokens`` maps a token to its user and to ``write`` or ``read``; ``requests`` lists the
+    requests of clients; ``fail`` makes the next matching requests fail.
     """
 
     def __init__(self, tokens: dict[str, tuple[str, str]]) -> None:
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def upload(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise RefusedError(422, "the content is not what was announced")
+            raise RefusedError(422, "the content does not match its digest")
         self.hub.stored[oid] = self.body
         self._send({})
 
@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def find_card_errors(content: str) -> list[str]:
-    """What the Hub refuses in the metadata of a model card, as far as its specification says."""
+    """Return the errors in the metadata of a model card, according to the Hub's specification."""
     match = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", content, flags=re.DOTALL)
     try:
         values = yaml.safe_load(match.group(1)) if match else {}

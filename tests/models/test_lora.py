@@ -87,7 +87,7 @@ def test_tuned_offsets_are_folded_into_the_head_of_the_adapter(
         (["--lora_target_modules", "nothing"], "LoRA: No modules were targeted"),
         (
             ["--peft_save=adapter", "--pooling=mean"],
-            "lack the layer that pooling mean adds to bert",
+            "pooling mean adds to bert",
         ),
     ],
 )

@@ -105,7 +105,7 @@ def write_onnx(
             program: Any = torch.onnx.export(
                 _Logits(changed, tuple(sample)).eval(),
                 tuple(sample.values()),
-                dynamo=True,  # refuses what depends on the data, where tracing would freeze it
+                dynamo=True,  # rejects data-dependent code, which tracing would freeze
                 input_names=list(sample),
                 output_names=["logits"],
                 dynamic_shapes=(tuple(axes for _ in sample),),
