@@ -272,9 +272,9 @@ def test_existing_files_are_kept_without_overwrite(
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     inside = Path(shutil.copytree(model, tmp_path / "mine" / "model"))
     for output, message in (
-        (folder, "or --overwrite"),
-        (tmp_path / "mine", "is no earlier export"),
-        (tmp_path / "mine" / "thesis.txt", "is no earlier export"),
+        (folder, "--overwrite"),
+        (tmp_path / "mine", "is not an export"),
+        (tmp_path / "mine" / "thesis.txt", "is not an export"),
         (tmp_path / "no" / "such", "no such folder (--output)"),
     ):
         overwrite = [] if output == folder else ["--overwrite"]
@@ -318,7 +318,7 @@ def test_export_requires_texts_for_its_check(
     (tmp_path / "bytes.txt").write_bytes(b"\xff\n")
     (tmp_path / "rows.csv").write_text("body\nred sky\n")
     for file, message in (
-        ("empty.txt", "cannot be checked"),
+        ("empty.txt", "requires texts"),
         ("bytes.txt", "UTF-8"),
         ("none.txt", "none.txt"),
         ("rows.csv", "no column 'text'"),

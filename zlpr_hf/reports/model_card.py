@@ -28,6 +28,8 @@ ADAPTER_FILE = "adapter_config.json"
 EMISSIONS_FILE = "emissions.csv"
 MAX_LABELS = 100
 MAX_EXAMPLE_LENGTH = 500
+USE_MARKS = ("[//]: # (use: start, written again by zlpr push)", "[//]: # (use: end)")
+"""Lines that Markdown does not show."""
 DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 METRIC_TYPES = {
     "f1_micro": "f1", "f1_macro": "f1", "f1_samples": "f1", "subset_accuracy": "accuracy",
@@ -76,7 +78,7 @@ def escape_markdown(text: Any) -> str:
 def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     """Write ``README.md`` and its picture ``labels.svg``, each whole or not at all.
 
-    Can be called again with another ``name``. ``adapter`` is set from the files of the folder.
+    ``adapter`` is set from the files of the folder.
     """
     facts = replace(facts, adapter=(folder / ADAPTER_FILE).is_file())
     rows = [(score.label, score.f1) for score in _shown_labels(report)]
@@ -89,6 +91,54 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
 
     Local paths are cut to their last part.
     """
+    label_sets = report.loss_class.predicts_label_sets
+    return _render(
+        "model_card.md.jinja",
+        facts=facts,
+        report=report,
+        metadata=_metadata(report, facts).to_yaml(),
+        title=_last_part(shorten_path(facts.name)),
+        use=_render_use(facts.name, adapter=facts.adapter, label_sets=label_sets),
+        base_id=_hub_id(facts.base_model),
+        dataset_id=_hub_id(facts.dataset),
+        is_corpus=facts.dataset in CORPORA,
+        titles=[METRIC_TITLES[name] for name in COLUMNS],
+        columns=COLUMNS,
+        shown=_shown_labels(report),
+    )
+
+
+def rename_in_card(card: str, name: str, *, adapter: bool, label_sets: bool) -> str:
+    """Return a card whose section on use loads the model by another name.
+
+    Args:
+        card: A card of :func:`write_model_card`, perhaps edited; without the marks it is returned
+            unchanged.
+        name: The new name.
+        adapter: The folder holds low-rank adapters in place of a whole model.
+        label_sets: The model predicts whole label sets.
+    """
+    start, end = USE_MARKS
+    before, _, rest = card.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        return card
+    return before + _render_use(name, adapter=adapter, label_sets=label_sets) + after
+
+
+def _render_use(name: str, *, adapter: bool, label_sets: bool) -> str:
+    name = shorten_path(name)
+    return _render(
+        "model_card_use.md.jinja",
+        marks=USE_MARKS,
+        name=json.dumps(name, ensure_ascii=False),
+        shell_name=shlex.quote(name),
+        adapter=adapter,
+        label_sets=label_sets,
+    )
+
+
+def _render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("zlpr_hf", "reports"),
         autoescape=False,  # Markdown: all texts from data go through the filter md
@@ -97,21 +147,7 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"md": escape_markdown, "shorten": shorten_path}
-    name = shorten_path(facts.name)
-    text: str = environment.get_template("model_card.md.jinja").render(
-        facts=facts,
-        report=report,
-        metadata=_metadata(report, facts).to_yaml(),
-        title=_last_part(name),
-        name=json.dumps(name, ensure_ascii=False),
-        shell_name=shlex.quote(name),
-        base_id=_hub_id(facts.base_model),
-        dataset_id=_hub_id(facts.dataset),
-        is_corpus=facts.dataset in CORPORA,
-        titles=[METRIC_TITLES[name] for name in COLUMNS],
-        columns=COLUMNS,
-        shown=_shown_labels(report),
-    )
+    text: str = environment.get_template(template).render(**values)
     return text
 
 

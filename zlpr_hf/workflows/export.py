@@ -1,4 +1,4 @@
-"""Exporting: a trained model as a folder for ONNX Runtime, checked against torch on real texts."""
+"""Export of a model for ONNX Runtime, checked against torch on real texts."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from zlpr_hf.thresholds import decide
 
 EXPORT_FILE = "export.json"
 MAX_LOGIT_DIFFERENCE = 1e-3
-"""Of logits, in float32; what the order of sums leaves is a hundredth of it."""
+"""Maximum difference of float32 logits, a hundred times that of another order of summation."""
 NEAR_ZERO = 1e-4
-"""A logit nearer to zero than this may change sides in float32."""
+"""A float32 logit this close to zero may change its sign."""
 MIN_EQUAL_SHARE = 0.995
-"""Share of decisions, one a text and label, that int8 must leave as they are."""
+"""Minimum share of equal decisions, one per text and label, for int8."""
 MAX_CHANGED_SHARE = 0.05
-"""Changed decisions as a share of the labels that torch predicts. Where a text has two labels of a
-thousand, a model that predicts nothing leaves 99.8 % of all decisions as they are."""
+"""Maximum of changed decisions per predicted label, for int8. With two labels of a thousand per
+text, a model that predicts nothing still agrees in 99.8 % of all decisions."""
 MISSING_PACKAGES = "export needs onnx, onnxruntime and onnxscript: pip install 'zlpr_hf[onnx]'"
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported model and how far it agrees with the one of torch.
+    """The agreement of an exported model with the original.
 
     Args:
-        source: The model, as the user named it.
+        source: Name of the model.
         quantization: ``none`` for float32, or ``int8``.
         texts: Number of texts that both models read.
-        decisions: Number of decisions, one a text and label.
-        predicted_labels: How many of them are yes, by torch.
-        equal_decisions: How many of them are the same.
-        equal_label_sets: Number of texts with the same labels.
-        largest_difference: Of two logits.
-        mean_difference: Of two logits, without sign.
-        format: What runs the model.
-        versions: Python and the packages that wrote it.
+        decisions: Number of decisions, one per text and label.
+        predicted_labels: Number of labels that torch predicts.
+        equal_decisions: Number of equal decisions.
+        equal_label_sets: Number of texts with equal labels.
+        largest_difference: Maximum difference of two logits.
+        mean_difference: Mean absolute difference of logits.
+        format: Format of the model.
+        versions: Python and the packages that wrote the model.
     """
 
     source: str
@@ -70,7 +70,7 @@ class Export:
     )
 
     def render(self) -> str:
-        """The agreement in one line for the terminal."""
+        """Return the agreement as one line for the terminal."""
         return (
             f"{self.texts:,} texts: {self.equal_decisions:,} of {self.decisions:,} decisions equal "
             f"({self.equal_decisions / self.decisions:.2%}), {self.equal_label_sets:,} texts with "
@@ -80,15 +80,15 @@ class Export:
 
 
 def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
-    """Refuse to start what cannot end well.
+    """Refuse an export that cannot succeed.
 
     Args:
-        folder: The folder to be written.
-        source: The folder of the model, if it is one.
-        overwrite: Whether an earlier export may be replaced.
+        folder: The folder to write.
+        source: The folder of the model, if it is local.
+        overwrite: An earlier export may be replaced.
 
     Raises:
-        InputError: If a package is missing or the folder is taken.
+        InputError: If a package is missing, or the folder is taken.
     """
     try:
         import onnx  # noqa: F401
@@ -103,9 +103,9 @@ def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / EXPORT_FILE).is_file():
-        raise InputError(f"{folder} exists and is no earlier export: choose another --output")
+        raise InputError(f"{folder} exists and is not an export: choose another --output")
     if not overwrite:
-        raise InputError(f"{folder} exists: choose another --output, or --overwrite")
+        raise InputError(f"{folder} exists: choose another --output, or use --overwrite")
 
 
 def export_onnx(
@@ -117,25 +117,25 @@ def export_onnx(
     quantization: Quantization = "none",
     batch_size: int = 32,
 ) -> Export:
-    """Export a model, and keep the result only if it decides as the model does.
+    """Export a model, and keep the export only if it decides as the model does.
 
     Args:
         classifier: A model of torch.
-        texts: What both read for the comparison.
-        folder: Where to; what is there is replaced. See :func:`check_export`.
-        source: What to call the model.
-        quantization: As in :func:`zlpr_hf.inference.onnx_model.write_onnx`.
-        batch_size: Windows at a time.
+        texts: Texts for the comparison.
+        folder: The folder to write; an earlier export is replaced (see :func:`check_export`).
+        source: Name of the model.
+        quantization: See :func:`zlpr_hf.inference.onnx_model.write_onnx`.
+        batch_size: Windows per batch.
 
     Returns:
-        The agreement; the same is in ``folder/export.json``.
+        The agreement, also written to ``folder/export.json``.
 
     Raises:
-        InputError: If there are no texts, torch cannot export this kind of model, or the result
-            decides otherwise; nothing is left then.
+        InputError: If there are no texts, torch cannot export the model, or the export decides
+            differently; nothing is written then.
     """
     if not texts:
-        raise InputError(f"{source}: without texts an export cannot be checked")
+        raise InputError(f"{source}: checking an export requires texts")
     with new_folder(folder) as part:
         expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
         model: Any = classifier.model
@@ -165,7 +165,7 @@ def export_onnx(
 
 
 def _sample(classifier: Classifier) -> dict[str, Tensor]:
-    """Two texts of different lengths: sizes that cannot be taken for constants of the model."""
+    """Return two texts of different lengths, so that no size becomes a constant of the export."""
     tokenizer = classifier.tokenizer
     batch = tokenizer(["a text", "a text of some more words"], padding=True, return_tensors="pt")
     return {name: batch[name] for name in tokenizer.model_input_names if name in batch}
@@ -174,7 +174,7 @@ def _sample(classifier: Classifier) -> dict[str, Tensor]:
 def _check_agreement(
     export: Export, expected: NDArray[np.float32], logits: NDArray[np.float32]
 ) -> None:
-    """Refuse a model that decides otherwise, and one whose logits are no numbers."""
+    """Refuse an export that decides differently, or has NaN or infinite logits."""
     if export.quantization == "int8":
         changed = export.decisions - export.equal_decisions
         most = min(

@@ -1,4 +1,4 @@
-"""Sending a trained model to the Hugging Face Hub, in one commit and without what is only ours."""
+"""Push of a trained model to the Hugging Face Hub, in one commit and without local files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoUrl
 from huggingface_hub.errors import (  # type: ignore[attr-defined]
     HfHubHTTPError,
@@ -19,6 +19,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
+from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
+from zlpr_hf.reports.model_card import rename_in_card
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 
 MESSAGE = "Model, its numbers and its card"
@@ -34,27 +36,27 @@ TOKENIZER = (
     "vocab.json", "vocab.txt", "merges.txt", "bpe.codes",
     "tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
 )  # fmt: skip
-# Not report.html: it quotes texts of the test split, and those may be private.
+# Without report.html: it quotes texts of the test split, which may be private.
 RECORDS = (*CARD_FILES, RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def check_access(repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Find out before a long training whether its model can be pushed; creates the repository.
+    """Check that a model can be pushed, and create its repository.
 
     Args:
         repo_id: ``NAME`` or ``OWNER/NAME``.
-        private: Whether nobody else may see it.
-        token: For the Hub; if None ``HF_TOKEN`` or the stored login.
+        private: Create the repository as private.
+        token: Token for the Hub (default: ``HF_TOKEN``, or the stored login).
 
     Returns:
         The full name, with its owner.
 
     Raises:
-        InputError: If the name or the token is not valid, or may not write there.
+        InputError: If the name or the token is invalid, or the token cannot write there.
     """
     try:
         return _open_repository(HfApi(token=token), repo_id, private).repo_id
-    except Exception as error:  # the client's, its HTTP library's: they share no parent
+    except Exception as error:  # errors of the client and of its HTTP library
         raise InputError(f"{repo_id}: {_reason(error)}") from error
 
 
@@ -116,22 +118,16 @@ def push_folder(
             commit_message=commit_message,
             revision=revision,
         )
-    except Exception as error:  # the client's, its HTTP library's, those of hf_xet
+    except Exception as error:  # errors of the client, its HTTP library and hf_xet
         raise InputError(
-            f"{repo_id}: {_reason(error)}; the model is safe in {folder}, to push it again: "
+            f"{repo_id}: {_reason(error)}; the model was kept in {folder}; push it again with: "
             f"{shlex.join(again)}"
         ) from error
     return url
 
 
 def find_files(folder: Path) -> list[Path]:
-    """What is pushed of a folder.
-
-    Args:
-        folder: Folder of a model.
-
-    Returns:
-        The files that are there of those that somebody else needs.
+    """Return the files of a model folder that are pushed.
 
     Raises:
         InputError: If there is no model, or a part of it is missing.
@@ -141,21 +137,23 @@ def find_files(folder: Path) -> list[Path]:
     names = ("config.json", *TORCH_WEIGHTS, *OTHER_FORMS, *TOKENIZER, *RECORDS)
     found = sorted(path for path in folder.iterdir() if path.is_file() and _matches(path, names))
     if not any(_matches(path, (*TORCH_WEIGHTS, "model.onnx")) for path in found):
-        raise InputError(f"{folder}: no weights in it (model.safetensors, or those of an adapter)")
+        raise InputError(
+            f"{folder}: expected weights (model.safetensors, or an adapter), found none"
+        )
     if not any(_matches(path, TOKENIZER) for path in found):
-        raise InputError(f"{folder}: no tokenizer in it (tokenizer.json)")
+        raise InputError(f"{folder}: expected a tokenizer (tokenizer.json), found none")
     for index in (path for path in found if path.name == "model.safetensors.index.json"):
         parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         missing = sorted(parts - {path.name for path in found})
         if missing:
-            raise InputError(f"{folder}: {missing[0]} is missing, which {index.name} names")
+            raise InputError(f"{folder}: {index.name} lists {missing[0]}, which is missing")
     adapter = folder / "adapter_config.json"
     if adapter in found:
         base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
         if shorten_path(base) != base or Path(base).exists():
             raise InputError(
-                f"{folder}: its adapter needs the encoder in {base}, which nobody else has; "
-                "train with peft_save merged, or from an encoder on the Hub"
+                f"{folder}: the adapter needs the local encoder {base}; train with peft_save "
+                "merged, or from an encoder on the Hub"
             )
     return found
 
@@ -165,19 +163,19 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
 
 
 def _open_repository(api: HfApi, repo_id: str, private: bool) -> RepoUrl:
-    # None and not False: without a wish the settings of its owner decide.
+    # None leaves the choice to the settings of the owner.
     url = api.create_repo(repo_id, private=private or None, exist_ok=True)
-    # One that was there is found by whoever may read it.
+    # A repository that exists is returned to all who can read it.
     api.auth_check(url.repo_id, write=True)
     if private and not api.model_info(url.repo_id).private:
-        raise InputError("it exists and everybody can see it; make it private on the Hub first")
+        raise InputError("the repository exists and is public; make it private on the Hub first")
     return url
 
 
 def _stale_files(
     api: HfApi, name: str, revision: str | None, files: Sequence[Path]
 ) -> Iterator[CommitOperationDelete]:
-    """Weights of an earlier model in another form, which would go on being loaded."""
+    """Delete weights in another format, which would still be loaded."""
     if any(_matches(path, TORCH_WEIGHTS) for path in files):
         kept = {path.name for path in files}
         for path in api.list_repo_files(name, revision=revision):
@@ -186,30 +184,41 @@ def _stale_files(
 
 
 def _content(path: Path, name: str) -> Path | bytes:
-    """A file as the Hub gets it: itself, or its text with names that others can use."""
-    text: str | None = None
-    if path.name == "README.md":
-        card = path.read_text(encoding="utf-8")
-        text = re.sub(r'^name = ".*"$', f'name = "{name}"', card, flags=re.MULTILINE)
-        text = re.sub(r"^zlpr predict .+ --input", f"zlpr predict {name} --input", text, flags=re.M)
-    elif path.name in (CONFIG_FILE, RESULTS_FILE, "export.json"):
-        written = path.read_text(encoding="utf-8")
-        is_yaml = path.suffix == ".yaml"
-        values = yaml.safe_load(written) if is_yaml else json.loads(written)
-        short = {
-            key: shorten_path(value) if isinstance(value, str) else value
-            for key, value in values.items()
-            if not key.startswith(("push_to_hub", "hub_"))  # whoever trains it again is not us
-        }
-        if short != values and is_yaml:
-            text = yaml.safe_dump(short, sort_keys=True, allow_unicode=True)
-        elif short != values:
-            text = json.dumps(short, indent=2, ensure_ascii=False) + "\n"
-    return path if text is None else text.encode()
+    """Return a file as it is pushed: unchanged, or as text without local names."""
+    if path.name == CARD_FILES[0]:
+        return _card_content(path, name)
+    if path.name == CONFIG_FILE:
+        return render_yaml(
+            _without_local_names(read_yaml_mapping(path, "a configuration"))
+        ).encode()
+    if path.name in (RESULTS_FILE, "export.json"):
+        values = _without_local_names(json.loads(path.read_text(encoding="utf-8")))
+        return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    return path
+
+
+def _card_content(path: Path, name: str) -> bytes:
+    config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    card = rename_in_card(
+        path.read_text(encoding="utf-8"),
+        name,
+        adapter=(path.parent / "adapter_config.json").is_file(),
+        label_sets=bool(config.get("zlpr", {}).get("label_sets")),
+    )
+    return card.encode()
+
+
+def _without_local_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Cut local paths to their last part, and leave out where this user pushes to."""
+    return {
+        key: shorten_path(value) if isinstance(value, str) else value
+        for key, value in values.items()
+        if not key.startswith(("push_to_hub", "hub_"))
+    }
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line and without the token."""
+    """Return the reason of a failed push, in one line and without the token."""
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
@@ -232,13 +241,13 @@ def _describe_answer(error: HfHubHTTPError) -> str:
     status = error.response.status_code
     if status == 401:
         return (
-            "no token that the Hub accepts (401); set HF_TOKEN to one that may write, or log in "
-            "with: hf auth login"
+            "the Hub accepts no token (401); set HF_TOKEN to a token with the role write, or "
+            "log in with: hf auth login"
         )
     if status == 403:
-        return "the token may not write there (403); it needs the role write, and OWNER to be yours"
+        return "the token cannot write there (403); it needs the role write and access to OWNER"
     if status == 404:
         return "no such repository on the Hub (404)"
     if status >= 500:
-        return f"the Hub failed ({status}); this may pass"
+        return f"the Hub failed ({status}); try again later"
     return f"the Hub refused it ({status}): {error.server_message or error}"

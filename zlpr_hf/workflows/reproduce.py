@@ -1,10 +1,11 @@
-"""Reproduction: a finished run trained again, and whether its numbers came out again."""
+"""Reproduction of a finished run: train it again and compare its numbers."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Two runs of one configuration.
+    """The numbers of two runs of one configuration.
 
     Args:
-        before: Metric, with its split, to its value in the run that was repeated.
-        now: Likewise of the repetition.
-        same_weights: Whether the files of weights are equal, byte by byte.
-        tolerance: How far metrics may be apart; None where they and the weights must be equal.
+        before: Metrics of the first run, with their split.
+        now: Metrics of the repetition.
+        same_weights: The files of weights are identical.
+        tolerance: Maximum difference of a metric; None if metrics and weights must be identical.
     """
 
     before: dict[str, float]
@@ -40,7 +41,7 @@ class Reproduction:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the run came out again, as exactly as was asked for."""
+        """True if the numbers agree within the tolerance."""
         if self.tolerance is None:
             return self.same_weights and not any(map(self._gap, self._names))
         return all(self._gap(name) <= self.tolerance for name in self._names)
@@ -50,29 +51,29 @@ class Reproduction:
         return list(self.before | self.now)
 
     def _gap(self, name: str) -> float:
-        """How far a metric is apart; infinitely where only one of the runs has it."""
+        """Return the difference of a metric; infinite if only one run has it."""
         if name not in self.before or name not in self.now:
             return math.inf
         before, now = self.before[name], self.now[name]
         return 0.0 if before == now or (before != before and now != now) else abs(before - now)
 
     def render(self) -> str:
-        """The metrics that differ, and the verdict in the last line."""
+        """Return the metrics that differ, with the verdict in the last line."""
         gaps = {name: self._gap(name) for name in self._names}
-        apart = [name for name, gap in gaps.items() if gap != 0]
+        different = [name for name, gap in gaps.items() if gap != 0]
         width = max(map(len, ["weights", *gaps])) + 2
-        lines = [f"{'':<{width}}{'before':>24}{'now':>24}"] if apart else []
+        lines = [f"{'':<{width}}{'before':>24}{'now':>24}"] if different else []
         lines += [
             f"{name:<{width}}{self.before.get(name, '-'):>24}{self.now.get(name, '-'):>24}"
-            for name in apart
+            for name in different
         ]
-        equal = len(gaps) - len(apart)
+        equal = len(gaps) - len(different)
         lines.append(f"{equal} of {len(gaps)} metrics of validation and test are equal")
         lines.append(f"weights: {'equal' if self.same_weights else 'different'}")
-        if self.same_weights and not apart:
+        if self.same_weights and not different:
             verdict = "equal bit for bit"
         elif self.succeeded:
-            verdict = f"within tolerance: metrics are at most {max(gaps.values()):.3g} apart"
+            verdict = f"within tolerance: metrics differ by at most {max(gaps.values()):.3g}"
         else:
             verdict = "different"
         return "\n".join([*lines, verdict])
@@ -87,55 +88,63 @@ def reproduce(
     trust_remote_code: bool = False,
     log: Callable[[str], None] = print,
 ) -> Reproduction | None:
-    """Train again from what a run left, and compare.
+    """Train a finished run again and compare; resume a repetition that was interrupted.
 
-    One that was cut off goes on. Torch is given as many threads as the run had, and an accelerator
-    is left alone where the run used none.
+    Torch uses as many threads as in the run, and no accelerator if the run used none.
 
     Args:
-        folder: Of a finished run.
+        folder: Folder of a finished run.
         output_dir: New folder of the repetition.
-        tolerance: How far metrics may be apart; None for equal metrics and weights.
-        any_data: Whether to go on when the data has changed since.
-        trust_remote_code: Whether to run code that comes with the model; no run writes down that
-            it did.
-        log: Receives what differs in the surroundings, and the notes of training.
+        tolerance: Maximum difference of a metric (default: metrics and weights are identical).
+        any_data: Train even if the data has changed.
+        trust_remote_code: Run code that comes with the model; runs never record this consent.
+        log: Receives differences of the environment, and the notes of training.
 
     Returns:
-        Both sets of numbers; None on other processes than the main one.
+        Both sets of numbers; None on processes other than the main one.
 
     Raises:
-        InputError: If the run left too little, the data has changed, or ``output_dir`` is taken.
+        InputError: If files of the run are missing, the data has changed, or ``output_dir`` exists.
     """
     before = _read_results(folder)
     recorded: dict[str, Any] = before["provenance"]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(recorded["threads"])
     config = _read_config(folder / CONFIG_FILE, output_dir, recorded["device"])
     config.model.trust_remote_code = trust_remote_code
     if _is_begun(output_dir, config):
         config.training.resume_from_checkpoint = "true"
     elif output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise InputError(f"{output_dir} is there already: remove it or choose another --output_dir")
+        raise InputError(f"{output_dir} exists: remove it, or choose another --output_dir")
     is_main = config.training.process_index == 0
-    data = load_data(config.data)
-    here = Provenance.find(config.training.device, data.fingerprints(), output_dir)
-    notes = list(_differences(before, here, config.training.world_size))
-    if threads != recorded["threads"]:
-        notes.append(f"threads: {recorded['threads']} as then, not {threads}")
-    changed = [name for name, digest in recorded["data"].items() if here.data.get(name) != digest]
-    if changed:
-        notes.append(f"the data has changed ({', '.join(changed)})")
-        if not any_data:
-            raise InputError(f"{folder}: {notes[-1]}; --any_data goes on all the same")
-    for note in notes if is_main else ():
-        log(f"note: {note}")
-    finetune_config(config, data=data, log=log)
+    with _torch_threads(recorded["threads"]) as threads:
+        data = load_data(config.data)
+        here = Provenance.find(config.training.device, data.fingerprints(), output_dir)
+        notes = list(_differences(before, here, config.training.world_size))
+        if threads != recorded["threads"]:
+            notes.append(f"threads: {recorded['threads']} as in the run, instead of {threads}")
+        changed = [name for name, each in recorded["data"].items() if here.data.get(name) != each]
+        if changed:
+            notes.append(f"the data has changed ({', '.join(changed)})")
+            if not any_data:
+                raise InputError(f"{folder}: {notes[-1]}; --any_data trains anyway")
+        for note in notes if is_main else ():
+            log(f"note: {note}")
+        finetune_config(config, data=data, log=log)
     if not is_main:
         return None
     now = _read_results(output_dir)
     same_weights = recorded["weights"] == now["provenance"]["weights"]
     return Reproduction(_metrics(before), _metrics(now), same_weights, tolerance)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[int]:
+    """Let torch use a number of threads within the block; yield the number outside of it."""
+    outside = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield outside
+    finally:
+        torch.set_num_threads(outside)
 
 
 def _read_config(path: Path, output_dir: Path, device: str) -> RunConfig:
@@ -146,7 +155,7 @@ def _read_config(path: Path, output_dir: Path, device: str) -> RunConfig:
 
 
 def _is_begun(output_dir: Path, config: RunConfig) -> bool:
-    """Whether this very repetition was cut off."""
+    """Return True if this very repetition was interrupted."""
     path = output_dir / CONFIG_FILE
     return (
         path.is_file()
@@ -156,7 +165,7 @@ def _is_begun(output_dir: Path, config: RunConfig) -> bool:
 
 
 def _differences(before: dict[str, Any], here: Provenance, processes: int) -> Iterator[str]:
-    """What may explain other numbers, a line each."""
+    """Yield differences that may explain other numbers."""
     then = before["versions"] | {name: before["provenance"][name] for name in ENVIRONMENT_FIELDS}
     now = find_versions() | {name: getattr(here, name) for name in ENVIRONMENT_FIELDS}
     then["processes"], now["processes"] = before["training"]["processes"], processes
@@ -164,7 +173,7 @@ def _differences(before: dict[str, Any], here: Provenance, processes: int) -> It
         if then.get(name) != now.get(name):
             yield f"{name} was {then.get(name)}, is {now.get(name)}"
         elif str(then.get(name)).endswith(UNCOMMITTED_SUFFIX):
-            yield f"{name}: both have changes that are not committed, perhaps not the same"
+            yield f"{name}: both have uncommitted changes, which may differ"
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:
@@ -178,7 +187,7 @@ def _metrics(results: dict[str, Any]) -> dict[str, float]:
 def _read_results(folder: Path) -> dict[str, Any]:
     for name in (CONFIG_FILE, RESULTS_FILE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: no finished run of zlpr train (it has no {name})")
+            raise InputError(f"{folder}: not a finished run of zlpr train: {name} is missing")
     path = folder / RESULTS_FILE
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -188,6 +197,6 @@ def _read_results(folder: Path) -> dict[str, Any]:
     needed = {"data", "weights", "threads", *ENVIRONMENT_FIELDS}
     if not isinstance(provenance, dict) or not needed <= set(provenance):
         raise InputError(
-            f"{path}: expected a provenance, which runs have from this version on; train it again"
+            f"{path}: no provenance, which earlier versions did not record; train the run again"
         )
     return results
