@@ -78,7 +78,7 @@ def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda p: p.name
 )
-def test_recipes_parse_and_say_what_they_are(path: Path) -> None:
+def test_recipes_parse_and_begin_with_a_description(path: Path) -> None:
     parse_arguments([str(path), "--bf16", "false"])
     assert path.read_text().startswith("# ")
 

@@ -22,7 +22,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.models.loading import load_model
-from zlpr_hf.reports.model_card import CardFacts, write_model_card
+from zlpr_hf.reports.model_card import CardFacts, rename_in_card, write_model_card
 from zlpr_hf.workflows.push import check_access, find_files
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def printed(environment: dict[str, str], folder: Path) -> str:
     return run_python(environment, "-m", "zlpr_hf.cli", "push", str(folder), "colours", "--private")
 
 
-def test_push_sends_what_others_need_and_nothing_else(
+def test_push_sends_model_card_and_numbers_and_nothing_else(
     printed: str, hub: LocalHub, folder: Path
 ) -> None:
     assert f"pushed to {hub.url}/me/colours\n" in printed
@@ -273,6 +273,16 @@ def test_failures_are_one_line_and_lose_nothing(
         ".gitattributes", "adapter_model.safetensors", "adapter_config.json",
     }  # fmt: skip
     assert hub.unknown == []
+
+
+def test_a_renamed_card_keeps_the_edits_of_its_owner(folder: Path) -> None:
+    card = (folder / "README.md").read_text() + '\n## Ethics\n\nname = "colours"\n'
+    renamed = rename_in_card(card, "me/other", adapter=False, label_sets=False)
+    assert renamed.count('name = "me/other"') == 2
+    assert renamed.endswith('## Ethics\n\nname = "colours"\n')
+    again = rename_in_card(renamed, str(folder), adapter=False, label_sets=False)
+    assert again == card
+    assert rename_in_card("# Mine\n", "me/other", adapter=False, label_sets=False) == "# Mine\n"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from datasets import Dataset
 
 from tests.runs import run
@@ -18,7 +20,7 @@ from zlpr_hf.cli.main import main
 from zlpr_hf.data.dataset import HASHED_ROWS, fingerprint
 from zlpr_hf.reports.provenance import find_revision
 from zlpr_hf.reports.report import MODEL_ROW
-from zlpr_hf.workflows.reproduce import Reproduction
+from zlpr_hf.workflows.reproduce import Reproduction, _torch_threads
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -151,7 +153,7 @@ def test_verdicts() -> None:
     assert verdict({"a": 0.5, "b": 0.5}, True, 1.0) == ("different", False)
 
 
-def test_what_cannot_be_reproduced_is_one_line(
+def test_a_run_that_cannot_be_reproduced_is_one_line(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(message: str) -> None:
@@ -173,6 +175,16 @@ def test_what_cannot_be_reproduced_is_one_line(
     refused("train_config.yaml is missing")
     assert main(["reproduce", str(copy), "--tolerance=-1"]) == 2
     assert "tolerance: expected 0 or more" in capsys.readouterr().err
+
+
+def test_the_threads_of_torch_are_restored() -> None:
+    outside = torch.get_num_threads()
+    inside = []
+    with suppress(KeyError), _torch_threads(outside + 1):
+        inside.append(torch.get_num_threads())
+        raise KeyError
+    assert inside == [outside + 1]
+    assert torch.get_num_threads() == outside
 
 
 def test_a_folder_that_is_taken_stays(
@@ -204,7 +216,7 @@ def test_a_repetition_that_was_cut_off_goes_on(
 
 
 @pytest.mark.slow
-def test_two_processes_reproduce_what_two_did(command: list[str], tmp_path: Path) -> None:
+def test_two_processes_reproduce_a_run_of_two(command: list[str], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     place = tmp_path / "two"
     train = ["train.py", *command, f"--output_dir={place}", "--num_train_epochs=1"]

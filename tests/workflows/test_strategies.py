@@ -149,7 +149,7 @@ def test_the_teachers_logits_may_stand_in_a_column(
         run("wrong", *options)
 
 
-def test_saved_logits_hold_what_was_reported(run: Run) -> None:
+def test_saved_logits_give_the_reported_metrics(run: Run) -> None:
     folder, report = run("kept", "--save_logits=true", "--num_train_epochs=1")
     with np.load(folder / "logits.npz") as stored:
         decided, truth = stored["test_logits"] > 0, stored["test_targets"] > 0.5

@@ -197,7 +197,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         ("--label_column=label", "no column 'label' for the labels"),
     ],
 )
-def test_what_needs_all_rows_is_refused(
+def test_options_that_need_all_rows_are_refused(
     option: str,
     message: str,
     streamed: list[str],
