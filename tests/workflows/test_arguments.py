@@ -105,10 +105,7 @@ def test_help_is_grouped() -> None:
     assert "(default: 128)" in words
     assert "{auto,first,mean}" in words
     assert "(default: None)" not in words
-    assert (
-        "little padding), or batch_rebalance (evens them out across processes). (default: random)"
-        in words
-    )
+    assert "evens them out across processes. (default: random)" in words
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zlpr_hf.models.head import without_adapters
 from zlpr_hf.models.pooling import POOLED_BY_LAYER
 
 
@@ -35,8 +36,7 @@ def first_token_only(model: Any) -> Iterator[None]:
 
 
 def _last_attention(model: Any) -> Any:
-    if hasattr(model, "get_base_model"):  # LoRA adapters wrap the model
-        model = model.get_base_model()
+    model = without_adapters(model)
     if not _reads_first(model):
         return None
     if model.config.output_hidden_states or model.config.chunk_size_feed_forward > 1:

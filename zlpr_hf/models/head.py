@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -20,6 +22,11 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
     if not heads:
         raise ValueError(f"{type(model).__name__} has no linear head for its labels")
     return heads[-1]
+
+
+def without_adapters(model: Any) -> Any:
+    """Return the model inside LoRA adapters, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def reset_head(model: PreTrainedModel) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
 
 from zlpr_hf.losses.registry import LOSSES, check_loss, losses_with
-from zlpr_hf.losses.smoothing import SMOOTHING_MODES, check_smoothing
+from zlpr_hf.losses.smoothing import SmoothingMode, check_smoothing
 
 # transformers accepts values outside these ranges, and fails on them in the middle of a run.
 RANGES: dict[str, tuple[float, float]] = {
@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "distillation_alpha": (0.0, 1.0),
     "evaluated_labels": (1, math.inf),
 }
+SamplingStrategy = Literal["random", "sequential", "group_by_length", "batch_rebalance"]
 
 
 @dataclass
@@ -84,9 +85,8 @@ class ZLPRTrainingArguments(TrainingArguments):
             "help": "Learning rate of the classification head (default: 10 x learning_rate)."
         },
     )
-    label_smoothing_mode: str = field(
-        default="mass_preserving",
-        metadata={"help": f"Mode of label_smoothing_factor: {', '.join(SMOOTHING_MODES)}."},
+    label_smoothing_mode: SmoothingMode = field(
+        default="mass_preserving", metadata={"help": "How label_smoothing_factor moves targets."}
     )
     rdrop_alpha: float = field(
         default=0.0,
@@ -116,12 +116,11 @@ class ZLPRTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Train in bfloat16 autocast (default: where the hardware supports it)."},
     )
-    train_sampling_strategy: str = field(
+    train_sampling_strategy: SamplingStrategy = field(
         default="random",
         metadata={
-            "help": "random, sequential, group_by_length (similar lengths per batch, little "
-            "padding), or batch_rebalance (evens them out across processes).",
-            "choices": ["random", "sequential", "group_by_length", "batch_rebalance"],
+            "help": "Order of training rows: group_by_length puts similar lengths into a batch "
+            "(little padding), batch_rebalance evens them out across processes."
         },
     )
     logging_nan_inf_filter: bool = field(

@@ -13,6 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from zlpr_hf.models.first_token import first_token_only
+from zlpr_hf.models.head import without_adapters
 from zlpr_hf.training.dropout import drop
 
 MAX_PLAIN_ATTENTION_TOKENS = 128
@@ -72,8 +73,7 @@ def _drop(layer: nn.Dropout, values: Tensor) -> Tensor:
 @contextmanager
 def _plain_attention(model: Any) -> Iterator[None]:
     """Switch the model from torch's fused attention, which is slow on a CPU with dropout."""
-    if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
-        model = model.get_base_model()
+    model = without_adapters(model)
     config = getattr(model, "config", None)
     before = getattr(config, "_attn_implementation", None)
     if before != "sdpa" or getattr(config, "model_type", None) not in PLAIN_ATTENTION_TYPES:

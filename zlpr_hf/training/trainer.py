@@ -24,7 +24,7 @@ from zlpr_hf.losses.registry import (
     losses_with,
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, without_adapters
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.objective import Objective
@@ -297,8 +297,7 @@ def _without_label_smoothing(arguments: Any) -> Any:
 
 def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:
     """Move parameters outside the encoder, if the model names one, to groups of their own."""
-    if hasattr(model, "get_base_model"):  # low-rank adapters wrap the model
-        model = model.get_base_model()
+    model = without_adapters(model)
     if not hasattr(model, "base_model"):
         return
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
