@@ -22,7 +22,7 @@ def test_two_exclusive_labels_are_a_coin() -> None:
 
 
 def test_minimum_is_where_all_derivatives_vanish() -> None:
-    """One label a text, A with 0.3 beside ten: the conditions written out by hand."""
+    """One label per text, A with 0.3 beside ten: the conditions written out by hand."""
     p, m = 0.3, 10
     a, b = minimise(exclusive(p, m), m).tolist()
     for_a = -p / (1 + math.exp(a)) + (1 - p) * math.exp(a) / (

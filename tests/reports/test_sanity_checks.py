@@ -57,7 +57,7 @@ def test_no_alarm_where_nothing_or_everything_is_true(value: int) -> None:
 
 
 def test_missing_labels_bound_the_macro_average() -> None:
-    """The best that is possible is what a model reaches that makes no mistake."""
+    """The named maximum is the macro-F1 of a model without mistakes."""
     _, targets = make_logits()
     targets[:, 1] = 0
     (line,) = found_in(10 * targets - 5, targets)

@@ -1,4 +1,4 @@
-"""zlpr compare: the plan, the statistics against naive ones, resuming, and what is written."""
+"""zlpr compare: the plan, the statistics against naive ones, resuming, and the written files."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_same_data_order_and_start_for_all_losses(finished: tuple[Path, Comparis
     assert configs[0] == configs[1]
 
 
-def test_weights_stay_that_were_to_be_kept(content: dict[str, Any], tmp_path: Path) -> None:
+def test_kept_weights_stay_and_others_are_removed(content: dict[str, Any], tmp_path: Path) -> None:
     place = tmp_path / "out" / "colours" / "zlpr" / "seed1"
 
     def compare(*, keep: bool) -> set[str]:
@@ -128,7 +128,7 @@ def test_weights_stay_that_were_to_be_kept(content: dict[str, Any], tmp_path: Pa
     assert compare(keep=False) == kept - {"model.safetensors", "tokenizer.json"}
 
 
-def test_finished_runs_are_not_repeated_and_others_settings_are_refused(
+def test_finished_runs_are_not_repeated_and_other_settings_are_refused(
     finished: tuple[Path, Comparison], content: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = finished[0]
@@ -142,7 +142,7 @@ def test_finished_runs_are_not_repeated_and_others_settings_are_refused(
 
 
 @pytest.mark.slow
-def test_killed_half_way_it_goes_on(
+def test_killed_comparison_resumes(
     finished: tuple[Path, Comparison], content: dict[str, Any], tmp_path: Path
 ) -> None:
     argv = ["compare", str(plan_file(tmp_path, content)), f"--output_dir={tmp_path / 'out'}"]
@@ -178,7 +178,9 @@ def test_two_processes_share_the_work(content: dict[str, Any], tmp_path: Path) -
     results = tmp_path / "out" / "colours" / "zlpr" / "seed1" / "results.json"
     training = json.loads(results.read_text())["training"]
     assert training["processes"] == 2
-    assert training["steps"] == 18  # 3 epochs of 82 rows, 16 a step: half of what one process takes
+    assert (
+        training["steps"] == 18
+    )  # 3 epochs of 82 rows, 16 per step: half the steps of one process
 
 
 def test_dry_run_shows_the_runs_and_writes_nothing(

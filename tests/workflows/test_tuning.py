@@ -1,4 +1,4 @@
-"""zlpr tune: what is searched, what survives a kill, and that its best configuration holds."""
+"""zlpr tune: search space, resuming after a kill, and the best configuration."""
 
 import errno
 import json
@@ -65,7 +65,7 @@ def searched(
     return config, folder / "out", trials, said
 
 
-def test_trials_and_what_is_said_of_them(searched: Any) -> None:
+def test_trials_and_their_log(searched: Any) -> None:
     _, folder, trials, said = searched
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
     assert trials[0].params == {"learning_rate": 5e-3, "per_device_train_batch_size": 8}
@@ -100,7 +100,7 @@ def test_best_configuration_gives_the_metric_of_its_trial(searched: Any) -> None
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on_and_nothing_is_lost(searched: Any, tmp_path: Path) -> None:
+def test_killed_search_resumes_with_the_same_trials(searched: Any, tmp_path: Path) -> None:
     config, _, undisturbed, _ = searched
     plan = plan_of(config, tmp_path / "out")
     argv = ["tune", str(config), "--trials=4", "--metric=lrap", "--no_pruning"]
@@ -143,7 +143,7 @@ def _running(journal: Path) -> list[int]:
     return sorted(begun - ended)
 
 
-def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> None:
+def test_trials_that_do_worse_are_pruned(searched: Any, tmp_path: Path) -> None:
     """After four trials that were better, by epoch, than any can be."""
     config, _, trials, _ = searched
     plan = plan_of(config, tmp_path / "out", prune=True)
@@ -166,7 +166,7 @@ def test_trials_that_do_worse_are_cut_short(searched: Any, tmp_path: Path) -> No
     assert said[2].endswith("5 trials: 4 completed, 1 pruned, 0 failed")
 
 
-def test_a_trial_that_fails_is_told_and_counts(
+def test_failed_trials_are_logged_and_count(
     searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of(searched[0], tmp_path / "out")
@@ -257,7 +257,7 @@ def test_a_bad_space_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_else_is_refused(searched: Any, tmp_path: Path) -> None:
+def test_invalid_searches_are_refused(searched: Any, tmp_path: Path) -> None:
     config, folder, _, _ = searched
     new = tmp_path / "out"
     assert "unknown metric 'f1_mikro'; did you mean f1_micro?" in refusal(
