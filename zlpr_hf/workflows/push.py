@@ -20,7 +20,6 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
-from zlpr_hf.reports.model_card import rename_in_card
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 
 MESSAGE = "Model, its numbers and its card"
@@ -198,6 +197,8 @@ def _content(path: Path, name: str) -> Path | bytes:
 
 
 def _card_content(path: Path, name: str) -> bytes:
+    from zlpr_hf.reports.model_card import rename_in_card  # loads torch, which --help does not need
+
     config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
     card = rename_in_card(
         path.read_text(encoding="utf-8"),
