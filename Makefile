@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# The pinned torch goes first: whatever depends on torch would otherwise choose a build of its own.
+# The pinned torch goes first; packages that depend on torch would choose another build.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
@@ -16,29 +16,30 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
 	@touch $@
 
-quickstart: $(VENV)/installed ## train on real text (cwe, MiniLM) and print the numbers: minutes on two cores
+quickstart: $(VENV)/installed ## train MiniLM on the CWE corpus and print the results (7 minutes on two cores)
 	$(BIN)/python train.py configs/quickstart.yaml --overwrite_output_dir true
 
-compare: $(VENV)/installed ## four losses on the same text, two seeds, with statistics: 19 minutes on one core
+compare: $(VENV)/installed ## compare four losses on the CWE corpus, two seeds (19 minutes on one core)
 	$(BIN)/zlpr compare configs/compare/quickstart.yaml
 
-# Tests use one thread each: two processes beside each other have a core apiece.
-test: $(VENV)/installed ## everything that must hold, doctests and notebooks too
+# Tests use one thread each, so two processes run side by side.
+test: $(VENV)/installed ## run all tests, doctests and notebooks (about 10 minutes)
 	$(BIN)/python -m pytest -n 2
 
-quick: $(VENV)/installed ## the tests that take seconds
+quick: $(VENV)/installed ## run the fast tests
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
-torture: $(VENV)/installed ## kills, full disks, broken and hostile input: half an hour to an hour on two cores
+torture: $(VENV)/installed ## kill runs, fill disks, feed broken input (30 to 60 minutes on two cores)
 	$(BIN)/python -m tests.torture
 
-docs: $(VENV)/installed ## the documentation as a site, in site/index.html; warnings are errors
+docs: $(VENV)/installed ## build the documentation in site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 
-check: $(VENV)/installed ## ruff and mypy
+check: $(VENV)/installed ## run ruff, mypy and the word check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.docs.words
 
 clean: ## remove the environment and all runs
 	rm -rf $(VENV) out site .mypy_cache .pytest_cache .ruff_cache
