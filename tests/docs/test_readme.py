@@ -1,9 +1,11 @@
-"""The README: where it links to, how soon it says how to install, how wide its code is."""
+"""The README: links, picture of zero, place of the install command, width of its code."""
 
+import json
 import re
 
 import pytest
 
+from benchmarks import zero
 from tests.command_lines import REPOSITORY
 from tests.docs.pages import PAGES, TOKENS
 
@@ -23,3 +25,14 @@ def test_code_fits_the_width_of_a_code_host() -> None:
     code = [token for token in TOKENS["README.md"] if token.info in ("python", "bash")]
     assert code
     assert max(len(line) for token in code for line in token.content.splitlines()) <= 78
+
+
+def test_picture_of_zero_shows_the_stored_logits() -> None:
+    stored = json.loads((zero.RESULTS / "zero.json").read_text(encoding="utf-8"))
+    picture = zero.PICTURE.read_text(encoding="utf-8")
+    drawn = zero.render(stored["text"], stored["logits"])
+    assert picture == drawn, "run: python -m benchmarks.zero"
+        "run: python -m benchmarks.zero"
+    )
+    applies = [name for name, logit in stored["logits"].items() if logit > 0]
+    assert picture.count("\N{CHECK MARK}") == len(applies) > 0
