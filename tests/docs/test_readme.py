@@ -32,7 +32,5 @@ def test_picture_of_zero_shows_the_stored_logits() -> None:
     picture = zero.PICTURE.read_text(encoding="utf-8")
     drawn = zero.render(stored["text"], stored["logits"])
     assert picture == drawn, "run: python -m benchmarks.zero"
-        "run: python -m benchmarks.zero"
-    )
     applies = [name for name, logit in stored["logits"].items() if logit > 0]
     assert picture.count("\N{CHECK MARK}") == len(applies) > 0
