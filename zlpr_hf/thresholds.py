@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,33 @@ MAX_LOGIT_THRESHOLD = 1e4
 """Finite, so that subtracting it keeps the order of logits; beyond it, sigmoid is 0 or 1."""
 
 
+def refuse_nan(logits: Any, *, texts: Sequence[Any] = ()) -> None:
+    """Refuse logits ``(N, L)`` with NaN, which no threshold separates; quote the first text.
+
+    Raises:
+        InputError: If a logit is NaN.
+    """
+    rows = np.isnan(np.atleast_2d(logits)).any(-1)
+    if rows.any():
+        first = int(rows.argmax())
+        text = f" (first {' / '.join(texts[first])!r:.60})" if len(texts) else f" (first {first})"
+        raise InputError(
+            f"the model's logits are NaN for {rows.sum()} of {rows.size} rows{text}; its weights "
+            "are broken: use another checkpoint, or train it again with a lower learning_rate"
+        )
+
+
 def decide(logits: Any) -> NDArray[np.bool_]:
     """Return which labels are predicted: those with a logit above zero.
+
+    Raises:
+        InputError: If a logit is NaN.
 
     Example:
         >>> decide(np.array([0.3, 0.0, -2.0])).tolist()
         [True, False, False]
     """
+    refuse_nan(logits)
     return np.asarray(logits) > 0
 
 
@@ -61,7 +82,7 @@ class Thresholds:
             )
 
     def apply(self, logits: Any) -> NDArray[np.bool_]:
-        """Return which labels are predicted, ``(N, L)``, from logits ``(N, L)``."""
+        """Return which labels are predicted, ``(N, L)``, from logits ``(N, L)`` without NaN."""
         margins = np.asarray(logits, dtype=np.float64)
         if self.offsets:
             margins = margins - np.asarray(self.offsets)

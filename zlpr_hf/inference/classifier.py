@@ -33,7 +33,7 @@ from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.loading import load_tokenizer
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
-from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold
+from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 RECOMPUTE_MARGIN = 0.25
@@ -164,7 +164,8 @@ class Classifier:
             max-marginals, which have their threshold at zero too.
 
         Raises:
-            InputError: If ``texts`` is a single text or an option is not supported.
+            InputError: If ``texts`` is a single text, an option is not supported, or a logit is
+                NaN.
         """
         _check_choice("long_texts", long_texts, LongTexts)
         _check_choice("precision", precision, Precision)
@@ -187,11 +188,13 @@ class Classifier:
         )
         found = run(windows, bfloat16=low)
         logits = merge_windows(found, rows, len(texts), long_texts)
-        if not low:
-            return logits
-        again = np.flatnonzero((np.abs(logits - boundary) < RECOMPUTE_MARGIN).any(1)[rows])
-        found[again] = run([windows[index] for index in again])
-        return merge_windows(found, rows, len(texts), long_texts)
+        if low:
+            uncertain = (np.abs(logits - boundary) < RECOMPUTE_MARGIN) | ~np.isfinite(logits)
+            again = np.flatnonzero(uncertain.any(1)[rows])
+            found[again] = run([windows[index] for index in again])
+            logits = merge_windows(found, rows, len(texts), long_texts)
+        refuse_nan(logits, texts=texts)
+        return logits
 
     def compute_top_k(
         self,
@@ -261,7 +264,7 @@ class Classifier:
             logits: ``(N, L)``. Result: ``(N, L)``.
 
         Raises:
-            InputError: If a value is out of range.
+            InputError: If a value is out of range or a logit is NaN.
         """
         labels = self.label_space.num_labels
         if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
@@ -291,6 +294,7 @@ class Classifier:
             with ZLPR the score is the probability that the loss fits to soft targets, see
             :func:`zlpr_hf.zlpr_probabilities`; for other losses it only ranks the labels.
         """
+        refuse_nan(logits)
         scores = compute_scores(logits)
         label_sets: list[list[dict[str, Any]]] = []
         for row, row_scores, chosen in zip(np.asarray(logits), scores, predictions, strict=True):

@@ -14,6 +14,7 @@ import yaml
 from huggingface_hub import hf_hub_download, metadata_load
 from jinja2 import Environment, PackageLoader
 
+from zlpr_hf.errors import InputError
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
@@ -57,15 +58,22 @@ def build_demo(
         if not text.strip():
             hint = _render("note", text="There is no text yet: type one, then press Enter.")
             return hint, "", gr.update(), "", gr.update(visible=False)
-        with lock:
-            logits = classifier.compute_logits([(text,)])
-            answer = render_answer(classifier, text, logits)
+        try:
+            with lock:
+                logits = classifier.compute_logits([(text,)])
+                answer = render_answer(classifier, text, logits)
+        except InputError as error:
+            note = _render("note", text=str(error))
+            return note, "", gr.update(), "", gr.update(visible=False)
         best = gr.update(value=names[int(logits[0].argmax())])
         return answer, text, best, "", gr.update(visible=True)
 
     def explain(text: str, label: str) -> str:
-        with lock:
-            return render_words(measure_words(classifier, text, label))
+        try:
+            with lock:
+                return render_words(measure_words(classifier, text, label))
+        except InputError as error:
+            return _render("note", text=str(error))
 
     limits = classifier.thresholds
     length = f"{classifier.tokenizer.model_max_length:,} tokens"

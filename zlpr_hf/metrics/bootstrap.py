@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import Counts, Floats, ratio
 from zlpr_hf.metrics.multi_label import LIMITS
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 
 Bools = NDArray[np.bool_]
 
@@ -62,6 +62,7 @@ def compute_intervals(
     """
     scores, truth = np.asarray(logits), np.asarray(targets, dtype=np.float32)
     known = known_mask(truth)
+    refuse_nan(scores)
     decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
     decisions = DecisionCounts.from_decisions(decided & known, known & (truth >= 0.5), known)
     others = RowMeans.from_scores(scores, truth, known)

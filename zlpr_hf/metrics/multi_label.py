@@ -20,7 +20,7 @@ from sklearn.metrics import (
 
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import Counts, Floats, metrics_from_counts
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 
 Bools = NDArray[np.bool_]
 
@@ -53,7 +53,7 @@ def compute_multi_label_metrics(
         0 / 0 is 0; rankings are left out if no row can be ranked.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ or a logit is NaN.
 
     References:
         Zhang, Zhou: A Review on Multi-Label Learning Algorithms, 2014.
@@ -106,6 +106,7 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
             "predictions and targets must both be (N, num_labels), "
             f"got {scores.shape} and {truth.shape}"
         )
+    refuse_nan(scores)
     return scores, truth, known_mask(truth)
 
 
@@ -195,7 +196,7 @@ def compute_label_scores(
         One entry per label; ``average_precision`` is None for a label that is never present.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ or a logit is NaN.
 
     Example:
         >>> compute_label_scores([[1.0, -1.0]], [[1, 0]], ["a", "b"])[0].f1

@@ -11,7 +11,7 @@ from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import Counts, Floats
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import Thresholds, refuse_nan
 
 QUANTILES = 200
 TOLERANCE = 1e-12
@@ -50,7 +50,8 @@ def fit_thresholds(
         Thresholds with one offset per label.
 
     Raises:
-        ValueError: If the metric or scope is unknown, or the metric cannot be tuned per label.
+        ValueError: If the metric or scope is unknown, the metric cannot be tuned per label, or a
+            logit is NaN.
 
     References:
         Dinkelbach: On Nonlinear Fractional Programming, 1967.
@@ -69,6 +70,7 @@ def fit_thresholds(
             f"metric for scope {scope} must be one of {', '.join(allowed)}, got {metric!r}"
         )
     scores = np.asarray(logits, dtype=np.float64)
+    refuse_nan(scores)
     truth = np.asarray(targets, dtype=np.float32)
     if scope == "global":
         if metric == "f1_micro":  # all cells as one label: exact

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zlpr_hf.metrics.counts import Counts, metrics_from_counts
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.names import TOP_K_DEPTHS
-from zlpr_hf.thresholds import decide
+from zlpr_hf.thresholds import decide, refuse_nan
 
 MAX_DENSE_LABELS = 4096
 """Largest label space in which all logits are kept; above, only the best ones of each row are."""
@@ -95,6 +95,7 @@ def fit_top_k_offset(top_k: TopK, positives: Ids, *, metric: str) -> float:
     Candidates are zero and the middles between quantiles of the logits; of equally good ones the
     nearest to zero wins.
     """
+    refuse_nan(top_k.logits)
     matches = _Matches.from_top_k(top_k, positives)
     values = np.unique(np.quantile(top_k.logits, np.linspace(0, 1, TRIED_OFFSETS)))
     candidates = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2])

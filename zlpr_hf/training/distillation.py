@@ -21,6 +21,7 @@ from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
 from zlpr_hf.models.loading import explain_loading_error, load_tokenizer
 from zlpr_hf.models.paths import resolve_model_path
+from zlpr_hf.thresholds import refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 TEACHER_FILE = "teacher_logits.npz"
@@ -117,6 +118,10 @@ class Teacher:
             )
             found = model(**batch.to(device)).logits[:, list(self.order)]
             logits[rows] = self.scale * found.float().cpu().numpy()
+        try:
+            refuse_nan(logits, texts=texts)
+        except InputError as error:
+            raise InputError(f"teacher_model_name_or_path {self.name!r}: {error}") from error
         return logits
 
     def _key(self, texts: Sequence[Sequence[str]], max_length: int) -> str:

@@ -143,7 +143,10 @@ def export_onnx(
         model.config.save_pretrained(part)
         classifier.tokenizer.save_pretrained(part)
         exported = Classifier.load(str(part), backend="onnxruntime")
-        logits = exported.compute_logits(texts, batch_size=batch_size, progress=True)
+        try:
+            logits = exported.compute_logits(texts, batch_size=batch_size, progress=True)
+        except InputError as error:
+            raise InputError(f"{source}: not exported, the exported copy fails: {error}") from error
         predicted = classifier.decide(expected)
         equal = predicted == exported.decide(logits)
         difference = np.abs(logits - expected)
@@ -186,7 +189,7 @@ def _check_agreement(
                 f"{export.render()}"
             )
         return
-    moved = (decide(logits) != decide(expected)) & (np.abs(expected) > NEAR_ZERO)
+    moved = ((logits > 0) != decide(expected)) & (np.abs(expected) > NEAR_ZERO)
     if moved.any() or not export.largest_difference <= MAX_LOGIT_DIFFERENCE:
         raise InputError(
             f"{export.source}: not exported, ONNX Runtime and torch disagree; {export.render()}"
