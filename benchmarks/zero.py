@@ -57,7 +57,7 @@ def render(text: str, logits: dict[str, float]) -> str:
     parts += [
         f'<line x1="{ZERO}" x2="{ZERO}" y1="48" y2="{bottom - 4}"/>',
         f'<text class="s" x="{ZERO}" y="{bottom + 14}" text-anchor="middle">'
-        "0: the only threshold, learned in training</text>",
+        "0: the only threshold, the same for every label and model</text>",
     ]
     return "\n".join([*parts, "</svg>\n"])
 
