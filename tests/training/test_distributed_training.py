@@ -209,7 +209,5 @@ def test_commands_of_one_process_refuse_several(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     assert main([name, "model"]) == 2
-    assert capsys.readouterr().err == (
-        f"error: zlpr {name}: expected one process, got 2 (WORLD_SIZE); call it without torchrun "
-        "or accelerate launch\n"
-    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: zlpr {name}: expected one process, got 2")
