@@ -13,7 +13,7 @@ from typing import get_args
 
 from zlpr_hf import __version__
 from zlpr_hf.choices import Backend
-from zlpr_hf.cli.parser import CommandParser
+from zlpr_hf.cli.parser import CommandParser, add_loading_options
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
@@ -50,9 +50,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         choices=get_args(Backend),
         help="library that runs the model (default: auto)",
     )
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run code from the model's folder"
-    )
+    add_loading_options(parser)
     parser.add_argument(
         "--port", type=int, default=7860, help="0 for any free port (default: 7860)"
     )
@@ -67,6 +65,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
     check_gradio()
+    if options.save_space and options.revision:
+        raise InputError("--revision: a Space reads the main branch; leave out --save_space")
     port = 0 if options.save_space else _find_port(options.host, options.port)
     # Options are checked before torch and transformers load.
     announce_loading()
@@ -76,7 +76,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     # Before gradio is imported, and regardless of the user's environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     classifier = Classifier.load(
-        options.model, backend=options.backend, trust_remote_code=options.trust_remote_code
+        options.model,
+        backend=options.backend,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
     )
     if options.save_space:
         files = save_space(options.model, options.save_space)
@@ -85,7 +88,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
             print(f"{title}:\n  {line}")
         return 0
     title = Path(options.model).resolve().name
-    page = build_demo(classifier, title=title, examples=read_examples(options.model))
+    examples = read_examples(options.model, revision=options.revision)
+    page = build_demo(classifier, title=title, examples=examples)
     _, url, _ = page.launch(
         server_name=options.host, server_port=port, prevent_thread_lock=True, **LAUNCH
     )

@@ -195,11 +195,13 @@ def _rounded(score: float) -> str:
     return f"{score:.3f}" if score < 0.9995 else "> 0.999"
 
 
-def read_examples(name: str) -> list[str]:
+def read_examples(name: str, *, revision: str | None = None) -> list[str]:
     """Return the texts in the ``widget`` entry of a model's card, if it has one."""
     path = Path(resolve_model_path(name))
     try:
-        card = path / "README.md" if path.is_dir() else hf_hub_download(name, "README.md")
+        card: Path | str = path / "README.md"
+        if not path.is_dir():
+            card = hf_hub_download(name, "README.md", revision=revision)
         metadata = metadata_load(card) or {}
     except (OSError, ValueError, yaml.YAMLError):  # the page works without a card
         return []

@@ -33,4 +33,5 @@ def reset_head(model: PreTrainedModel) -> None:
     """Draw the weights of the head anew, as transformers initialises them."""
     head = classification_head(model)
     nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
-    nn.init.zeros_(head.bias)
+    if head.bias is not None:  # decoders have none
+        nn.init.zeros_(head.bias)

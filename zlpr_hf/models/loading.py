@@ -24,6 +24,7 @@ from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.head import reset_head
+from zlpr_hf.models.new_weights import remember_new_weights
 from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
 from zlpr_hf.models.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -142,15 +143,18 @@ def load_model(
             _set_dropout(config, dropout)
         if hasattr(config, "classifier_pooling"):
             config.classifier_pooling = "mean" if pooling == "mean" else "cls"
+        model: PreTrainedModel
         with without_load_report():
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 config=config,
                 dtype=torch.float32,  # a half-precision checkpoint would train in half precision
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
+                output_loading_info=True,
                 **options,
             )
+        remember_new_weights(model, loading)
     except (OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
     if not same_task:  # from_pretrained keeps a head with as many labels of another task

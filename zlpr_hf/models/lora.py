@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 from transformers.utils.hub import cached_file
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.models.loading import without_load_report
-from zlpr_hf.models.paths import resolve_model_path
+from zlpr_hf.models.new_weights import new_weights, remember_new_weights
+from zlpr_hf.models.paths import hub_options, resolve_model_path
 
 WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+"""Prefix of peft for the names of an encoder's weights."""
 MISSING_PEFT = "LoRA requires peft: pip install 'zlpr_hf[peft]'"
 
 
@@ -20,15 +27,17 @@ def add_lora(
     model: PreTrainedModel,
     *,
     name: str,
+    revision: str | None = None,
     rank: int = 8,
     alpha: int = 16,
     dropout: float = 0.05,
     target_modules: list[str] | None = None,
 ) -> Any:
-    """Freeze an encoder and add LoRA adapters to it; the head is trained in full.
+    """Freeze an encoder and add LoRA adapters to it; all layers that it lacks are trained in full.
 
-    The adapter stores ``name``, the encoder it belongs to. Updates are scaled by ``alpha / rank``.
-    ``target_modules`` are names of linear layers; None stands for all of the encoder.
+    Those are the head, and for some encoders a pooler or a dense layer before the head. The adapter
+    stores them, and ``name`` and ``revision`` of the encoder it belongs to. Updates are scaled by
+    ``alpha / rank``. ``target_modules`` are names of layers; None stands for all linear ones.
 
     Raises:
         InputError: If peft is not installed, or a value does not fit the model.
@@ -40,17 +49,27 @@ def add_lora(
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:
         raise InputError(MISSING_PEFT) from error
+    whole, new = _layers_trained_in_full(model), new_weights(model)
+    targets = _adapted_layers(model, target_modules, whole)
     try:
         config = LoraConfig(
             task_type=TaskType.SEQ_CLS,
             r=rank,
             lora_alpha=alpha,
             lora_dropout=dropout,
-            target_modules="all-linear" if target_modules is None else target_modules,
+            target_modules=targets,
+            fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets),
+            modules_to_save=whole,
+            revision=revision,
         )
         wrapped = get_peft_model(model, config)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"LoRA: {str(error).splitlines()[0]}") from error
+    if lost := new - _stored_weights(wrapped):
+        raise InputError(
+            f"LoRA: {min(lost)} is not in the encoder, and peft cannot train it in full; "
+            "set use_peft to false"
+        )
     # The user's name, not the path that a package has on this machine.
     wrapped.peft_config["default"].base_model_name_or_path = name
     return wrapped
@@ -62,34 +81,105 @@ def merge_lora(model: Any) -> PreTrainedModel:
     return merged
 
 
-def load_adapter(folder: str, config: PretrainedConfig) -> PreTrainedModel:
+def _layers_trained_in_full(model: PreTrainedModel) -> list[str]:
+    """Return the outermost layers that hold the weights which the encoder lacks."""
+    layers = {name.rpartition(".")[0] for name in new_weights(model)} - {""}
+    # peft wraps these two by their names, with everything inside.
+    inside = {name for name in layers if _is_inside(name, ("classifier", "score"))}
+    return sorted(
+        name
+        for name in layers - inside
+        if not any(name.startswith(f"{other}.") for other in layers)
+    )
+
+
+def _adapted_layers(
+    model: PreTrainedModel, targets: list[str] | None, whole: list[str]
+) -> list[str]:
+    """Return the full names of the layers that get an adapter."""
+    full = (*whole, "classifier", "score")
+    found = [
+        name
+        for name, module in model.named_modules()
+        if not _is_inside(name, full)
+        and (
+            isinstance(module, (nn.Linear, Conv1D))
+            if targets is None
+            else any(f".{name}".endswith(f".{target}") for target in targets)
+        )
+    ]
+    if not found:
+        named = "linear layers" if targets is None else ", ".join(targets)
+        raise InputError(f"LoRA: No modules were targeted: the encoder has no {named}")
+    return found
+
+
+def _is_inside(name: str, layers: Iterable[str]) -> bool:
+    """Whether a module is one of these layers, by the end of its name as in peft, or inside one."""
+    parts = name.split(".")
+    outer = [".".join(parts[: end + 1]) for end in range(len(parts))]
+    return any(each.endswith(layer) for each in outer for layer in layers)
+
+
+def _stored_weights(wrapped: Any) -> set[str]:
+    """Return the names of the weights that an adapter stores, as the encoder names them."""
+    from peft import get_peft_model_state_dict
+
+    return {name.removeprefix(PREFIX) for name in get_peft_model_state_dict(wrapped)}
+
+
+def load_adapter(
+    folder: str, config: PretrainedConfig, *, revision: str | None = None
+) -> PreTrainedModel:
     """Load an adapter on top of the encoder that it names, merged and in float32.
 
     Args:
         folder: Folder or Hub id with ``adapter_config.json``.
         config: The configuration saved beside the adapter, with the labels.
+        revision: Branch, tag or commit of the adapter; that of the encoder is in the adapter.
 
     Raises:
-        InputError: If peft is not installed, or the adapter is pickled.
+        InputError: If peft is not installed, the adapter is pickled, or neither the encoder nor the
+            adapter has some weight.
     """
     try:
         from peft import PeftConfig, PeftModel
     except ImportError as error:
         raise InputError(MISSING_PEFT) from error
     # Without this file peft would read a pickle.
-    if not cached_file(folder, WEIGHTS, _raise_exceptions_for_missing_entries=False):
+    weights = cached_file(
+        folder, WEIGHTS, revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    if not weights:
         raise InputError(
             f"{folder}: no {WEIGHTS}; weights are read from safetensors only: a pickle such as "
             "adapter_model.bin can run code"
         )
-    base = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    adapter = PeftConfig.from_pretrained(folder, revision=revision)
     with without_load_report():  # the encoder has no head, and the adapter brings its own
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            resolve_model_path(base),
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            resolve_model_path(adapter.base_model_name_or_path),
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
-            trust_remote_code=False,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **hub_options(adapter.revision, trust_remote_code=False),
         )
-    return merge_lora(PeftModel.from_pretrained(model, folder))
+    remember_new_weights(model, loading)
+    new = new_weights(model)  # peft renames the weights that it wraps
+    with safe_open(weights, framework="pt") as stored:
+        names = {name.removeprefix(PREFIX) for name in stored.keys()}  # noqa: SIM118
+    missing = new - names
+    if not missing:
+        try:
+            wrapped = PeftModel.from_pretrained(model, folder, revision=revision)
+            missing = _stored_weights(wrapped) - names
+        except KeyError as error:  # a layer that the adapter lists and does not hold
+            missing = {str(error.args[0]).removeprefix(PREFIX)}
+    if missing:
+        raise InputError(
+            f"{folder}: neither the adapter nor its encoder "
+            f"{adapter.base_model_name_or_path!r} has {min(missing)}; train the adapter again"
+        )
+    return merge_lora(wrapped)

@@ -29,7 +29,7 @@ def load_trained_model(
         config = AutoConfig.from_pretrained(path, **options)
         model: Any
         if find_adapter_config_file(path, revision=revision):
-            model = load_adapter(path, config)
+            model = load_adapter(path, config, revision=revision)
         else:
             with without_load_report():
                 model, loading = AutoModelForSequenceClassification.from_pretrained(

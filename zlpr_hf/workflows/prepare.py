@@ -179,6 +179,7 @@ def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrain
     adapted: PreTrainedModel = add_lora(
         model,
         name=arguments.model_name_or_path,
+        revision=arguments.model_revision,
         rank=arguments.lora_rank,
         alpha=arguments.lora_alpha,
         dropout=arguments.lora_dropout,
