@@ -1,6 +1,7 @@
 """Splits in one form: texts checked, labels encoded, groups kept together, profile counted."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,3 +183,29 @@ def test_rows_that_cannot_be_split(rows: list[dict[str, object]], message: str) 
         build_labelled_data(
             source(train=rows), LabelColumns(delimiter=";") if message[0] == "n" else LabelColumns()
         )
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", " "])
+def test_rows_without_a_group_are_groups_of_their_own(missing: object) -> None:
+    """As if each of them had a group that no other row has."""
+    rng = np.random.default_rng(0)
+    sets = [[name for name in "abc" if rng.random() < 0.4] for _ in range(500)]
+    groups: list[Any] = [f"u{i % 50}" if rng.random() < 0.6 else None for i in range(500)]
+    named = [group or f"row {index}" for index, group in enumerate(groups)]
+    found = split_rows(
+        sets, size=0.2, seed=0, groups=[missing if group is None else group for group in groups]
+    )
+    for one, other in zip(found, split_rows(sets, size=0.2, seed=0, groups=named), strict=True):
+        assert one.tolist() == other.tolist()
+    alone = np.array([group is None for group in groups])
+    assert 0.1 < alone[found[1]].sum() / alone.sum() < 0.3
+
+
+def test_given_splits_may_share_missing_groups() -> None:
+    row = {"text": "x", "labels": ["a", "b"], "author": None}
+    other = row | {"author": "Ann"}
+    build_labelled_data(
+        source(train=[row, other], validation=[row], test=[row]),
+        LabelColumns(),
+        group_column="author",
+    )

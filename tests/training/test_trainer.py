@@ -1,6 +1,9 @@
 """The trainer: exact accumulation, any target type, a rate for the head, float32 evaluation."""
 
+import dataclasses
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import nn
 from transformers import (
     BertForSequenceClassification,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
 )
 
@@ -305,3 +309,96 @@ def test_powerset_with_a_model_of_your_own(tmp_path: Path) -> None:
     assert trainer.predict(rows()).predictions.shape == (ROWS, 3)
     assert 0 <= trainer.evaluate()["eval_subset_accuracy"] <= 1
     assert wide.config.problem_type == "single_label_classification"
+
+
+def rates_of(trainer: ZLPRTrainer) -> list[float]:
+    """Return the learning rates of encoder and head."""
+    return sorted({group["lr"] for group in trainer.create_optimizer().param_groups})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda args: setattr(args, "learning_rate", 1e-4),
+        lambda args: args.set_training(learning_rate=1e-4),
+        lambda args: dataclasses.replace(args, learning_rate=1e-4),
+    ],
+    ids=["assigned", "set_training", "replaced"],
+)
+def test_rate_of_the_head_follows_later_changes(tmp_path: Path, change: Any) -> None:
+    args = arguments(tmp_path)
+    args = change(args) or args
+    trainer = ZLPRTrainer(model=model(), args=args, train_dataset=rows())
+    assert rates_of(trainer) == pytest.approx([1e-4, 1e-3])
+
+
+def test_rate_of_the_head_follows_a_search(tmp_path: Path) -> None:
+    seen: list[list[float]] = []
+
+    class Look(TrainerCallback):
+        def on_step_begin(self, *_: Any, optimizer: Any = None, **__: Any) -> None:
+            seen.append(sorted({group["initial_lr"] for group in optimizer.param_groups}))
+
+    args = arguments(tmp_path, learning_rate=1e-5, max_steps=1)
+    trainer = ZLPRTrainer(
+        model_init=lambda trial=None: model(), args=args, train_dataset=rows(),
+        eval_dataset=rows(), callbacks=[Look()],
+    )  # fmt: skip
+    trainer.hyperparameter_search(
+        hp_space=lambda trial: {
+            "learning_rate": trial.suggest_categorical("learning_rate", [1e-3])
+        },
+        n_trials=1,
+        backend="optuna",
+        direction="minimize",
+    )
+    assert seen == [pytest.approx([1e-3, 1e-2])]
+
+
+def gradient_of(trainer: type[Trainer], data: Dataset, *, gpus: int = 1, **more: Any) -> Any:
+    """Return the gradient of the first step, with the batches of several simulated GPUs."""
+    found: list[torch.Tensor] = []
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
+            grads = [each.grad.flatten() for each in model.parameters() if each.grad is not None]
+            found.append(torch.cat(grads))
+
+    with tempfile.TemporaryDirectory() as folder:
+        args = arguments(
+            Path(folder), per_device_train_batch_size=4 // gpus, gradient_accumulation_steps=2
+        )
+        assert args.n_gpu in (0, 1)
+        args._n_gpu = gpus
+        trainer(model=model(), args=args, train_dataset=data, callbacks=[Look()], **more).train()
+    return found[0]
+
+
+@pytest.mark.parametrize("unknown", [0, 2], ids=["all known", "NaN"])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_stock_trainer_has_the_gradient_of_zlpr_trainer(unknown: int, gpus: int) -> None:
+    labels = torch.tensor(rows()["labels"][:])
+    labels[:, :unknown] = torch.nan
+    data = with_labels(labels)
+    expected = gradient_of(ZLPRTrainer, data)
+    found = gradient_of(Trainer, data, gpus=gpus, compute_loss_func=build_compute_loss_func())
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+def test_stock_trainer_refuses_labels_that_it_does_not_count(last_only: bool) -> None:
+    labels = torch.tensor(rows()["labels"][:])
+    labels[7 if last_only else slice(None)] = -100  # a row is a whole number of examples
+    with pytest.raises(ValueError, match="use NaN or ZLPRTrainer"):
+        gradient_of(Trainer, with_labels(labels), compute_loss_func=build_compute_loss_func())
+
+
+def test_stock_trainer_evaluates_labels_that_it_does_not_count(tmp_path: Path) -> None:
+    labels = torch.tensor(rows()["labels"][:])
+    labels[:, :2] = -100
+    args, data = arguments(tmp_path, per_device_eval_batch_size=ROWS), with_labels(labels)
+    expected = ZLPRTrainer(model=model(), args=args, eval_dataset=data).evaluate()["eval_loss"]
+    stock = Trainer(
+        model=model(), args=args, eval_dataset=data, compute_loss_func=build_compute_loss_func()
+    )
+    assert stock.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)

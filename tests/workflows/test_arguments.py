@@ -32,7 +32,7 @@ def test_command_line_wins_and_scientific_notation_is_a_number(tmp_path: Path) -
     parsed = parse_arguments([path, "--seed", "5"])
     data, training = parsed.data, parsed.training
     assert training.learning_rate == 1e-4
-    assert training.head_learning_rate == pytest.approx(1e-3)
+    assert training.effective_head_learning_rate == pytest.approx(1e-3)
     assert training.seed == 5
     assert training.bf16 is False
     assert training.eval_strategy == "no"
@@ -71,7 +71,7 @@ def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
     save_config(tmp_path / "saved.yaml", first)
     again = parse_arguments([str(tmp_path / "saved.yaml")])
     assert (first.model, first.data) == (again.model, again.data)
-    for name in ("learning_rate", "seed", "eval_strategy", "head_learning_rate", "bf16"):
+    for name in ("learning_rate", "seed", "eval_strategy", "effective_head_learning_rate", "bf16"):
         assert getattr(first.training, name) == getattr(again.training, name)
 
 
@@ -176,3 +176,13 @@ def test_a_very_long_option_name_is_unknown() -> None:
     """No file can have such a long name either."""
     with pytest.raises(InputError, match="unknown option 'xxx"):
         parse_arguments(["--" + "x" * 5000, "1"])
+
+
+def test_rate_of_the_head_follows_the_rate_of_a_saved_configuration(tmp_path: Path) -> None:
+    save_config(tmp_path / "saved.yaml", parse_arguments(["--learning_rate=1e-4"]))
+    again = parse_arguments([str(tmp_path / "saved.yaml"), "--learning_rate=1e-3"])
+    assert again.training.effective_head_learning_rate == pytest.approx(1e-2)
+    fixed = parse_arguments(["--learning_rate=1e-4", "--head_learning_rate=3e-3"])
+    save_config(tmp_path / "fixed.yaml", fixed)
+    kept = parse_arguments([str(tmp_path / "fixed.yaml"), "--learning_rate=1e-3"])
+    assert kept.training.effective_head_learning_rate == pytest.approx(3e-3)

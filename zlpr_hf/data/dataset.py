@@ -19,7 +19,7 @@ from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import SPLITS, Source
-from zlpr_hf.data.splits import split_rows
+from zlpr_hf.data.splits import is_missing, split_rows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import handle_unseen
 from zlpr_hf.errors import InputError
@@ -162,7 +162,8 @@ def build_labelled_data(
         labels: Columns and form of their labels.
         text_column: Column of the text.
         text_pair_column: Column of a second text, for pairs.
-        group_column: Rows with equal values never end up in different splits.
+        group_column: Rows with equal values never end up in different splits; rows without a value
+            are groups of their own.
         teacher_logits_column: Column of the training rows with a teacher's logits.
         validation_size: Share of the training rows for a missing validation split.
         test_size: Share of the training rows for a missing test split.
@@ -222,6 +223,12 @@ def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:
     groups = read_column(dataset, column, origin)
     if any(isinstance(group, (list, dict)) for group in groups):
         raise InputError(f"{origin}: group_column {column!r} must hold single values")
+    missing = sum(map(is_missing, groups))
+    if missing:
+        logger.warning(
+            "%s, column %r: %d of %d rows have no group; each is a group of its own",
+            origin, column, missing, len(groups),
+        )  # fmt: skip
     return groups
 
 
@@ -229,6 +236,8 @@ def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> 
     seen: dict[object, str] = {}
     for split, each in rows.items():
         for group in dict.fromkeys(each.groups or ()):
+            if is_missing(group):
+                continue
             if group in seen:
                 raise InputError(
                     f"group {group!r} is in {origins[seen[group]]} and in {origins[split]}; "

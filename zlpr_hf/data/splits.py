@@ -29,7 +29,8 @@ def split_rows(
             labels keep their share; every label stays in training.
         size: Share of the rows (with groups: of the groups) on the second side, in (0, 1).
         seed: Random seed of the split.
-        groups: Group of each row (author, document, patient); rows of a group stay together.
+        groups: Group of each row (author, document, patient); rows of a group stay together. A row
+            whose group is missing (None, NaN or an empty text) is a group of its own.
 
     Returns:
         Ascending indices of the rows that stay, and of those that are split off.
@@ -50,8 +51,9 @@ def split_rows(
     unit_of_row = np.arange(len(label_sets))
     sets = label_sets
     if groups is not None:
-        positions = {group: index for index, group in enumerate(dict.fromkeys(groups))}
-        unit_of_row = np.array([positions[group] for group in groups])
+        positions: dict[Hashable, int] = {}
+        keys = [object() if is_missing(group) else group for group in groups]
+        unit_of_row = np.array([positions.setdefault(key, len(positions)) for key in keys])
         of_groups: list[set[str]] = [set() for _ in positions]
         for unit, labels in zip(unit_of_row, label_sets, strict=True):
             of_groups[unit].update(labels)
@@ -86,3 +88,13 @@ def split_rows(
         )
     on_second_side = chosen[unit_of_row]
     return np.flatnonzero(~on_second_side), np.flatnonzero(on_second_side)
+
+
+def is_missing(group: Hashable) -> bool:
+    """Whether a row has no group: None, NaN, or a text without a character to see.
+
+    Example:
+        >>> [is_missing(group) for group in (None, float("nan"), " ", 0, "Ann")]
+        [True, True, True, False, False]
+    """
+    return group is None or group != group or (isinstance(group, str) and not group.strip())

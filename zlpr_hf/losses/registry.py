@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zlpr_hf.errors import suggest
+from zlpr_hf.labels import IGNORE_INDEX
 from zlpr_hf.losses.modules import (
     AsymmetricLoss,
     BCELoss,
@@ -171,11 +173,14 @@ def build_compute_loss_func(
 
     Returns:
         A function of ``(outputs, labels, num_items_in_batch)`` to pass to
-        ``transformers.Trainer(compute_loss_func=...)``. The stock Trainer counts ``L`` label cells
-        per example; the function converts that into examples, so every label must be known.
+        ``transformers.Trainer(compute_loss_func=...)``. Its gradients are those of
+        :class:`zlpr_hf.ZLPRTrainer`, also under gradient accumulation and with several GPUs in one
+        process. The stock Trainer counts label cells other than ``-100``, and the function needs
+        the number of examples: mark unknown labels with NaN.
 
     Raises:
-        ValueError: As in :func:`zlpr_hf.build_loss`.
+        ValueError: As in :func:`zlpr_hf.build_loss`. From the function: if a label is ``-100``
+            while the Trainer trains, so that the number of examples is unknown.
 
     Example:
         >>> import torch
@@ -192,6 +197,25 @@ def build_compute_loss_func(
         per_example: Tensor = loss(outputs.logits, labels)
         if num_items_in_batch is None:
             return per_example.mean()
-        return per_example.sum() / (num_items_in_batch / labels.shape[-1])
+        return per_example.sum() / _count_examples(labels, torch.as_tensor(num_items_in_batch))
 
     return compute_loss_func
+
+
+def _count_examples(labels: Tensor, num_items: Tensor) -> Tensor:
+    """Return the divisor of a batch from the label cells that the stock Trainer counted.
+
+    With several GPUs in one process the count has one entry per GPU, and the Trainer multiplies
+    the loss by their number.
+    """
+    devices = max(1, num_items.numel())
+    cells, num_labels = num_items.flatten()[0], labels.shape[-1]
+    counted = (labels != IGNORE_INDEX).sum()
+    if counted < labels.numel() and not torch.is_grad_enabled() and cells == counted:
+        cells = torch.as_tensor(labels.numel())  # an evaluated batch counts all of its rows
+    elif counted < labels.numel() or cells % num_labels:
+        raise ValueError(
+            "compute_loss_func: expected NaN for unknown labels, got -100, which the stock Trainer "
+            "leaves out when it counts examples; use NaN or ZLPRTrainer"
+        )
+    return cells * devices / num_labels

@@ -27,6 +27,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "distillation_alpha": (0.0, 1.0),
     "evaluated_labels": (1, math.inf),
 }
+HEAD_RATE_RATIO = 10
+"""Default of the head's learning rate, relative to that of the encoder."""
 SamplingStrategy = Literal["random", "sequential", "group_by_length", "batch_rebalance"]
 
 
@@ -38,8 +40,9 @@ class ZLPRTrainingArguments(TrainingArguments):
         loss: A name in :data:`zlpr_hf.LOSSES` (default: ``"zlpr"``).
         loss_kwargs: Hyper-parameters of the loss, such as ``{"gamma": 1.0}`` for ``focal``, as a
             mapping or as JSON (default: none); see :func:`zlpr_hf.build_loss`.
-        head_learning_rate: Learning rate of all parameters outside the encoder (default: ten times
-            ``learning_rate``, since a fresh head on a small encoder learns too slowly at its rate).
+        head_learning_rate: Learning rate of all parameters outside the encoder. None (default)
+            means ten times ``learning_rate`` when the optimizer is created, also after a search or
+            an assignment: a fresh head on a small encoder learns too slowly at the encoder's rate.
         label_smoothing_mode: How ``label_smoothing_factor`` moves the training targets; see
             :func:`zlpr_hf.smooth_targets`.
         rdrop_alpha: Weight of the divergence between two passes with different dropout (R-Drop),
@@ -68,8 +71,10 @@ class ZLPRTrainingArguments(TrainingArguments):
         ValueError: If an option is out of range or does not go with the loss.
 
     Example:
-        >>> ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4).head_learning_rate
-        0.001
+        >>> arguments = ZLPRTrainingArguments(output_dir="out", learning_rate=1e-4)
+        >>> arguments.learning_rate = 1e-3
+        >>> arguments.effective_head_learning_rate
+        0.01
     """
 
     loss: str = field(
@@ -154,9 +159,14 @@ class ZLPRTrainingArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bfloat16(self.use_cpu)
-        if self.head_learning_rate is None:
-            self.head_learning_rate = 10 * self.learning_rate
         super().__post_init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def effective_head_learning_rate(self) -> float:
+        """Learning rate of the head: ``head_learning_rate``, or ten times ``learning_rate``."""
+        if self.head_learning_rate is None:
+            return HEAD_RATE_RATIO * self.learning_rate
+        return self.head_learning_rate
 
     def _check_large_label_space(self) -> None:
         if not LOSSES[self.loss].supports_large_label_space:

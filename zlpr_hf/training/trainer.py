@@ -268,7 +268,7 @@ class ZLPRTrainer(StepTrainer):
         """Create the optimizer, with ``head_learning_rate`` for parameters outside the encoder."""
         made_here = self.optimizer is None
         optimizer = super().create_optimizer(model)
-        rate = getattr(self.args, "head_learning_rate", None)
+        rate = getattr(self.args, "effective_head_learning_rate", None)
         if made_here and rate is not None:
             module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
             _set_head_rate(optimizer, module, rate)

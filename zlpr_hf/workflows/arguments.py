@@ -146,7 +146,9 @@ class DataArguments:
         None, "Distillation: column with a teacher's logits, one number per label in id order."
     )
     group_column: str | None = _option(
-        None, "Rows with an equal value in this column stay in the same split."
+        None,
+        "Rows with an equal value in this column stay in the same split; a row without a value is "
+        "a group of its own.",
     )
     validation_size: float = _option(0.1, "Fraction of rows for a missing validation split.")
     test_size: float = _option(0.1, "Fraction of rows for a missing test split.")
@@ -198,8 +200,8 @@ UNSAVED_OPTIONS = (
     "trust_remote_code",
 )
 """Options that depend on the machine, say how to start, or need the consent of each user."""
-ALWAYS_SAVED = ("bf16", "cpu_speedups", "head_learning_rate", "seed")
-"""Options with defaults that depend on the machine, on the caller or on other options."""
+ALWAYS_SAVED = ("bf16", "cpu_speedups", "seed")
+"""Options with defaults that depend on the machine or on the caller."""
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class SearchSpace:
         base |= {LOSS_PREFIX + name: value for name, value in loss_kwargs.items()}
         base["loss_kwargs"] = given_kwargs
         rate = base["learning_rate"]
+        base["head_learning_rate"] = arguments.effective_head_learning_rate
         base[HEAD_RATE_RATIO] = base["head_learning_rate"] / rate if rate else 1.0
         if given is not None:
             known = (*SEARCHABLE, *(LOSS_PREFIX + name for name in loss_kwargs))
