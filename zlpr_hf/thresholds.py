@@ -111,8 +111,16 @@ class Thresholds:
         Afterwards every consumer, including a stock pipeline, decides as these thresholds did.
         Changes ``head`` and ``config`` in place. Limits on the number of labels cannot be folded:
         they are returned, and stored in the configuration.
+
+        Raises:
+            InputError: If the head has no bias.
         """
-        if self.offsets:
+        if any(self.offsets):
+            if head.bias is None:
+                raise InputError(
+                    f"offsets: the head of {config.model_type} has no bias to hold them; leave "
+                    "thresholds untuned, or use an encoder such as BERT"
+                )
             head.bias.data.sub_(head.bias.data.new_tensor(self.offsets))
         rest = Thresholds((), self.min_labels, self.max_labels)
         ZLPRConfig.update(config, thresholds=rest.to_config())

@@ -30,6 +30,7 @@ from zlpr_hf.inference.windows import (
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
@@ -107,7 +108,8 @@ class Classifier:
         """Wrap a loaded model and its tokenizer.
 
         A model of torch is put into evaluation mode; offsets stored in its configuration are folded
-        into its bias.
+        into its bias; a configuration without ``pad_token_id`` takes the tokenizer's. The limit of
+        the tokenizer is lowered to the number of positions of the model.
 
         Raises:
             InputError: If the model is not a multi-label classifier.
@@ -115,6 +117,11 @@ class Classifier:
         if isinstance(model, PreTrainedModel):
             nn.Module.eval(model)
         config: Any = model.config
+        text_config = config.get_text_config()
+        if text_config.pad_token_id is None:  # a decoder finds the last token of a text by it
+            text_config.pad_token_id = tokenizer.pad_token_id
+        torch_model = model if isinstance(model, PreTrainedModel) else None
+        limit_to_positions(tokenizer, config, model=torch_model)
         stored = ZLPRConfig.read(config)
         if stored.label_sets:
             label_sets = LabelSets.from_config(config)

@@ -13,7 +13,6 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.models.loading import limit_to_positions
 from zlpr_hf.thresholds import logit_threshold
 
 TASK = "multi-label-classification"
@@ -62,7 +61,6 @@ class MultiLabelClassificationPipeline(Pipeline):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        limit_to_positions(self.tokenizer, self.model.config)  # type: ignore[arg-type]
         self.classifier = Classifier.from_model(self.model, self.tokenizer)  # type: ignore[arg-type]
         # Without texts, to check the defaults now.
         self._answers([], self._forward_params, self._postprocess_params)

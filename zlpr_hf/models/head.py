@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from zlpr_hf.errors import InputError
+
 
 def classification_head(model: PreTrainedModel) -> nn.Linear:
     """Return the last linear layer with as many outputs as the model.
@@ -24,6 +26,19 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
     return heads[-1]
 
 
+def check_head_has_bias(model: PreTrainedModel, option: str) -> None:
+    """Refuse an option that needs a bias for a model whose head has none.
+
+    Raises:
+        InputError: If the head has no bias; a stock class could not load one.
+    """
+    if classification_head(model).bias is None:
+        raise InputError(
+            f"{option}: not supported for {type(model).__name__}, whose head has no bias to hold "
+            "the offsets of the labels; leave it out, or use an encoder such as BERT"
+        )
+
+
 def without_adapters(model: Any) -> Any:
     """Return the model inside LoRA adapters, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -33,5 +48,5 @@ def reset_head(model: PreTrainedModel) -> None:
     """Draw the weights of the head anew, as transformers initialises them."""
     head = classification_head(model)
     nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
-    if head.bias is not None:  # decoders have none
+    if head.bias is not None:  # decoders such as GPT-2 have none
         nn.init.zeros_(head.bias)

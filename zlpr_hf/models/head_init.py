@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import check_head_has_bias, classification_head
 
 INITIAL_SPREAD = 1.0
 """Standard deviation of the logits of each label over the training texts."""
@@ -54,7 +54,11 @@ def init_head_from_label_names(
         label_sets: For a powerset model: each set starts as the sum of its labels.
         max_length: Longest sequence in tokens.
         batch_size: Texts per batch.
+
+    Raises:
+        InputError: If the head has no bias.
     """
+    check_head_has_bias(model, "head_init label_names")
     head = classification_head(model)
     described = descriptions or {}
     names = [described.get(name, name).replace("_", " ") for name in label_space.names]

@@ -24,6 +24,7 @@ from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.head import reset_head
+from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.new_weights import remember_new_weights
 from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
 from zlpr_hf.models.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
@@ -65,17 +66,27 @@ def load_tokenizer(
             f"model {name!r}: the tokenizer knows {len(tokenizer)} tokens, the encoder "
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
-    limit_to_positions(tokenizer, config)
+    _set_pad_token(name, tokenizer)
+    limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
     return tokenizer
 
 
-def limit_to_positions(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
-    """Lower ``model_max_length`` to the number of positions that the model has."""
-    positions: int = getattr(config, "max_position_embeddings", 0)
-    if positions > 0:
-        # RoBERTa and its derivatives number positions from padding_idx + 1.
-        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        tokenizer.model_max_length = min(tokenizer.model_max_length, positions - reserved)
+def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let another special token fill up batches where there is no pad token, as in GPT-2.
+
+    A token that the tokenizer adds to every text will not do: decoders read the last other one.
+    """
+    if tokenizer.pad_token is not None:
+        return
+    added = tokenizer("")["input_ids"]
+    for token in (tokenizer.eos_token, tokenizer.unk_token):
+        if token is not None and tokenizer.convert_tokens_to_ids(token) not in added:
+            tokenizer.pad_token = token
+            return
+    raise InputError(
+        f"model {name!r}: its tokenizer has no pad_token, and no eos_token or unk_token in its "
+        "place; set pad_token in tokenizer_config.json"
+    )
 
 
 def load_model(
@@ -129,6 +140,10 @@ def load_model(
         config = AutoConfig.from_pretrained(path, **options)
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
         same_task = _output_names(config) == outputs.names
+        if config.get_text_config().pad_token_id is None:
+            # Decoders find the last token of a text by it.
+            tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
+            config.get_text_config().pad_token_id = tokenizer.pad_token_id
         config.id2label = outputs.id2label
         config.label2id = dict(outputs.label2id)
         config.problem_type = (
@@ -155,6 +170,8 @@ def load_model(
                 **options,
             )
         remember_new_weights(model, loading)
+    except InputError:
+        raise
     except (OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
     if not same_task:  # from_pretrained keeps a head with as many labels of another task

@@ -24,7 +24,7 @@ from zlpr_hf.losses.registry import (
     losses_with,
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
-from zlpr_hf.models.head import classification_head, without_adapters
+from zlpr_hf.models.head import check_head_has_bias, classification_head, without_adapters
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.objective import Objective
@@ -188,7 +188,9 @@ class ZLPRTrainer(StepTrainer):
         if not self.loss.supports_large_label_space:
             names = losses_with("supports_large_label_space")
             raise ValueError(f"large_label_space: expected {names}, got {loss_name(self.loss)}")
-        head = classification_head(self.accelerator.unwrap_model(self.model))
+        model = self.accelerator.unwrap_model(self.model)
+        check_head_has_bias(model, "large_label_space")
+        head = classification_head(model)
         evaluated: int = self.args.evaluated_labels  # type: ignore[attr-defined]
         chunked = ChunkedHead(head, evaluated_labels=evaluated)
         self.preprocess_logits_for_metrics: Any = chunked.best

@@ -21,6 +21,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
+from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.models.loading import is_trained_for, load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
@@ -133,6 +134,10 @@ def build_model(
         revision=arguments.model_revision,
         trust_remote_code=arguments.trust_remote_code,
     )
+    if arguments.tune_thresholds != "none":
+        check_head_has_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
+    elif not prepared.loss.decides_at_zero:
+        check_head_has_bias(model, f"loss {loss_name(prepared.loss)}")
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
     elif _starts_from_names(arguments, outputs, model):

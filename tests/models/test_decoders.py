@@ -1,0 +1,97 @@
+"""Decoders: heads without a bias, tokenizers without a pad token."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import processors
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.families import save_family
+from tests.runs import check_refused, run
+from tests.training.builders import arguments, rows
+from zlpr_hf import InputError, LabelSpace, Thresholds, ZLPRTrainer, load_model, load_tokenizer
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head_init import init_head_from_label_names
+
+DECODERS = ["gpt2", "llama"]
+LABELS = LabelSpace(("red", "green", "blue"))
+TEXTS = ["red", "the sea is big", "a small green dog runs and a blue fish sleeps"]
+
+
+@pytest.fixture(params=DECODERS)
+def decoder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    folder = tmp_path / "decoder"
+    save_family(request.param, folder, pad_token=None, eos_token="[SEP]")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # Decoders add no token to a text.
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def stock_logits(folder: Path) -> np.ndarray[Any, Any]:
+    """Logits of the stock classes, one text at a time."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        found = [model(**tokenizer(text, return_tensors="pt")).logits[0] for text in TEXTS]
+    return torch.stack(found).numpy()
+
+
+def test_run_equals_the_stock_model_one_by_one(
+    decoder: str, command: list[str], tmp_path: Path
+) -> None:
+    more = [f"--model_name_or_path={decoder}", "--pooling=first", "--num_train_epochs=1"]
+    run(command, tmp_path / "run", *more)
+    expected = stock_logits(tmp_path / "run")
+    found = Classifier.load(tmp_path / "run").compute_logits(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_stock_model_without_pad_tokens_is_read_in_batches(decoder: str, tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(
+        decoder, num_labels=3, pad_token_id=None, problem_type="multi_label_classification"
+    )
+    model.config.pad_token_id = None
+    model.save_pretrained(tmp_path / "stock")
+    AutoTokenizer.from_pretrained(decoder).save_pretrained(tmp_path / "stock")
+    found = Classifier.load(tmp_path / "stock").compute_logits(TEXTS)
+    np.testing.assert_allclose(found, stock_logits(tmp_path / "stock"), atol=1e-5)
+
+
+def test_offsets_without_a_bias_are_refused(decoder: str, tmp_path: Path) -> None:
+    model = load_model(decoder, LABELS)
+    head = classification_head(model)
+    assert Thresholds((0.0,) * 3, 1).fold_into(head, model.config).min_labels == 1
+    with pytest.raises(InputError, match="no bias"):
+        Thresholds((0.1, 0.0, 0.0)).fold_into(head, model.config)
+    tokenizer = load_tokenizer(decoder)
+    with pytest.raises(InputError, match="head_init label_names: .*no bias"):
+        init_head_from_label_names(model, tokenizer, LABELS, TEXTS)
+    with pytest.raises(InputError, match="large_label_space: .*no bias"):
+        ZLPRTrainer(model, arguments(tmp_path, large_label_space=True), train_dataset=rows())
+
+
+@pytest.mark.parametrize("options", [["--tune_thresholds=global"], ["--loss=lsep"]])
+def test_options_that_need_a_bias_are_refused_before_training(
+    options: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder = save_family("gpt2", tmp_path / "decoder")
+    argv = [*command, f"--model_name_or_path={decoder}", "--pooling=first", *options]
+    check_refused(argv, tmp_path / "out", "no bias", capsys)
+
+
+def test_pad_token_is_none_that_ends_every_text(tmp_path: Path) -> None:
+    folder = save_family("gpt2", tmp_path, pad_token=None, eos_token="[SEP]")
+    tokenizer = load_tokenizer(str(folder))
+    assert tokenizer("red").input_ids[-1] == tokenizer.eos_token_id != tokenizer.pad_token_id
+
+
+def test_tokenizer_without_any_special_token_is_refused(tmp_path: Path) -> None:
+    folder = save_family("gpt2", tmp_path, pad_token=None, eos_token=None, unk_token=None)
+    with pytest.raises(InputError, match="no pad_token"):
+        load_tokenizer(str(folder))
