@@ -31,7 +31,7 @@ from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.lengths import limit_to_positions
-from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
@@ -109,7 +109,8 @@ class Classifier:
 
         A model of torch is put into evaluation mode; offsets stored in its configuration are folded
         into its bias; a configuration without ``pad_token_id`` takes the tokenizer's. The limit of
-        the tokenizer is lowered to the number of positions of the model.
+        the tokenizer is lowered to the number of positions of the model, and special tokens typed
+        in a text become text.
 
         Raises:
             InputError: If the model is not a multi-label classifier.
@@ -120,6 +121,7 @@ class Classifier:
         text_config = config.get_text_config()
         if text_config.pad_token_id is None:  # a decoder finds the last token of a text by it
             text_config.pad_token_id = tokenizer.pad_token_id
+        read_special_tokens_as_text(tokenizer)
         torch_model = model if isinstance(model, PreTrainedModel) else None
         limit_to_positions(tokenizer, config, model=torch_model)
         stored = ZLPRConfig.read(config)

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
+from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
 
 ONNX_FILE = "model.onnx"
@@ -99,7 +100,12 @@ def write_onnx(
     changed.to("cpu")
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     try:
-        with _quietly(), torch.no_grad(), first_token_only(changed):
+        with (
+            _quietly(),
+            torch.no_grad(),
+            without_autocast(changed),
+            first_token_only(changed),
+        ):
             if quantization == "int8":
                 changed.set_input_embeddings(_ByteEmbedding(changed.get_input_embeddings()))
             program: Any = torch.onnx.export(

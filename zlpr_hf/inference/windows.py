@@ -16,6 +16,7 @@ from zlpr_hf.choices import LongTexts
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
+from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def compute_window_logits(
     found = np.empty((len(windows), labels), np.float32)
     device: Any = model.device
     starts = range(0, len(order), batch_size)
-    with first_token_only(model):
+    with without_autocast(model), first_token_only(model):
         for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
             chosen = order[start : start + batch_size]
             batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")

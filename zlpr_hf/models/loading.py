@@ -67,8 +67,15 @@ def load_tokenizer(
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
     _set_pad_token(name, tokenizer)
+    read_special_tokens_as_text(tokenizer)
     limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
     return tokenizer
+
+
+def read_special_tokens_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let special tokens that are typed in a text be text, here and in a stock pipeline."""
+    tokenizer.split_special_tokens = True
+    tokenizer.init_kwargs["split_special_tokens"] = True  # saved with the tokenizer
 
 
 def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase) -> None:

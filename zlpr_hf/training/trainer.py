@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from zlpr_hf.losses.registry import (
     losses_with,
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
+from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.head import check_head_has_bias, classification_head, without_adapters
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
@@ -241,7 +242,7 @@ class ZLPRTrainer(StepTrainer):
 
     def prediction_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """Evaluate in full precision: decisions near zero must be those of the saved model."""
-        with _without_autocast(self.accelerator.unwrap_model(model)):
+        with without_autocast(self.accelerator.unwrap_model(model)):
             return super().prediction_step(model, *args, **kwargs)
 
     def evaluation_loop(
@@ -308,18 +309,3 @@ def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) ->
         group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
         if head:
             optimizer.add_param_group({**group, "params": head, "lr": rate})
-
-
-@contextmanager
-def _without_autocast(model: Any) -> Iterator[None]:
-    """Call the model without the autocast wrapper that accelerate puts around ``forward``."""
-    wrapped = model.__dict__.get("forward")
-    original = model.__dict__.get("_original_forward")
-    if wrapped is None or original is None:
-        yield
-        return
-    model.forward = original
-    try:
-        yield
-    finally:
-        model.forward = wrapped
