@@ -50,11 +50,12 @@ def fused_zlpr_loss(logits: Tensor, targets: Tensor, reduction: Reduction) -> Te
     return value
 
 
-def can_be_fused(logits: Tensor) -> bool:
+def can_be_fused(*tensors: Tensor) -> bool:
     """Return False under forward-mode differentiation, ``torch.func`` or a compiler."""
-    return not (
-        is_traced(logits)  # a compiler fuses the formula itself
-        or unpack_dual(logits).tangent is not None  # type: ignore[no-untyped-call]
+    return not any(
+        is_traced(each)  # a compiler fuses the formula itself
+        or unpack_dual(each).tangent is not None  # type: ignore[no-untyped-call]
+        for each in tensors
     )
 
 

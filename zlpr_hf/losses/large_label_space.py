@@ -169,7 +169,7 @@ def _entries(positives: Tensor, num_rows: int, num_labels: int) -> tuple[Tensor,
             f"positives must be ({num_rows}, K) ids padded with {IGNORE_INDEX}, "
             f"got {tuple(positives.shape)}"
         )
-    ordered = positives.sort(dim=1).values
+    ordered = positives.long().sort(dim=1).values
     wanted = ordered != IGNORE_INDEX
     wanted[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
     rows, _ = wanted.nonzero(as_tuple=True)

@@ -48,7 +48,7 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
         tensor(0.4759)
     """
     check_shapes(logits, targets)
-    if can_be_fused(logits):
+    if can_be_fused(logits, targets):
         return fused_zlpr_loss(logits, targets, reduction)
     return reduce(composed_zlpr_loss(logits, targets), reduction)
 

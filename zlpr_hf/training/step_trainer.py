@@ -49,10 +49,12 @@ class StepTrainer(Trainer):
     subclass returns ``_share_of_step`` of its loss from ``compute_loss``.
     """
 
+    loss_is_scaled_for_ga = True
+    """The loss is divided by the examples of the whole step; a subclass with a loss that is a mean
+    over the batch sets this to False, as for ``transformers.Trainer``."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The loss is divided by the examples of the whole step (see `get_batch_samples`).
-        self.loss_is_scaled_for_ga = True
         self.model_accepts_loss_kwargs = False  # else transformers counts label cells as well
         self.row_inputs = ROW_INPUTS.union(
             getattr(self.processing_class, "model_input_names", ()),

@@ -6,12 +6,13 @@ import copy
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EvalPrediction
+from transformers import EvalPrediction, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.labels import LabelSets
@@ -31,6 +32,9 @@ from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.objective import Objective
 from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer
 from zlpr_hf.zlpr_config import ZLPRConfig
+
+POSITIONAL_ARGUMENTS = tuple(signature(Trainer).parameters)[2:]
+"""Names of the arguments of ``Trainer`` after ``model`` and ``args``."""
 
 
 class ZLPRTrainer(StepTrainer):
@@ -85,12 +89,15 @@ class ZLPRTrainer(StepTrainer):
         loss: nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs = dict(zip(POSITIONAL_ARGUMENTS, more, strict=False)) | kwargs
         kwargs.setdefault("compute_metrics", compute_trainer_metrics)
+        if kwargs["compute_metrics"] is compute_trainer_metrics:
+            _check_evaluation_options(args)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
                 "compute_loss_func is for a Trainer of your own; here give loss=MODULE"
             )
-        super().__init__(model, _without_label_smoothing(args), *more, **kwargs)
+        super().__init__(model, _without_label_smoothing(args), **kwargs)
         if args is not None:
             self._restore_arguments(args)
         self.label_names = ["labels"]
@@ -243,7 +250,9 @@ class ZLPRTrainer(StepTrainer):
     def prediction_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """Evaluate in full precision: decisions near zero must be those of the saved model."""
         with without_autocast(self.accelerator.unwrap_model(model)):
-            return super().prediction_step(model, *args, **kwargs)
+            loss, logits, labels = super().prediction_step(model, *args, **kwargs)
+        # Further outputs, such as hidden states, have other sizes in each batch.
+        return loss, logits[0] if isinstance(logits, tuple) else logits, labels
 
     def evaluation_loop(
         self,
@@ -287,6 +296,14 @@ class ZLPRTrainer(StepTrainer):
 def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Return the multi-label metrics of logits cut at zero, in the form of ``Trainer``."""
     return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)
+
+
+def _check_evaluation_options(arguments: Any) -> None:
+    """Refuse options that hand metrics something other than all logits in one array."""
+    if not getattr(arguments, "eval_do_concat_batches", True):
+        raise ValueError("eval_do_concat_batches: expected true, or compute_metrics of your own")
+    if getattr(arguments, "batch_eval_metrics", False):
+        raise ValueError("batch_eval_metrics: expected false, or compute_metrics of your own")
 
 
 def _without_label_smoothing(arguments: Any) -> Any:
