@@ -16,6 +16,8 @@ from zlpr_hf.zlpr_config import ZLPRConfig
 
 IGNORE_INDEX = -100
 """Target of an unknown label, as is NaN; it counts as neither present nor absent."""
+NO_LABEL = "(no label)"
+"""Name of the empty label set."""
 
 
 def known_mask(targets: Any) -> Any:
@@ -180,10 +182,15 @@ class LabelSets:
         """Return the names of the model's outputs, such as ``coffee + cocoa``.
 
         A stock pipeline then answers with the best label set. It cannot answer with scores of
-        labels: those are differences of maxima over outputs, which no head computes.
+        labels: those are differences of maxima over outputs, which no head computes. A label that
+        looks like a set is quoted.
         """
-        names = [" + ".join(label_space.names[index] for index in each) for each in self.sets]
-        return LabelSpace(tuple(name or "(no label)" for name in names))
+        labels = [
+            f'"{name}"' if " + " in name or name[0] == '"' or name == NO_LABEL else name
+            for name in label_space.names
+        ]
+        names = [" + ".join(labels[index] for index in each) for each in self.sets]
+        return LabelSpace(tuple(name or NO_LABEL for name in names))
 
     def count_unseen(self, targets: NDArray[Any]) -> int:
         """Count the rows of ``(N, L)`` that match none of these sets; unknown labels match any."""

@@ -25,8 +25,8 @@ from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 Bools = NDArray[np.bool_]
 
 CALIBRATION_BINS = 15
-LIMITS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
-"""Range of logits for rankings: scikit-learn refuses the infinity of a masked logit."""
+LIMITS = (float(np.finfo(np.float32).min) / 2, float(np.finfo(np.float32).max) / 2)
+"""Range of logits for rankings: scikit-learn refuses infinity and takes differences."""
 
 
 def compute_multi_label_metrics(
@@ -107,6 +107,8 @@ def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:
             f"got {scores.shape} and {truth.shape}"
         )
     refuse_nan(scores)
+    if scores.dtype == np.float16:  # its largest number is below LIMITS
+        scores = scores.astype(np.float32)
     return scores, truth, known_mask(truth)
 
 

@@ -18,6 +18,9 @@ from zlpr_hf.models.head import check_head_has_bias, classification_head
 INITIAL_SPREAD = 1.0
 """Standard deviation of the logits of each label over the training texts."""
 
+MIN_SPREAD = 1e-6
+"""Texts that differ less, such as a single one, say nothing about the scale of a label."""
+
 INITIAL_MEAN = -1.0
 """Mean of the logits of each label: most labels are absent from most texts."""
 
@@ -70,7 +73,8 @@ def init_head_from_label_names(
     directions = torch.nn.functional.normalize(directions - directions.mean(0), dim=1)
     samples = features(texts)
     centre = samples.mean(0)
-    spread = ((samples - centre) @ directions.T).std(0).clamp(min=1e-6)
+    spread = ((samples - centre) @ directions.T).std(0, correction=min(1, len(samples) - 1))
+    spread = torch.where(spread > MIN_SPREAD, spread, 1.0)
     weight = INITIAL_SPREAD * directions / spread[:, None]
     bias = INITIAL_MEAN - weight @ centre
     if label_sets is not None:

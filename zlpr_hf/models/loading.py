@@ -194,7 +194,7 @@ def load_model(
 def _set_dropout(config: PretrainedConfig, rate: float) -> None:
     """Set all rates: model families name them differently; None refers to another rate."""
     for name, value in vars(config).items():
-        if "dropout" in name and type(value) in (int, float):
+        if ("dropout" in name or name.endswith("_pdrop")) and type(value) in (int, float):
             setattr(config, name, rate)
 
 
