@@ -98,6 +98,19 @@ def test_a_checkpoint_with_its_mark_is_unfinished(tmp_path: Path) -> None:
     assert find_damage(folder, only_model=True) is not None
 
 
+def test_resuming_skips_an_unfinished_checkpoint(tmp_path: Path) -> None:
+    trainer = checkpointing(tmp_path, save_total_limit=None)
+    trainer.train()
+    whole, last = find_checkpoints(tmp_path)[-2:]
+    (last / UNFINISHED_FILE).touch()
+    (last / "trainer_state.json").unlink()
+    again = checkpointing(tmp_path, save_total_limit=None)
+    again.train(resume_from_checkpoint=True)
+    assert find_damage(last) is None
+    assert again.state.global_step == trainer.state.global_step
+    assert whole.is_dir()
+
+
 def test_models_are_saved_without_arguments(tmp_path: Path) -> None:
     trainer = checkpointing(tmp_path)
     trainer.save_model(str(tmp_path / "model"))

@@ -98,6 +98,20 @@ def test_inputs_that_are_not_per_row_are_left_whole(tmp_path: Path) -> None:
     assert "in its loss (training rows 5);" in message(trainer)
 
 
+def test_rows_of_a_plain_list_may_hold_inputs_of_their_own(tmp_path: Path) -> None:
+    """Without column names, the first row tells which tensors have one entry per row."""
+    listed = [{**row, "offsets": [0.0, 0.0, 0.0]} for row in marked(4)]
+    trainer = ZLPRTrainer(
+        model=shifted_model(), args=arguments(tmp_path), train_dataset=listed, loss=Marked()
+    )
+    assert "in its loss (training rows 4);" in message(trainer)
+    doubled = ZLPRTrainer(
+        model=shifted_model(), args=arguments(tmp_path, rdrop_alpha=1.0),
+        train_dataset=[{**row, "offsets": [0.0, 0.0, 0.0]} for row in rows()],
+    )  # fmt: skip
+    assert doubled.train().global_step == 4
+
+
 def test_a_later_epoch_and_a_resumed_run_name_the_same_rows(tmp_path: Path) -> None:
     class Late(Marked):
         calls = 0

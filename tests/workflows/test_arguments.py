@@ -135,7 +135,7 @@ def test_renamed_options_are_accepted_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = config(tmp_path, "yardsticks: false\n")
-    for argv in ([path], ["--yardsticks=false"], ["--yardsticks", "false"]):
+    for argv in ([path], ["--yardsticks=false"], ["--yardsticks", "false"], ["--no_yardsticks"]):
         caplog.clear()
         assert parse_arguments(argv).model.baselines is False
         assert "baselines" in caplog.records[0].getMessage()

@@ -136,6 +136,13 @@ def test_finished_runs_are_not_repeated_and_other_settings_are_refused(
     path = plan_file(tmp_path, content)
     assert main(["compare", str(path), f"--output_dir={folder}", "--no_plots"]) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == before
+    plan = read_plan(path, output_dir=str(folder))
+    config = plan.cells[0].folder / "train_config.yaml"
+    written = config.read_text()
+    older = [line for line in written.splitlines() if not line.startswith("cpu_speedups")]
+    config.write_text("\n".join(older).replace("baselines:", "yardsticks:"))
+    assert is_finished(plan.cells[0]), "a run of an earlier version with the same settings"
+    config.write_text(written)
     plan = read_plan(path, output_dir=str(folder), overrides={"num_train_epochs": "4"})
     with pytest.raises(InputError, match=r"other settings \(num_train_epochs: 4"):
         is_finished(plan.cells[0])

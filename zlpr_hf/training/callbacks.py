@@ -16,6 +16,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.registry import check_loss
+
 LOGGED_METRICS = {
     "loss": "loss",
     "eval_loss": "validation loss",
@@ -100,3 +103,17 @@ def _peak_of_process() -> float | None:
         return None
     kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     return kib[0] / 2**10 if kib else None
+
+
+class LossOfTrial(TrainerCallback):
+    """Copies the hyper-parameters of a search's trial from the arguments to the loss."""
+
+    def __init__(self, loss: MultiLabelLoss) -> None:
+        self.loss = loss
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if hasattr(args, "loss_kwargs"):
+            for name, value in check_loss(args.loss, args.loss_kwargs).items():
+                setattr(self.loss, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 UNFINISHED_FILE = "part-checkpoint"
@@ -28,6 +31,16 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
     ]
     return [path for _, path in sorted(found)]
+
+
+def find_whole_checkpoint(output_dir: Path, *, only_model: bool = False) -> Path | None:
+    """Return the newest checkpoint that a run can resume from; damaged ones are logged."""
+    for path in reversed(find_checkpoints(output_dir)):
+        damage = find_damage(path, only_model=only_model)
+        if damage is None:
+            return path
+        logger.warning("%s: skipped, %s", path, damage)
+    return None
 
 
 def check_same_task(checkpoint: Path, label_space: LabelSpace, num_hidden_layers: int) -> None:

@@ -78,7 +78,10 @@ def diagnose_nonfinite_step(
                 name: value[index : index + 1] if name in row_inputs else value
                 for name, value in batch.items()
             }
-            cause = _find_cause(row, run)
+            try:
+                cause = _find_cause(row, run)
+            except (RuntimeError, ValueError):  # a custom model or collator without single rows
+                return NonFiniteStep(step, "loss", tuple(numbers))
             if cause is not None:
                 found.setdefault(cause, []).append(position)
             position += 1

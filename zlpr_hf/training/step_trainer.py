@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -40,6 +41,15 @@ ROW_INPUTS = frozenset(
 """Tensors of a batch with one entry per row, for any tokenizer and dataset."""
 
 
+def _columns_of(dataset: Any) -> Collection[str]:
+    """Return the names of the values in each row, taken from the first row if need be."""
+    names = getattr(dataset, "column_names", None)
+    if names is None and isinstance(dataset, (Sequence, Dataset)):
+        has_rows = not isinstance(dataset, IterableDataset) and len(dataset) > 0  # type: ignore[arg-type]
+        names = dataset[0] if has_rows and isinstance(dataset[0], Mapping) else ()
+    return list(names or ())
+
+
 class StepTrainer(Trainer):
     """Trainer whose step is the mean over its rows, over batches and processes, or is not taken.
 
@@ -58,7 +68,7 @@ class StepTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # else transformers counts label cells as well
         self.row_inputs = ROW_INPUTS.union(
             getattr(self.processing_class, "model_input_names", ()),
-            getattr(self.train_dataset, "column_names", None) or (),
+            _columns_of(self.train_dataset),
         )
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None

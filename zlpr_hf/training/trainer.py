@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from zlpr_hf.losses.registry import (
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.head import check_head_has_bias, classification_head, without_adapters
+from zlpr_hf.training.callbacks import LossOfTrial
+from zlpr_hf.training.checkpoints import find_whole_checkpoint
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.objective import Objective
@@ -55,7 +58,8 @@ class ZLPRTrainer(StepTrainer):
 
     Args:
         model: As for ``transformers.Trainer``.
-        args: Usually :class:`zlpr_hf.ZLPRTrainingArguments`. They are never changed.
+        args: Usually :class:`zlpr_hf.ZLPRTrainingArguments`. Training never changes them;
+            a search sets the options of its trials.
         *more: As for ``transformers.Trainer``.
         loss: A module called with ``(logits, targets)`` that returns ``(B,)`` or the mean over the
             batch (default: the loss named by ``args.loss``).
@@ -113,6 +117,8 @@ class ZLPRTrainer(StepTrainer):
             self._prepare_for_label_sets(self.loss.label_sets)
         if getattr(self.args, "rdrop_alpha", 0.0):
             self._check_rdrop()
+        if self.model_init is not None:
+            self.add_callback(LossOfTrial(self.loss))
         self._describe_loss(self.model)
 
     def _restore_arguments(self, given: Any) -> None:
@@ -146,13 +152,20 @@ class ZLPRTrainer(StepTrainer):
             name, loss_kwargs = loss_name(self.loss), self.loss.loss_kwargs()
             ZLPRConfig.update(config, loss=name, loss_kwargs=loss_kwargs)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as ``Trainer.train`` does; see ``cpu_speedups`` for faster training."""
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as ``Trainer.train`` does; see ``cpu_speedups`` for faster training.
+
+        With ``resume_from_checkpoint=True`` the run resumes from the newest complete checkpoint.
+        """
+        if resume_from_checkpoint is True:
+            only_model = self.args.save_only_model
+            found = find_whole_checkpoint(Path(str(self.args.output_dir)), only_model=only_model)
+            resume_from_checkpoint = True if found is None else str(found)
         with ExitStack() as self._training:
             if self.model_init is None:
                 self._speed_up(self.model)
             try:
-                return super().train(*args, **kwargs)
+                return super().train(resume_from_checkpoint, *args, **kwargs)
             finally:
                 self._training = None
 

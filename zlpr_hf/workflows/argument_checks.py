@@ -59,8 +59,10 @@ def check_fields(arguments: Any) -> None:
                 expected = ", ".join(get_args(kind))
                 raise InputError(f"{name}: expected one of {expected}, got {value!r}")
             for limits in getattr(kind, "__metadata__", ()):
-                if isinstance(limits, Range) and value is not None and value not in limits:
-                    raise InputError(f"{name}: expected {limits}, got {value:g}")
+                if not isinstance(limits, Range) or value is None:
+                    continue
+                if not isinstance(value, (int, float)) or value not in limits:
+                    raise InputError(f"{name}: expected {limits}, got {value!r}")
 
 
 def _check_streaming(config: RunConfig) -> None:

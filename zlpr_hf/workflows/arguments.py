@@ -316,9 +316,11 @@ def _unknown_option(name: str, where: str) -> InputError:
 def _current_option(word: str) -> str:
     """Return ``--name`` or ``--name=value`` with the name that the option has now."""
     name, equals, value = word.removeprefix("--").partition("=")
-    if name not in RENAMED_OPTIONS or not word.startswith("--"):
+    negation = "no_" if name.startswith("no_") else ""
+    current = RENAMED_OPTIONS.get(name.removeprefix(negation))
+    if current is None or not word.startswith("--"):
         return word
-    current = RENAMED_OPTIONS[name]
+    current = negation + current
     logger.warning("option %s is now called %s; please use the new name", name, current)
     return f"--{current}{equals}{value}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,9 +10,12 @@ from pathlib import Path
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import part_of
-from zlpr_hf.training.checkpoints import OLD_FOLDER, find_checkpoints, find_damage
-
-logger = logging.getLogger(__name__)
+from zlpr_hf.training.checkpoints import (
+    OLD_FOLDER,
+    find_checkpoints,
+    find_damage,
+    find_whole_checkpoint,
+)
 
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
@@ -46,14 +48,8 @@ def find_resume_checkpoint(
     taken = [output_dir / name for name in MODEL_FILES if (output_dir / name).exists()]
     found: Path | None = None
     if wanted.lower() == "true":
-        if (output_dir / CLEARING_FILE).exists():
-            checkpoints = []
-        for path in reversed(checkpoints):
-            damage = find_damage(path, only_model=only_model)
-            if damage is None:
-                found = path
-                break
-            logger.warning("%s: skipped, %s", path, damage)
+        if not (output_dir / CLEARING_FILE).exists():
+            found = find_whole_checkpoint(output_dir, only_model=only_model)
         if found is None and is_unfinished(output_dir):
             taken = []  # a run that was killed at its start or its end
     elif wanted.lower() == "false":

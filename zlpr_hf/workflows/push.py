@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoUrl
@@ -17,10 +17,11 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     HTTPError,
 )
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, hide_secrets
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 MESSAGE = "Model, its numbers and its card"
 TORCH_WEIGHTS = (
@@ -204,7 +205,7 @@ def _card_content(path: Path, name: str) -> bytes:
         path.read_text(encoding="utf-8"),
         name,
         adapter=(path.parent / "adapter_config.json").is_file(),
-        label_sets=bool(config.get("zlpr", {}).get("label_sets")),
+        label_sets=bool(ZLPRConfig.read(SimpleNamespace(**config)).label_sets),
     )
     return card.encode()
 
@@ -235,7 +236,7 @@ def _reason(error: BaseException) -> str:
         text = "expected NAME or OWNER/NAME, of letters, digits, '-', '_' and '.'"
     else:
         text = f"{type(causes[-1]).__name__}: {causes[-1]}"
-    return re.sub(r"Bearer \S+|hf_\w+", "(token)", " ".join(text.split()))
+    return hide_secrets(" ".join(text.split()))
 
 
 def _describe_answer(error: HfHubHTTPError) -> str:

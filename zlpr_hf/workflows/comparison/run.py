@@ -19,7 +19,7 @@ from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.training.checkpoints import find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
-from zlpr_hf.workflows.arguments import render_config
+from zlpr_hf.workflows.arguments import parse_arguments, render_config
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
 from zlpr_hf.workflows.finetune import finetune_config
@@ -117,7 +117,8 @@ def is_finished(cell: Cell) -> bool:
     """
     if not (cell.folder / CONFIG_FILE).is_file():
         return False
-    before = (cell.folder / CONFIG_FILE).read_text(encoding="utf-8").splitlines()
+    # Parsed again, so that options renamed or added since then do not count as differences.
+    before = render_config(parse_arguments([str(cell.folder / CONFIG_FILE)])).splitlines()
     now = render_config(cell.config).splitlines()
     if before != now:
         changed = sorted(set(before) ^ set(now), key=lambda line: line.split(":")[0])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.losses.modules import MultiLabelLoss
-from zlpr_hf.losses.registry import check_loss
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
@@ -68,8 +65,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
         set_seed(plan.config.training.seed)  # dropout starts as in a run of its own
         return model
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failures are logged below
-    with open_journal(plan.output_dir) as storage:
+    with _quiet_optuna(), open_journal(plan.output_dir) as storage:
         study = open_study(storage, plan, settings, fingerprints)
         found = find_finished(study)
         if found:
@@ -80,7 +76,6 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
             buffer = plan.config.data.streaming_buffer
             trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
             trainer.pop_callback(PrinterCallback)
-            trainer.add_callback(_LossOfTrial(prepared.loss))
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
             found = find_finished(study)
@@ -92,15 +87,15 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     return found
 
 
-class _LossOfTrial(TrainerCallback):
-    """Copies the hyper-parameters of a trial from the arguments to the loss."""
-
-    def __init__(self, loss: MultiLabelLoss) -> None:
-        self.loss = loss
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for name, value in check_loss(args.loss, args.loss_kwargs).items():
-            setattr(self.loss, name, value)
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Silence Optuna's log for a while; failures of trials are logged here."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _run_trial(
