@@ -142,9 +142,9 @@ def test_cells_without_a_json_type(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.json", b'[\n"red"]', "row 1: expected an object"),
+        ("in.json", b'[\n{"text": "red"}]', "line 1: a JSON array; expected JSON Lines"),
         ("in.csv", "größe,text\n1,red\n".encode("latin-1"), "line 1: expected UTF-8 text"),
-        ("in.tsv", "größe\ttext\n1\tred\n".encode("latin-1"), "line 1: expected UTF-8 text"),
+        ("in.tsv", "id\ttext\n1\tred\n".encode("utf-16"), "line 1: expected UTF-8 text"),
     ],
 )
 def test_files_that_cannot_be_read(

@@ -96,8 +96,7 @@ def _split(cell: str, delimiter: str | None) -> list[str]:
     if not delimiter:
         return [cell.strip()]
     parts = [part.strip() for part in cell.split(delimiter) if part.strip()]
-    # Only at the ends: a name inside may hold a bracket of its own.
-    if len(parts) > 1 and parts[0][0] in "[{" and is_broken_structure(parts[0]):
+    if len(parts) > 1 and any(map(is_broken_structure, parts)):
         raise CellError(
             f"brackets that the delimiter {delimiter!r} cuts apart, {cell!r:.80}; expected a list "
             "in JSON, or names with only the delimiter between them"

@@ -25,7 +25,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
 SAMPLE_ROWS = 512
-REMEMBERED_TEXTS = 20_000
+REMEMBERED_TEXTS = 1_000_000
 MAX_LABEL_SETS = 10_000
 """Different label sets that are counted; with more than that, none is frequent."""
 
