@@ -310,17 +310,3 @@ def test_made_up_names_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFix
     load(write(tmp_path / "d.jsonl", rows))
     assert "LABEL_0" in caplog.messages[0]
     assert "label_names_file" in caplog.messages[0]
-
-
-def test_folder_of_csv_files_means_what_its_files_mean(tmp_path: Path) -> None:
-    rows = [("NA", "NA;x"), ("1e5", "None"), ("c", "007;NA;None"), ("d", "x;True;007;null")]
-    for split in ("train", "validation", "test"):
-        with (tmp_path / f"{split}.csv").open("w") as file:
-            file.write("text,labels\n" + "".join(f"{text},{cell}\n" for text, cell in rows))
-    files = {f"{s}_file": str(tmp_path / f"{s}.csv") for s in ("train", "validation", "test")}
-    options: dict[str, Any] = {"label_delimiter": ";"}
-    as_files = load_data(DataArguments(**files, **options))
-    as_folder = load_data(DataArguments(dataset_name=str(tmp_path), **options))
-    assert as_folder.label_space == as_files.label_space
-    assert as_folder.label_space.names == ("007", "NA", "None", "True", "null", "x")
-    assert as_folder.splits["test"].to_list() == as_files.splits["test"].to_list()

@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import (
-    Dataset,
-    DatasetDict,
-    Features,
-    get_dataset_config_names,
-    load_dataset,
-    load_dataset_builder,
-)
+from datasets import Dataset, DatasetDict, Features, get_dataset_config_names, load_dataset
 from datasets.exceptions import DatasetGenerationError
-from datasets.packaged_modules.csv.csv import CsvConfig
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.formats import FileOptions
@@ -98,10 +90,7 @@ def load_splits(name: str, config: str | None, *, streaming: bool = False) -> di
         if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
             config = None
         where = str(folder) if folder.is_dir() else name
-        # pandas would read labels such as NA and None as missing.
-        is_csv = isinstance(load_dataset_builder(where, config).config, CsvConfig)
-        as_text: dict[str, Any] = {"keep_default_na": False} if is_csv else {}
-        loaded = load_dataset(where, config, streaming=streaming, **as_text)
+        loaded = load_dataset(where, config, streaming=streaming)
     except (DatasetGenerationError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(
