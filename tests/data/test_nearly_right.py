@@ -26,13 +26,17 @@ def read(path: Path, content: str | bytes, **labels: object) -> LabelledData:
     [
         ("a.csv", "Text,labels\na,b\n", "did you mean Text?"),
         ("a.csv", "text, labels \na,b\n", "did you mean ' labels '?"),
-        ("a.csv", "I paid 3 euros,red\na,b\n", "is the first line a row?"),
+        ("a.csv", "text;labels\na;b\n", "are its columns separated by ';'? expected commas"),
+        ("a.csv", "text;labels\na;b,c\n", "got 2; are its columns separated by ';'?"),
+        ("a.csv", "text\tlabels\na\tb\n", r"are its columns separated by '\t'?"),
+        ("a.tsv", "text,labels\na,b\n", "are its columns separated by ','?"),
         ("a.csv", "text,labels\na,b,c\n", "got 3 (a cell with ',' in it needs quotes)"),
         (
             "a.csv",
             "text,labels\na,é\n".encode("cp1252"),
             "line 2: expected UTF-8 text, byte 3 is not; save the file as UTF-8",
         ),
+        ("a.csv", "text,labels\na,b\n".encode("utf-16"), "line 1: expected UTF-8 text"),
         ("a.xlsx", b"PK", "save the sheet as CSV UTF-8"),
         ("a.csv", "text,labels\na,x;y\n", "give the split as a file, or more rows"),
     ],
@@ -69,8 +73,8 @@ def test_warnings_of_empty_texts_and_two_spellings(
     assert not caplog.messages
 
 
-def test_predict_names_the_option_of_the_text(tmp_path: Path) -> None:
+def test_predict_suggests_the_separator(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("Text id\na 1\n")
-    with pytest.raises(InputError, match="--text_column"):
+    path.write_text("Text;id\na;1\n")
+    with pytest.raises(InputError, match="--text_column.*separated by ';'"):
         RowReader(str(path), "csv", text_columns=["text"])

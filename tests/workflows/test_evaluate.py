@@ -80,7 +80,6 @@ def test_other_data_in_any_form(model: str, data: str, tmp_path: Path) -> None:
     lines = [f"{row['text']},{'|'.join(row['labels'])}" for row in ROWS]
     delimited.write_text("\n".join(["text,labels", *lines]) + "\n")
     options = ["--dataset", str(delimited), "--label_delimiter", "|"]
-    options += ["--missing_labels", "no_label"]
     assert evaluated(tmp_path / "d.json", model, *options)["metrics"] == found["metrics"]
 
 

@@ -12,7 +12,7 @@ from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 
 from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.splits import is_missing, split_rows
+from zlpr_hf.data.splits import split_rows
 from zlpr_hf.labels import LabelSpace
 
 
@@ -93,13 +93,9 @@ class SplitRows:
                 node = parent
             return node
 
-        groups = [
-            ("row", index) if is_missing(group) else ("group", group)
-            for index, group in enumerate(self.groups)
-        ]
-        for key, group in zip(keys, groups, strict=True):
-            first[root(("text", key))] = root(group)
-        return [root(group) for group in groups]
+        for key, group in zip(keys, self.groups, strict=True):
+            first[root(("text", key))] = root(("group", group))
+        return [root(("group", group)) for group in self.groups]
 
     def to_dataset(self, space: LabelSpace) -> Dataset:
         """Return the rows with the columns of :class:`LabelledData`."""

@@ -21,7 +21,6 @@ from zlpr_hf.choices import (
     MissingWords,
     PeftSave,
     Pooling,
-    Quoting,
     Range,
     ThresholdTuning,
     UnseenLabels,
@@ -126,14 +125,6 @@ class DataArguments:
     )
     test_file: str | None = _option(
         None, "Test file; default: split off the training rows (test_size)."
-    )
-    column_names: list[str] | None = _option(
-        None, "Names of the columns, for CSV and TSV files without a header."
-    )
-    quoting: Quoting = _option(
-        "auto",
-        "Quotes in CSV and TSV files: csv (around cells, doubled inside), backslash (escaped "
-        "inside), none (part of the text), or auto: csv, and in TSV only where a cell closes them.",
     )
     text_column: str = _option("text", "Column of the text.")
     text_pair_column: str | None = _option(None, "Column of the second text, for pairs of texts.")
