@@ -10,9 +10,7 @@ from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import load_source
 from zlpr_hf.errors import InputError
 
-ROWS = "".join(
-    f"text {i},{names}\n" for i, names in enumerate(["red;blue", "red", "blue", "red;blue"] * 3)
-)
+ROWS = "".join(f"some text,{names}\n" for names in ("red;blue", "red", "blue", "red;blue") * 3)
 
 
 def read(path: Path, content: str | bytes, **labels: object) -> LabelledData:
@@ -54,6 +52,25 @@ def test_folder_given_as_file(tmp_path: Path) -> None:
         load_source(files={"train": str(tmp_path)})
 
 
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("cell", ["['red', 'blue']", '["red", "blue"]', "['red']", "[]", "[ ]"])
+def test_a_list_written_as_text_is_refused(cell: str, delimiter: str, tmp_path: Path) -> None:
+    quoted = cell.replace('"', '""')
+    with pytest.raises(InputError, match=r"row 1, column 'labels': a list written as text, .*JSON"):
+        read(tmp_path / "a.csv", f'text,labels\na,"{quoted}"\n', delimiter=delimiter)
+
+
+def test_labels_in_brackets_are_labels(tmp_path: Path) -> None:
+    rows = ROWS.replace("red", "[red]").replace("blue", "[b] 'c'")
+    data = read(tmp_path / "a.csv", f"text,labels\n{rows}")
+    assert data.label_space.names == ("[b] 'c'", "[red]")
+
+
+def test_flags_written_as_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a list of numbers.*got '\[1, 0\]'"):
+        read(tmp_path / "a.csv", 'text,labels\na,"[1, 0]"\n', form="multi_hot")
+
+
 def test_columns_in_one_word(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'red,blue' for .*; separate several names by spaces"):
         read(tmp_path / "a.csv", "text,red,blue\na,1,0\n", columns=("red,blue",))
@@ -62,7 +79,7 @@ def test_columns_in_one_word(tmp_path: Path) -> None:
 def test_warnings_of_empty_texts_and_two_spellings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = ROWS + "".join(f"more {i},Red\n" for i in range(4)) + '" ",blue\n,blue\n'
+    rows = ROWS + "some text,Red\n" * 4 + '" ",blue\n,blue\n'
     read(tmp_path / "a.csv", f"text,labels\n{rows}")
     assert [record.getMessage().partition(", column ")[2] for record in caplog.records][:1] == [
         "'text': 2 of 18 texts are empty, the first in row 17"

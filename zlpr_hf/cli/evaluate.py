@@ -13,14 +13,12 @@ from zlpr_hf.choices import (
     Backend,
     LabelForm,
     LongTexts,
-    MissingLabels,
-    MissingWords,
     Scope,
     UnseenLabels,
 )
-from zlpr_hf.cli.parser import CommandParser, add_loading_options, bool_type, count_type
+from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type
 from zlpr_hf.distributed import announce_loading
-from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.errors import InputError
 
 if TYPE_CHECKING:
     from zlpr_hf.data.evaluation_set import EvaluationSet
@@ -52,32 +50,6 @@ def _parser() -> CommandParser:
         help="form of the labels (default: auto)",
     )
     add("--label_delimiter", help="separator of labels within one string, such as ';'")
-    add("--label_names_file", help="label names in the order of ids or positions, one per line")
-    add(
-        "--missing_labels",
-        default="auto",
-        choices=get_args(MissingLabels),
-        help="meaning of empty cells, null and NaN (default: auto, which is unjudged)",
-    )
-    add(
-        "--missing_words",
-        default="ask",
-        choices=get_args(MissingWords),
-        help="words such as nan that are only ever alone in a label cell (default: ask)",
-    )
-    add(
-        "--join_rows",
-        nargs="?",
-        const=True,
-        type=bool_type,
-        help="rows of one text: true joins their labels, false keeps them apart",
-    )
-    add(
-        "--use_verdicts",
-        default=True,
-        type=bool_type,
-        help="honour columns such as answer and status (default: true)",
-    )
     add(
         "--unseen_labels",
         default="error",
@@ -191,28 +163,12 @@ def _check(options: Any) -> None:
         raise InputError(f"{folder} exists and is not an empty folder (--tuned_model)")
 
 
-def _read_names(path: str | None, label_space: LabelSpace) -> tuple[str, ...] | None:
-    """Read the label names of the rows, which must be those of the model in any order."""
-    if path is None:
-        return None
-    from zlpr_hf.data.label_columns import read_label_names
-
-    names = read_label_names(Path(path))
-    unknown = [name for name in names if name not in label_space.label2id]
-    if unknown:
-        raise InputError(
-            f"{path}: {unknown[0]!r} is not a label of the model ({label_space.summary()})"
-            f"{suggest(unknown[0], label_space.names)}"
-        )
-    return names
-
-
 def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
     from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
     from zlpr_hf.workflows.arguments import parse_arguments
-    from zlpr_hf.workflows.load_data import keep_corpus_rows, load_data
+    from zlpr_hf.workflows.load_data import load_data
     from zlpr_hf.workflows.output_dir import CONFIG_FILE
 
     if options.dataset is None:
@@ -242,11 +198,6 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
         form=options.label_form,
         delimiter=options.label_delimiter,
         default_names=label_space.names,
-        names=_read_names(options.label_names_file, label_space),
-        missing=options.missing_labels,
-        words=options.missing_words,
-        join_rows=keep_corpus_rows(options.dataset, options.join_rows),
-        use_verdicts=options.use_verdicts,
     )
     return EvaluationSet.from_rows(
         rows,

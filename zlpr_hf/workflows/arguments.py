@@ -17,8 +17,6 @@ from zlpr_hf.choices import (
     DecisionMetric,
     HeadInit,
     LabelForm,
-    MissingLabels,
-    MissingWords,
     PeftSave,
     Pooling,
     Range,
@@ -140,28 +138,6 @@ class DataArguments:
     )
     label_names_file: str | None = _option(
         None, "File with one label name per line, in the order of the label ids."
-    )
-    missing_labels: MissingLabels = _option(
-        "auto",
-        "Meaning of empty cells, null and NaN: unjudged, no_label, or auto: unjudged, and an error "
-        "if nothing says that a label does not apply.",
-    )
-    missing_words: MissingWords = _option(
-        "ask",
-        "Words such as nan or N/A that are only ever alone in a label cell: label, missing, or ask "
-        "(an error that lists them).",
-    )
-    join_rows: bool | None = field(
-        default=None,
-        metadata={
-            "help": "Rows of one text: true joins their labels (one label per row), false keeps "
-            "them apart; default: an error if such rows have different labels.",
-            "nargs": "?",
-            "const": True,
-        },
-    )
-    use_verdicts: bool = _option(
-        True, "Honour columns such as answer, status and was_cancelled, which reject rows."
     )
     unseen_labels: UnseenLabels = _option(
         "error", "Labels of validation and test rows that no training row has: error or drop."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import load_source, read_file
@@ -33,10 +32,6 @@ def load_data(arguments: DataArguments) -> LabelledData:
         form=arguments.label_form,
         delimiter=arguments.label_delimiter,
         names=None if names_file is None else read_label_names(Path(names_file)),
-        missing=arguments.missing_labels,
-        words=arguments.missing_words,
-        join_rows=keep_corpus_rows(arguments.dataset_name, arguments.join_rows),
-        use_verdicts=arguments.use_verdicts,
     )
     if arguments.streaming:
         return _load_streamed_data(arguments, labels, files)
@@ -65,11 +60,6 @@ def load_data(arguments: DataArguments) -> LabelledData:
         rows = data.splits["train"]
         data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
     return data
-
-
-def keep_corpus_rows(dataset_name: str | None, join_rows: bool | None) -> bool | None:
-    """Return ``join_rows``; by default the rows of the built-in corpora stay as published."""
-    return False if join_rows is None and dataset_name in CORPORA else join_rows
 
 
 def _load_streamed_data(
