@@ -72,13 +72,13 @@ def card_with(place: str) -> Callable[[str], str]:
     def render(string: str) -> str:
         names = ["red", string if place == "label" else "green"]
         facts = replace(FACTS, base_model="a local model", dataset="rows.csv")
-        if place in ("name", "base_model", "dataset", "license"):
+        if place in ("name", "base_model", "dataset"):
             facts = replace(facts, **{place: string.replace("/", "|")})
         if place == "example":
             facts = replace(facts, examples=(string,))
         _, front, text = render_model_card(random_report(names), facts).split("---\n", 2)
         assert set(yaml.safe_load(front)) <= {
-            "tags", "pipeline_tag", "library_name", "metrics", "model-index", "license", "widget",
+            "tags", "pipeline_tag", "library_name", "metrics", "model-index", "widget",
         }  # fmt: skip
         return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
 
@@ -101,7 +101,7 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "report": report,
     **{
         f"card: {place}": card_with(place)
-        for place in ("label", "name", "base_model", "dataset", "license", "example")
+        for place in ("label", "name", "base_model", "dataset", "example")
     },
     "bars": lambda string: render_bars(string, [(string, 0.5), (string * 9, 1.0)]),
     "lines": lambda string: render_lines(

@@ -25,7 +25,7 @@ from zlpr_hf.losses.large_label_space import zlpr_loss_from_indices
 from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.thresholds import Thresholds
-from zlpr_hf.workflows.arguments import UNSAVED_OPTIONS, parse_arguments, save_config
+from zlpr_hf.workflows.arguments import UNSAVED_OPTIONS, parse_arguments, render_config
 
 same_every_time = settings(
     derandomize=True,
@@ -242,7 +242,7 @@ def test_configurations_survive_a_round_trip(tmp_path: Path, values: dict[str, A
         elif value is not None:
             argv.append(f"--{name}={json.dumps(value) if isinstance(value, dict) else value}")
     first = parse_arguments([*argv, "--output_dir=out"])
-    save_config(tmp_path / "c.yaml", first)
+    (tmp_path / "c.yaml").write_text(render_config(first), encoding="utf-8")
     again = parse_arguments([str(tmp_path / "c.yaml")])
     for part in ("model", "data", "training"):
         one, other = getattr(first, part), getattr(again, part)

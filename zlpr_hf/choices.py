@@ -1,7 +1,8 @@
-"""Values that options accept; imports nothing slow, so that ``--help`` is instant."""
+"""Options: accepted values and their help; imports nothing slow, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -38,3 +39,13 @@ class Range:
     def __str__(self) -> str:
         more = "or more" if self.below == math.inf else f"to below {self.below:g}"
         return f"{self.low:g} {more}"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Adds the default to each help text that does not mention it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        is_flag = action.nargs == 0
+        no_default = is_flag or action.default in (None, "", [], {}, argparse.SUPPRESS)
+        return text if no_default or "default" in text else f"{text} (default: %(default)s)"

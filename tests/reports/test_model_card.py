@@ -2,7 +2,6 @@
 
 import ast
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from tests.local_hub import find_card_errors
 from tests.reports.builders import FACTS, make_report, random_report
 from zlpr_hf.reports.model_card import (
     CardFacts,
-    read_emissions,
     render_model_card,
     write_model_card,
 )
@@ -129,15 +127,12 @@ def test_metadata_names_what_the_hub_has(
 ) -> None:
     (tmp_path / "here" / "encoder").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    facts = CardFacts(
-        name="me/colours", base_model=base_model, dataset=dataset, max_length=8, license="mit"
-    )
+    facts = CardFacts(name="me/colours", base_model=base_model, dataset=dataset, max_length=8)
     text = render_model_card(random_report(["red", "green"]), facts)
     assert find_card_errors(text) == []
     data = ModelCard(text).data
     assert data.get("base_model") == (base_model if expected[0] else None)
     assert data.get("datasets") == ([dataset] if expected[1] else None)
-    assert data.license == "mit"
     assert ("(not on the Hub)" in text) is not expected[0]
     assert data.eval_results[0].dataset_type == (dataset if expected[1] else "text")
 
@@ -189,23 +184,15 @@ def test_many_labels_are_cut_to_the_most_frequent() -> None:
 
 def test_files(tmp_path: Path) -> None:
     report = random_report(["red", "<green>"])
-    (tmp_path / "emissions.csv").write_text("run_id,emissions\n1,0.5\n2,0.0125\n")
-    facts = replace(FACTS, emissions=read_emissions(tmp_path))
-    write_model_card(tmp_path, report, facts)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "README.md",
-        "labels.svg",
-        "emissions.csv",
-    }
+    write_model_card(tmp_path, report, FACTS)
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.svg"}
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "12.5 g of CO2-equivalents" in text
-    assert ModelCard(text).data.co2_eq_emissions["emissions"] == 12.5
     assert "![F1 per label](labels.svg)" in text
     picture = (tmp_path / "labels.svg").read_text(encoding="utf-8")
     assert "red" in picture
     assert "<green>" not in picture
     (tmp_path / "adapter_config.json").write_text("{}")
-    write_model_card(tmp_path, report, facts)
+    write_model_card(tmp_path, report, FACTS)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "zlpr_hf[peft]" in text
     assert ModelCard(text).data.library_name == "peft"

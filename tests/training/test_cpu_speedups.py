@@ -32,7 +32,7 @@ from zlpr_hf.training.cpu_speedups import (
     speed_up_training,
 )
 from zlpr_hf.training.dropout import MIN_ELEMENTS, fast_dropout
-from zlpr_hf.workflows.arguments import parse_arguments, save_config
+from zlpr_hf.workflows.arguments import parse_arguments, render_config
 
 LOGGERS = ("", "transformers", "zlpr_hf", "torch", "accelerate")
 STOCK_DROPOUT = functional.dropout
@@ -386,6 +386,6 @@ def test_commands_turn_speedups_on_and_record_them(
     assert not ZLPRTrainingArguments(output_dir=str(tmp_path)).cpu_speedups
     config = parse_arguments([f"--output_dir={tmp_path}", *options])
     assert config.training.cpu_speedups is on
-    save_config(tmp_path / "config.yaml", config)
+    (tmp_path / "config.yaml").write_text(render_config(config), encoding="utf-8")
     assert f"cpu_speedups: {str(on).lower()}\n" in (tmp_path / "config.yaml").read_text()
     assert parse_arguments([str(tmp_path / "config.yaml")]).training.cpu_speedups is on

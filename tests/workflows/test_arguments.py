@@ -15,7 +15,7 @@ from zlpr_hf.workflows.arguments import (
     OPTIONS_OF_OTHER_TOOLS,
     RENAMED_OPTIONS,
     parse_arguments,
-    save_config,
+    render_config,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_missing_file_and_abbreviation() -> None:
 def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
     path = config(tmp_path, "learning_rate: 1e-4\nlabel_columns: [a, b]\nlabel_delimiter: ';'\n")
     first = parse_arguments([path, "--seed", "7", "--eval_strategy", "epoch"])
-    save_config(tmp_path / "saved.yaml", first)
+    (tmp_path / "saved.yaml").write_text(render_config(first), encoding="utf-8")
     again = parse_arguments([str(tmp_path / "saved.yaml")])
     assert (first.model, first.data) == (again.model, again.data)
     for name in ("learning_rate", "seed", "eval_strategy", "effective_head_learning_rate", "bf16"):

@@ -10,7 +10,7 @@ import pytest
 from tests.training.builders import save_checkpoint
 from zlpr_hf import InputError
 from zlpr_hf.training.checkpoints import find_damage, remove_old_checkpoints
-from zlpr_hf.workflows.arguments import parse_arguments, save_config
+from zlpr_hf.workflows.arguments import parse_arguments, render_config
 from zlpr_hf.workflows.output_dir import (
     clear_leftovers,
     clear_run,
@@ -69,7 +69,9 @@ def test_clearing_keeps_files_that_no_run_writes(tmp_path: Path) -> None:
 
 
 def test_tokens_are_not_saved(tmp_path: Path) -> None:
-    save_config(tmp_path / "c.yaml", parse_arguments(["--hub_token", "hf_secret", "--seed", "4"]))
+    (tmp_path / "c.yaml").write_text(
+        render_config(parse_arguments(["--hub_token", "hf_secret", "--seed", "4"]))
+    )
     assert "secret" not in (tmp_path / "c.yaml").read_text()
 
 

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 from zlpr_hf import __version__
-from zlpr_hf.choices import Backend
-from zlpr_hf.cli.parser import CommandParser, add_loading_options
-from zlpr_hf.distributed import announce_loading
+from zlpr_hf.cli.parser import CommandParser, add_shared, load_classifier
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import new_folder
+from zlpr_hf.files.atomic import is_free, new_folder
 
 APP = '''"""A page to try a model, served by zlpr demo."""
 
@@ -31,32 +28,16 @@ os.execv(sys.executable, COMMAND)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Serve the page until it is interrupted, or write it as a Space.
-
-    Raises:
-        InputError: If the model cannot be loaded, gradio is not installed or the port is in use.
-    """
+    """Serve the page until it is interrupted, or write it as a Space."""
     parser = CommandParser(
         "zlpr demo",
         description="Serve a page to try a model. Texts stay on this machine.",
         example="zlpr demo out/quickstart",
     )
-    parser.add_argument(
-        "model", help="folder or Hub id of a classifier, or a folder of zlpr export"
-    )
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        choices=get_args(Backend),
-        help="library that runs the model (default: auto)",
-    )
-    add_loading_options(parser)
-    parser.add_argument(
-        "--port", type=int, default=7860, help="0 for any free port (default: 7860)"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="0.0.0.0 admits other machines (default: 127.0.0.1)"
-    )
+    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    add_shared(parser, "backend", "revision", "trust_remote_code")
+    parser.add_argument("--port", type=int, default=7860, help="0 for any free port")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 admits other machines")
     parser.add_argument(
         "--save_space",
         type=Path,
@@ -68,19 +49,11 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if options.save_space and options.revision:
         raise InputError("--revision: a Space reads the main branch; leave out --save_space")
     port = 0 if options.save_space else _find_port(options.host, options.port)
-    # Options are checked before torch and transformers load.
-    announce_loading()
-    from zlpr_hf.inference.classifier import Classifier
+    classifier = load_classifier(options)
     from zlpr_hf.inference.demo_page import LAUNCH, build_demo, read_examples
 
     # Before gradio is imported, and regardless of the user's environment.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    classifier = Classifier.load(
-        options.model,
-        backend=options.backend,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
     if options.save_space:
         files = save_space(options.model, options.save_space)
         print(f"written to {options.save_space}: {', '.join(files)}")
@@ -117,15 +90,11 @@ def _find_port(host: str, port: int) -> int:
 
 
 def save_space(name: str, folder: Path) -> list[str]:
-    """Write the page as a Space for the Hub, completely or not at all; return the file names.
-
-    Raises:
-        InputError: If gradio is not installed, or the folder is not empty.
-    """
+    """Write the page as a Space for the Hub, completely or not at all; return the file names."""
     from huggingface_hub import SpaceCardData
 
     check_gradio()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"--save_space {folder}: expected a new or empty folder")
     identity = _hub_id(name)
     card = SpaceCardData(

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.choices import (
-    DECISION_METRICS,
-    LABEL_METRICS,
-    Backend,
-    LabelForm,
-    LongTexts,
-    Scope,
-    UnseenLabels,
-)
-from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type
-from zlpr_hf.distributed import announce_loading
+from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, LabelForm, Scope, UnseenLabels
+from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, load_classifier
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import is_free
 
 if TYPE_CHECKING:
     from zlpr_hf.data.evaluation_set import EvaluationSet
@@ -34,52 +26,23 @@ def _parser() -> CommandParser:
         example="zlpr evaluate out/quickstart --dataset new.csv --label_delimiter ';'",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
-    add = parser.add_argument_group("data").add_argument
+    data = parser.add_argument_group("data")
+    add = data.add_argument
     add("--dataset", help="file, folder, Hub id, or a built-in corpus: cwe, reuters21578")
     add("--dataset_config_name", help="configuration of a dataset on the Hub")
     add("--data_dir", help="folder with the files of a built-in corpus")
-    add("--split", default="test", help="split of a dataset with splits (default: test)")
-    add("--text_column", default="text", help="column of the text (default: text)")
-    add("--text_pair_column", help="column of the second text, for pairs of texts")
-    add("--label_column", default="labels", help="column of the labels (default: labels)")
+    add("--split", default="test", help="split of a dataset with splits")
+    add_shared(data, "text_column", "text_pair_column")
+    add("--label_column", default="labels", help="column of the labels")
     add("--label_columns", nargs="+", help="one column per label, with 0/1")
-    add(
-        "--label_form",
-        default="auto",
-        choices=get_args(LabelForm),
-        help="form of the labels (default: auto)",
-    )
+    forms, unseen = get_args(LabelForm), get_args(UnseenLabels)
+    add("--label_form", default="auto", choices=forms, help="form of the labels")
     add("--label_delimiter", help="separator of labels within one string, such as ';'")
-    add(
-        "--unseen_labels",
-        default="error",
-        choices=get_args(UnseenLabels),
-        help="labels that the model does not know (default: error)",
-    )
+    add("--unseen_labels", default="error", choices=unseen, help="labels unknown to the model")
     reading = parser.add_argument_group("reading")
-    add = reading.add_argument
-    add(
-        "--long_texts",
-        default="max",
-        choices=get_args(LongTexts),
-        help="long texts: maximum or mean of the logits of all windows, or cut as in training "
-        "(default: max)",
-    )
-    add("--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)")
-    add(
-        "--backend",
-        default="auto",
-        choices=get_args(Backend),
-        help="library that runs the model (default: auto)",
-    )
-    add_loading_options(reading)
+    add_shared(reading, "long_texts", "batch_size", "backend", "revision", "trust_remote_code")
     add = parser.add_argument_group("numbers").add_argument
-    add(
-        "--resamples",
-        type=count_type(1),
-        default=1000,
-        help="number of bootstrap resamples (default: 1000)",
-    )
+    add("--resamples", type=count_type(1), default=1000, help="number of bootstrap resamples")
     add("--output", type=Path, help="JSON file for all numbers")
     add = parser.add_argument_group("tuning offsets on these rows").add_argument
     add("--tune_thresholds", choices=get_args(Scope), help="one offset, or one per label")
@@ -87,7 +50,7 @@ def _parser() -> CommandParser:
         "--threshold_metric",
         default="f1_macro",
         choices=DECISION_METRICS,
-        help="metric that the offsets maximise (default: f1_macro)",
+        help="metric that the offsets maximise",
     )
     add("--tuned_model", type=Path, help="new folder for the model with these offsets")
     return parser
@@ -97,18 +60,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     """Evaluate a model, print its metrics, and save the tuned model if asked."""
     options = _parser().parse_args(argv)
     _check(options)
-    # Importing torch takes seconds, so that wrong options are reported before it.
-    announce_loading()
-    from zlpr_hf.inference.classifier import Classifier
+    classifier = load_classifier(options)
     from zlpr_hf.inference.onnx_model import OnnxModel
     from zlpr_hf.workflows.evaluate import evaluate
 
-    classifier = Classifier.load(
-        options.model,
-        backend=options.backend,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
     if options.tune_thresholds and classifier.label_sets is not None:
         raise InputError(
             "--tune_thresholds: not supported for models that predict whole label sets"
@@ -159,7 +114,7 @@ def _check(options: Any) -> None:
         return
     if not options.tune_thresholds:
         raise InputError("--tuned_model needs --tune_thresholds")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"{folder} exists and is not an empty folder (--tuned_model)")
 
 
@@ -167,17 +122,12 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
     from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
-    from zlpr_hf.workflows.arguments import parse_arguments
-    from zlpr_hf.workflows.load_data import load_data
-    from zlpr_hf.workflows.output_dir import CONFIG_FILE
+    from zlpr_hf.workflows.load_data import load_data, read_data_arguments
 
     if options.dataset is None:
-        config = Path(options.model) / CONFIG_FILE
-        if not config.is_file():
-            raise InputError(f"{options.model} does not name its training data: give --dataset")
+        arguments = read_data_arguments(options.model, otherwise="give --dataset")
         if options.split not in ("train", "validation", "test"):
             raise InputError(f"--split: expected train, validation or test, got {options.split}")
-        arguments = parse_arguments([str(config)]).data
         origin = arguments.dataset_name or arguments.train_file or "data"
         return EvaluationSet.from_split(load_data(arguments), options.split, label_space, origin)
     if Path(options.dataset).is_file():

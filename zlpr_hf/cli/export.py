@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type
+from zlpr_hf.cli.parser import CommandParser, add_shared, load_classifier
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -24,26 +24,21 @@ def _parser() -> CommandParser:
         example="zlpr export out/quickstart --quantize int8",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier")
+    parser.set_defaults(backend="torch")
+    choices = get_args(Quantization)
     parser.add_argument(
-        "--quantize",
-        default="none",
-        choices=get_args(Quantization),
-        help="int8: under a third of the size (default: none)",
+        "--quantize", default="none", choices=choices, help="int8: under a third of the size"
     )
     parser.add_argument(
         "--output", type=Path, help="new folder (default: MODEL-onnx or MODEL-onnx-int8)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
-    add_loading_options(parser)
+    add_shared(parser, "revision", "trust_remote_code")
     check = parser.add_argument_group("texts to check it on")
     check.add_argument(
         "--check_file", type=Path, help="CSV, TSV, JSON Lines, Parquet, or a text file"
     )
-    check.add_argument("--text_column", default="text", help="column of the text (default: text)")
-    check.add_argument("--text_pair_column", help="column of the second text, for pairs of texts")
-    check.add_argument(
-        "--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)"
-    )
+    add_shared(check, "text_column", "text_pair_column", "batch_size")
     return parser
 
 
@@ -52,9 +47,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
-    # Importing torch takes seconds, so that wrong options are reported before it.
     announce_loading()
-    from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_model import ONNX_FILE
     from zlpr_hf.workflows.export import EXPORT_FILE, check_export, export_onnx
 
@@ -62,15 +55,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     source = model if model.is_dir() else None
     folder = options.output or _beside(source, options)
     check_export(folder, source=source, overwrite=options.overwrite)
-    texts = _texts(options, source)
-    classifier = Classifier.load(
-        options.model,
-        backend="torch",
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
+    texts = _texts(options)
     export = export_onnx(
-        classifier,
+        load_classifier(options),
         texts,
         folder,
         source=options.model,
@@ -94,25 +81,20 @@ def _beside(source: Path | None, options: Any) -> Path:
     return whole.with_name(whole.name + suffix)
 
 
-def _texts(options: Any, source: Path | None) -> Texts:
+def _texts(options: Any) -> Texts:
     """Return the texts of ``--check_file``, or of the test split of the training data."""
     from zlpr_hf.data.columns import read_texts
     from zlpr_hf.data.sources import read_file
-    from zlpr_hf.workflows.arguments import parse_arguments
-    from zlpr_hf.workflows.load_data import load_data
-    from zlpr_hf.workflows.output_dir import CONFIG_FILE
+    from zlpr_hf.workflows.load_data import load_data, read_data_arguments
 
     path = options.check_file
     if path is None:
-        config = None if source is None else source / CONFIG_FILE
-        if config is None or not config.is_file():
-            raise InputError(
-                f"{options.model} does not name its training data: give texts with --check_file"
-            )
+        otherwise = "give texts with --check_file"
+        arguments = read_data_arguments(options.model, otherwise=otherwise)
         try:
-            return load_data(parse_arguments([str(config)]).data).texts("test")
+            return load_data(arguments).texts("test")
         except InputError as error:
-            raise InputError(f"{config}: {error}; give texts with --check_file") from error
+            raise InputError(f"{options.model}: {error}; {otherwise}") from error
     if path.suffix.lower() == ".txt":
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from zlpr_hf.choices import Backend, HelpFormatter, LongTexts
+from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from zlpr_hf.inference.classifier import Classifier
 
 
 def without_token(words: Sequence[str]) -> list[str]:
@@ -63,11 +68,42 @@ def count_type(least: int) -> Callable[[str], int]:
     return convert
 
 
-def add_loading_options(group: argparse._ActionsContainer) -> None:
-    """Add the options for models on the Hub to a parser or a group of options."""
-    group.add_argument("--revision", help="branch, tag or commit of a model on the Hub")
-    group.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
+SHARED_OPTIONS: dict[str, dict[str, Any]] = {
+    "text_column": {"default": "text", "help": "column of the text"},
+    "text_pair_column": {"help": "column of the second text, for pairs of texts"},
+    "long_texts": {
+        "default": "max",
+        "choices": get_args(LongTexts),
+        "help": "long texts: maximum or mean of the logits of all windows, or cut as in training",
+    },
+    "batch_size": {"type": count_type(1), "default": 32, "help": "texts per batch"},
+    "backend": {
+        "default": "auto",
+        "choices": get_args(Backend),
+        "help": "library that runs the model",
+    },
+    "revision": {"help": "branch, tag or commit of a model on the Hub"},
+    "trust_remote_code": {"action": "store_true", "help": "run code that comes with the model"},
+}
+"""Options that mean the same in several commands."""
+
+
+def add_shared(group: argparse._ActionsContainer, *names: str) -> None:
+    """Add options of :data:`SHARED_OPTIONS` to a parser or a group of options."""
+    for name in names:
+        group.add_argument(f"--{name}", **SHARED_OPTIONS[name])
+
+
+def load_classifier(options: argparse.Namespace) -> Classifier:
+    """Load the model of a command; call this after all checks that need neither model nor torch."""
+    announce_loading()
+    from zlpr_hf.inference.classifier import Classifier  # loads torch, which takes seconds
+
+    return Classifier.load(
+        options.model,
+        backend=options.backend,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
     )
 
 
@@ -80,7 +116,7 @@ class CommandParser(argparse.ArgumentParser):
             description=description,
             epilog=f"example: {example}",
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

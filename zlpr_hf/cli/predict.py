@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.choices import Backend, LongTexts, Precision
-from zlpr_hf.cli.parser import CommandParser, add_loading_options, count_type, share_type
+from zlpr_hf.choices import Precision
+from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, load_classifier, share_type
 from zlpr_hf.data.formats import FORMATS, STDIN
 from zlpr_hf.data.row_reader import RowReader, format_of
-from zlpr_hf.distributed import Processes, announce_loading
+from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import RowWriter
@@ -31,17 +31,16 @@ def _parser() -> CommandParser:
         "torchrun --nproc_per_node N -m zlpr_hf.cli predict ... N processes share the file.",
         example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
     )
-    add = parser.add_argument
-    add("model", help="folder or Hub id of a classifier, or an exported folder")
-    add = parser.add_argument_group("files").add_argument
+    parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    files = parser.add_argument_group("files")
+    add = files.add_argument
     known = "csv, tsv, jsonl, parquet or txt"
     add("--input", default=STDIN, help=f"{known} file (default: -, standard input)")
     add("--output", default=STDIN, help=f"{known} file (default: -, standard output)")
     add("--input_format", choices=FORMATS, help="format of the input (by suffix; lines for -)")
     add("--output_format", choices=FORMATS, help="format of the output (by suffix; jsonl for -)")
-    add("--text_column", default="text", help="column of the text (default: text)")
-    add("--text_pair_column", help="column of a second text, for pairs")
-    add("--label_delimiter", default=";", help="separator of labels in a cell (default: ;)")
+    add_shared(files, "text_column", "text_pair_column")
+    add("--label_delimiter", default=";", help="separator of labels in a cell")
     add("--logits", action="store_true", help="add the logits of all labels")
     add(
         "--spreadsheet_safe",
@@ -60,36 +59,20 @@ def _parser() -> CommandParser:
     add("--top_k", type=count_type(1), help="at most this many labels per text")
     add("--min_labels", type=count_type(0), help="at least this many labels per text")
     reading = parser.add_argument_group("reading")
-    add = reading.add_argument
-    add(
-        "--long_texts",
-        default="max",
-        choices=get_args(LongTexts),
-        help="score of a long text: maximum or mean logit of its windows, or cut (default: max)",
-    )
-    add("--batch_size", type=count_type(1), default=32, help="texts per batch (default: 32)")
-    add("--backend", default="auto", choices=get_args(Backend), help="runtime (default: auto)")
-    add(
+    add_shared(reading, "long_texts", "batch_size", "backend", "revision", "trust_remote_code")
+    reading.add_argument(
         "--precision",
         default="float32",
         choices=get_args(Precision),
         help="bfloat16 is two to three times as fast on hardware that has it; decisions at the "
         "threshold stay the same, logits differ by some hundredths, so that --top_k and "
-        "--min_labels may choose another of two close labels (default: float32)",
+        "--min_labels may choose another of two close labels",
     )
-    add_loading_options(reading)
     return parser
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
-    """Label a file, as ``zlpr predict --help`` says.
-
-    Returns:
-        0, or 1 if no row could be labelled.
-
-    Raises:
-        InputError: If the input or an option is wrong; nothing is written then.
-    """
+    """Label a file, as ``zlpr predict --help`` says; return 1 if no row could be labelled."""
     processes = Processes.join()
     with processes.fail_together():
         options = _parser().parse_args(argv)
@@ -130,19 +113,11 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         text_columns=[name for name in (options.text_column, options.text_pair_column) if name],
     )
     output_format = _check_output(options)
-    # Torch and transformers take seconds to load: only after the checks that need neither.
-    announce_loading()
-    from zlpr_hf.inference.classifier import Classifier
+    classifier = load_classifier(options)
     from zlpr_hf.inference.label_file import LabellingOptions
 
     names = [each.name for each in fields(LabellingOptions)]
     labelling = LabellingOptions(**{name: getattr(options, name) for name in names})
-    classifier = Classifier.load(
-        options.model,
-        backend=options.backend,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
     labelling.check(classifier)
     writer = RowWriter(
         output_format,

@@ -26,9 +26,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     parser.add_argument(
         "--revision", metavar="BRANCH", help="created if it does not exist (default: main)"
     )
-    parser.add_argument(
-        "--message", metavar="TEXT", default=MESSAGE, help="commit message (default: %(default)s)"
-    )
+    parser.add_argument("--message", metavar="TEXT", default=MESSAGE, help="commit message")
     options = parser.parse_args(argv)
     url = push_folder(
         options.folder,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from zlpr_hf.cli.parser import CommandParser
+from zlpr_hf.cli.parser import CommandParser, add_shared
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -29,9 +29,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     parser.add_argument(
         "--any_data", action="store_true", help="train even if the data has changed"
     )
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the model"
-    )
+    add_shared(parser, "trust_remote_code")
     options = parser.parse_args(argv)
     if options.tolerance is not None and not 0 <= options.tolerance < math.inf:
         raise InputError(f"tolerance: expected 0 or more, got {options.tolerance:g}")

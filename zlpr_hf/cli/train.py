@@ -11,7 +11,6 @@ from pathlib import Path
 
 from zlpr_hf.distributed import is_main_process
 from zlpr_hf.errors import InputError
-from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.finetune import finetune_config
@@ -51,9 +50,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         print(f"\n{report.render()}\n")
         written = [name for name in RUN_FILES if (Path(folder) / name).is_file()]
         print(f"written to {folder}: the model, {', '.join(written)}")
-        label_sets = LOSSES[training_args.loss].predicts_label_sets
-        for title, line in _next_commands(folder, label_sets=label_sets):
+        for title, line in _next_commands(folder):
             print(f"{title}:\n  {line}")
+        print(f"with stock transformers: see {Path(folder) / CARD_FILES[0]}")
         if training_args.push_to_hub:
             return _push(folder, training_args)
     return 0
@@ -96,34 +95,23 @@ def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
     return 0
 
 
-def _next_commands(folder: str, *, label_sets: bool) -> list[tuple[str, str]]:
+def _next_commands(folder: str) -> list[tuple[str, str]]:
     """Return commands for the next steps, ready to copy."""
     zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
-    found = [
+    predict, *others = (
         (title, shlex.join([*zlpr, command, folder, *more]))
-        for title, command, more in (
-            ("label texts (or use --input FILE --output FILE)", "predict", ()),
-            ("all metrics with intervals (or use --dataset FILE)", "evaluate", ()),
-            ("export to ONNX Runtime, under a third of the size", "export", ("--quantize", "int8")),
-            ("try it on a web page", "demo", ()),
-            ("push it to the Hub", "push", ("YOUR_NAME/YOUR_MODEL",)),
+        for title, command, *more in (
+            ("label texts (or use --input FILE --output FILE)", "predict"),
+            ("all metrics with intervals (or use --dataset FILE)", "evaluate"),
+            ("export to ONNX Runtime, under a third of the size", "export", "--quantize", "int8"),
+            ("try it on a web page", "demo"),
+            ("push it to the Hub", "push", "YOUR_NAME/YOUR_MODEL"),
         )
-    ]
-    found[0] = (found[0][0], f"echo 'type a text here' | {found[0][1]}")
-    if label_sets:
-        title = "with stock transformers (the answer with the best score is a label set)"
-        options, answer = "truncation=True", 'p("type a text here")[0]["label"]'
-    else:
-        title = "with stock transformers (a label is predicted when its score is > 0.5)"
-        options = "top_k=None, truncation=True"
-        answer = '[s for s in p(["type a text here"])[0] if s["score"] > 0.5]'
+    )
+    title, command = predict
     ours = (
         f"from zlpr_hf import load_pipeline; p = load_pipeline({json.dumps(folder)}); "
         'print(p("type a text here"))'
     )
-    stock = (
-        "from transformers import pipeline; "
-        f'p = pipeline("text-classification", {json.dumps(folder)}, {options}); print({answer})'
-    )
-    found.insert(1, ("from Python", shlex.join([sys.executable, "-c", ours])))
-    return [*found, (title, shlex.join([sys.executable, "-c", stock]))]
+    python = ("from Python", shlex.join([sys.executable, "-c", ours]))
+    return [(title, f"echo 'type a text here' | {command}"), python, *others]

@@ -28,9 +28,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         required=True,
         help="number of trials, earlier ones included",
     )
-    parser.add_argument(
-        "--metric", default="f1_micro", help="metric to optimise (default: f1_micro)"
-    )
+    parser.add_argument("--metric", default="f1_micro", help="metric to optimise")
     parser.add_argument(
         "--output_dir", type=Path, help="folder (default: that of CONFIG, with -tuned)"
     )

@@ -40,14 +40,16 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"part-{path.name}")
 
 
+def is_free(folder: Path) -> bool:
+    """Return True if nothing is at this place, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; on success it replaces ``folder``.
 
     Leftovers of killed runs are removed: a lock tells them from the folder of a running one.
-
-    Raises:
-        InputError: If another run is writing the same folder now.
     """
     folder = folder.resolve()
     os.scandir(folder.parent).close()  # fail early if it is missing: the lock would create it

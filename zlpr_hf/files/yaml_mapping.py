@@ -45,16 +45,7 @@ for _name, _pattern in SCALARS.items():
 
 
 def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
-    """Read the top-level mapping of a YAML file.
-
-    Args:
-        path: The file.
-        expected: The expected content, for messages.
-
-    Raises:
-        InputError: If the file cannot be read, is not a mapping, has a duplicate name, or has
-            aliases that expand without end.
-    """
+    """Read the top-level mapping of a YAML file; messages name the ``expected`` content."""
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()

@@ -42,8 +42,7 @@ class Pair(NamedTuple):
 def plot_reliability(scores: Floats, truth: Floats, known: Bools) -> Plot | None:
     """Plot the fraction of true labels against their score, in the bins of ``ece``.
 
-    Returns:
-        A diagram, the dots larger for more decisions; None if nothing is known.
+    The dots are larger for more decisions; there is no plot if no target is known.
     """
     shown, true = compute_scores(scores[known]), truth[known]
     bins = np.minimum((shown * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -135,16 +134,9 @@ def _nearest_maximum(values: Floats, thresholds: Floats) -> float:
 def compute_metrics_at(
     thresholds: Floats, scores: Floats, present: Bools, known: Bools
 ) -> dict[str, Floats]:
-    """Return ``THRESHOLD_METRICS`` for each threshold, from one pass over the cells.
+    """Return ``THRESHOLD_METRICS`` for each ascending threshold, from one pass over the cells.
 
-    Args:
-        thresholds: Logits in ascending order.
-        scores: Logits.
-        present: Cells that are known and true.
-        known: Cells that are known.
-
-    Shape:
-        scores, present, known: ``(N, L)``. Each result: as ``thresholds``.
+    ``present`` are the cells that are known and true.
     """
     true_positives, predicted = (
         _count_above(thresholds, scores, cells) for cells in (present, known)

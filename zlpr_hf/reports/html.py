@@ -67,18 +67,7 @@ def render_html_report(
     *,
     names: Sequence[str],
 ) -> str:
-    """Return a page about a run: metrics, curves, and the worst mistakes with their texts.
-
-    Args:
-        report: The numbers of the run.
-        logits: Test logits of the saved model; a label is predicted above zero.
-        targets: Test targets; ``-100`` or NaN if unknown.
-        texts: Test texts, one or two per row; the worst mistakes quote theirs.
-        names: Label names in the order of the columns.
-
-    Shape:
-        logits, targets: ``(N, L)``.
-    """
+    """Return a page about a run: metrics, curves, and the worst mistakes with their texts."""
     scores = np.clip(np.asarray(logits, dtype=np.float32), *LIMITS)
     truth = np.asarray(targets, dtype=np.float32)
     known: Bools = known_mask(truth)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ from zlpr_hf.reports.svg import render_bars
 CARD_FILE = "README.md"
 CHART_FILE = "labels.svg"
 ADAPTER_FILE = "adapter_config.json"
-EMISSIONS_FILE = "emissions.csv"
 MAX_LABELS = 100
 MAX_EXAMPLE_LENGTH = 500
 USE_MARKS = ("[//]: # (use: start, written again by zlpr push)", "[//]: # (use: end)")
@@ -44,25 +42,16 @@ _QUOTED = {ord(sign): f"&#{ord(sign)};" for sign in "&<>|`\"'"} | {
 class CardFacts:
     """The facts of a card that the report of a run does not hold; plain values, ready for JSON.
 
-    Args:
-        name: The name to load the model by: its id on the Hub, or a folder.
-        base_model: The encoder, as given to the run.
-        max_length: Maximum length of a text in tokens.
-        dataset: The dataset or file, as given to the run.
-        license: Identifier of the model's licence, such as ``apache-2.0``.
-        examples: A few texts to try; they are published with the card.
-        adapter: The folder holds low-rank adapters in place of a whole model.
-        emissions: Measured emissions in grams of CO2-equivalents.
+    The model is loaded by its name: an id on the Hub, or a folder. Encoder and dataset are named as
+    they were given to the run. ``examples`` are published with the card.
     """
 
     name: str
     base_model: str
     max_length: int
     dataset: str | None = None
-    license: str | None = None
     examples: Sequence[str] = ()
     adapter: bool = False
-    emissions: float | None = None
 
 
 def escape_markdown(text: Any) -> str:
@@ -111,12 +100,7 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
 def rename_in_card(card: str, name: str, *, adapter: bool, label_sets: bool) -> str:
     """Return a card whose section on use loads the model by another name.
 
-    Args:
-        card: A card of :func:`write_model_card`, perhaps edited; without the marks it is returned
-            unchanged.
-        name: The new name.
-        adapter: The folder holds low-rank adapters in place of a whole model.
-        label_sets: The model predicts whole label sets.
+    A card that was edited keeps its other text; without the marks it is returned unchanged.
     """
     start, end = USE_MARKS
     before, _, rest = card.partition(start)
@@ -184,14 +168,7 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
     ]
     examples = [" ".join(text.split())[:MAX_EXAMPLE_LENGTH] for text in facts.examples]
     extra: dict[str, Any] = {"widget": [{"text": text} for text in examples]} if examples else {}
-    if facts.emissions is not None:
-        extra["co2_eq_emissions"] = {
-            "emissions": facts.emissions,
-            "source": "codecarbon",
-            "training_type": "fine-tuning",
-        }
     return ModelCardData(
-        license=facts.license,
         base_model=_hub_id(facts.base_model),
         datasets=[dataset] if dataset else None,
         pipeline_tag="text-classification",
@@ -208,12 +185,3 @@ def _shown_labels(report: Report) -> list[LabelScore]:
     """Return all labels in the order of their ids, or the most frequent ones of too many."""
     few = len(report.label_scores) <= MAX_LABELS
     return report.label_scores if few else report.most_frequent(MAX_LABELS)
-
-
-def read_emissions(folder: Path) -> float | None:
-    """Return the grams of CO2-equivalents that codecarbon wrote for the last run, if any."""
-    try:
-        with (folder / EMISSIONS_FILE).open(encoding="utf-8", newline="") as file:
-            return 1000 * float(list(csv.DictReader(file))[-1]["emissions"])
-    except (OSError, IndexError, KeyError, ValueError):
-        return None

@@ -28,15 +28,10 @@ def find_versions() -> dict[str, str]:
 class Provenance:
     """The conditions and the result of a run, besides its configuration and versions.
 
-    Args:
-        system: Operating system, machine type and C library (exponentials depend on it).
-        processor: Name and instruction set of the processor; sums depend on both.
-        device: ``cpu``, or the name of the accelerator.
-        threads: Number of torch threads; sums depend on it.
-        revision: Git revision of the package's source, with ``+changes`` if files differ from it;
-            None outside of a checkout.
-        data: Fingerprint of the rows per split.
-        weights: SHA-256 per file of weights.
+    ``system`` includes the C library, because exponentials depend on it; sums depend on the
+    processor's instruction set and the number of threads. ``revision`` is the Git commit of the
+    package, with ``+changes`` if files differ from it. ``data`` holds a fingerprint of the rows per
+    split, ``weights`` a SHA-256 per file.
     """
 
     system: str

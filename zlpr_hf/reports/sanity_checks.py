@@ -10,12 +10,7 @@ MAX_NAMES = 5
 
 
 def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return one warning per suspect number of a run.
-
-    Args:
-        profile: Counts of the data.
-        metrics: Metrics of the trained model per split.
-    """
+    """Return one warning per suspect number of a run, whose metrics are given per split."""
     counts = profile.splits["train"].label_counts
     untrained = [label for label, count in counts.items() if not count]
     found: list[str] = []
@@ -41,12 +36,8 @@ def check_split(
 ) -> list[str]:
     """Return one warning per suspect number of a split.
 
-    Args:
-        name: Name of the split in the warnings.
-        metrics: Metrics of the model, of all labels or of the best ones in a large label space.
-        counts: Number of rows per label.
-        rows: Number of rows.
-        cells: Number of known labels, over all rows.
+    ``counts`` are rows per label, ``cells`` the known labels of all rows. In a large label space
+    the metrics are those of the best labels.
     """
     found: list[str] = []
     predicted = round(metrics["predicted_cardinality"] * rows)

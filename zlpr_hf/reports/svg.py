@@ -37,10 +37,8 @@ class Line:
 class Plot:
     """One to five curves with values from 0 to 1.
 
-    Args:
-        description: The text alternative of the curves, beside the title.
-        diagonal: Draw a dotted line from the lower left to the upper right corner.
-        marker: Draw a dotted vertical line here.
+    ``description`` is the text alternative of the curves. ``diagonal`` draws a dotted line from the
+    lower left to the upper right corner, ``marker`` a dotted vertical line.
     """
 
     title: str

@@ -85,16 +85,8 @@ def _check_streaming(config: RunConfig) -> None:
 def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> bool:
     """Decide whether head and loss are computed in chunks of labels.
 
-    By default this depends on the number of labels, and options that need all logits or soft
-    labels prevent it.
-
-    Args:
-        config: The run.
-        num_labels: Number of labels.
-        hard: True if every target is known and either 0 or 1.
-
-    Raises:
-        InputError: If the configuration asks for it together with such an option.
+    By default this depends on the number of labels; options that need all logits, and targets that
+    are not all 0 or 1 (``hard``), prevent it, and are an error if the configuration asks for it.
     """
     model, training = config.model, config.training
     wanted = training.large_label_space
@@ -126,15 +118,7 @@ def check_best_metric(arguments: ZLPRTrainingArguments, num_labels: int, *, larg
 def check_metric(
     option: str, name: str, num_labels: int, *, others: Iterable[str] = (), large: bool = False
 ) -> None:
-    """Refuse the name of a metric that does not exist.
-
-    Args:
-        option: The option, for the message.
-        name: Its value.
-        num_labels: Number of labels; the names of some metrics depend on it.
-        others: Names that are valid besides the metrics.
-        large: True for the metrics of a large label space.
-    """
+    """Refuse the name of a metric that does not exist; ``others`` are valid besides the metrics."""
     known = {*(top_k_metric_names() if large else metric_names(num_labels)), *others}
     if name not in known:
         hint = suggest(name, known, otherwise=f"; expected one of {', '.join(sorted(known))}")

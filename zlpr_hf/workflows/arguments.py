@@ -16,6 +16,7 @@ from transformers import HfArgumentParser
 from zlpr_hf.choices import (
     DecisionMetric,
     HeadInit,
+    HelpFormatter,
     LabelForm,
     PeftSave,
     Pooling,
@@ -24,7 +25,6 @@ from zlpr_hf.choices import (
     UnseenLabels,
 )
 from zlpr_hf.errors import InputError, hide_secrets, suggest
-from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 
@@ -213,21 +213,8 @@ class RunConfig:
     training: ZLPRTrainingArguments
 
 
-class _HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to each help text that does not mention it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        no_default = action.default in (None, "", [], {}, argparse.SUPPRESS)
-        return text if no_default or "default" in text else f"{text} (default: %(default)s)"
-
-
 def parse_arguments(argv: list[str]) -> RunConfig:
-    """Read ``[CONFIG.yaml] [--name value ...]``; the command line overrides the file.
-
-    Raises:
-        InputError: If an option is unknown (with the nearest known one) or a value is invalid.
-    """
+    """Read ``[CONFIG.yaml] [--name value ...]``; the command line overrides the file."""
     parser = HfArgumentParser(
         list(ARGUMENTS),
         prog="zlpr train",
@@ -236,7 +223,7 @@ def parse_arguments(argv: list[str]) -> RunConfig:
         epilog="example: zlpr train configs/quickstart.yaml --seed 1 --output_dir out/seed1",
         allow_abbrev=False,
         exit_on_error=False,
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(cpu_speedups=True)  # on for commands, off in Python code
     config = argv[0] if argv and not argv[0].startswith("-") else None
@@ -311,8 +298,7 @@ def _read_config(path: Path) -> list[str]:
 def option_words(name: str, value: Any) -> list[str]:
     """Return an option with its value from YAML as words of the command line; none for null.
 
-    Raises:
-        InputError: If the words would not have the meaning of the value.
+    Refuse values whose words would have another meaning.
     """
     if value is None or value == []:
         return []
@@ -332,13 +318,8 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-def save_config(path: Path, config: RunConfig) -> None:
-    """Write a YAML file that ``zlpr train`` can read, atomically."""
-    write_whole(path, render_config(config))
-
-
 def render_config(config: RunConfig) -> str:
-    """Return the configuration as YAML, without values at their default."""
+    """Return the configuration as YAML for ``zlpr train``, without values at their default."""
     values: dict[str, Any] = {}
     for part in (config.model, config.data, config.training):
         for spec in dataclasses.fields(part):

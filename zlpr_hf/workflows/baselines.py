@@ -51,12 +51,7 @@ def _compute_streamed(data: StreamedData) -> dict[str, dict[str, float]]:
 
 
 def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools:
-    """Return the most frequent label set of the training rows as decisions for every row.
-
-    Args:
-        train_targets: Training targets ``(N, L)``; a label is present from 0.5 on.
-        rows: Number of rows to predict.
-    """
+    """Return the most frequent label set of the training rows as decisions for ``rows`` rows."""
     sets = Counter(row.tobytes() for row in train_targets >= 0.5)
     best = np.frombuffer(sets.most_common(1)[0][0], dtype=bool)
     return np.tile(best, (rows, 1))
@@ -67,13 +62,7 @@ def predict_tfidf_svm(
 ) -> Bools | None:
     """Predict with TF-IDF of single words and one balanced linear SVM per label.
 
-    Args:
-        train_texts: Training texts.
-        train_targets: Their targets ``(N, L)``; a label is present from 0.5 on.
-        texts: Texts to predict.
-
-    Returns:
-        Decisions ``(len(texts), L)``; None if the training texts have no words.
+    The result is None if the training texts have no words.
     """
     vectorizer = TfidfVectorizer()
     try:

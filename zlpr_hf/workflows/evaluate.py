@@ -40,19 +40,9 @@ TOP_K = 100
 class Evaluation:
     """All numbers of a model on labelled texts.
 
-    Args:
-        model: Name of the model.
-        data: Name of the data.
-        rows: Number of texts.
-        long_rows: Number of texts longer than the limit of the model.
-        long_texts: How long texts were read.
-        metrics: See :func:`zlpr_hf.compute_multi_label_metrics`.
-        intervals: 95 % bootstrap intervals; none in a large label space.
-        label_scores: Scores per label.
-        tuned: Metrics with tuned offsets, fitted on one half of the rows and used on the other.
-        thresholds: Offsets fitted on all rows, if tuning was asked for.
-        versions: Python and the packages that decide the numbers.
-        warnings: Suspect numbers, with a remedy.
+    ``intervals`` are 95 % bootstrap intervals, none in a large label space. The metrics ``tuned``
+    use offsets that were fitted on the other half of the rows, ``thresholds`` are fitted on all of
+    them.
     """
 
     model: str
@@ -105,18 +95,7 @@ def evaluate(
     tune: Scope | None = None,
     metric: str = "f1_macro",
 ) -> Evaluation:
-    """Evaluate a model on labelled texts.
-
-    Args:
-        classifier: The model.
-        rows: The texts and their targets.
-        model: Name of the model, for the result.
-        long_texts: See :meth:`zlpr_hf.Classifier.compute_logits`.
-        batch_size: Texts per batch.
-        resamples: Number of bootstrap resamples.
-        tune: Also fit offsets: one for all labels, or one per label (default: fit none).
-        metric: The metric that the offsets maximise.
-    """
+    """Evaluate a model on labelled texts; ``tune`` also fits offsets that maximise ``metric``."""
     reading: dict[str, Any] = {"batch_size": batch_size, "long_texts": long_texts, "progress": True}
     if classifier.label_space.num_labels > MAX_DENSE_LABELS:
         if tune is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import new_folder
+from zlpr_hf.files.atomic import is_free, new_folder
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
 from zlpr_hf.inference.windows import Texts
@@ -38,18 +38,7 @@ MISSING_PACKAGES = "export needs onnx, onnxruntime and onnxscript: pip install '
 class Export:
     """The agreement of an exported model with the original.
 
-    Args:
-        source: Name of the model.
-        quantization: ``none`` for float32, or ``int8``.
-        texts: Number of texts that both models read.
-        decisions: Number of decisions, one per text and label.
-        predicted_labels: Number of labels that torch predicts.
-        equal_decisions: Number of equal decisions.
-        equal_label_sets: Number of texts with equal labels.
-        largest_difference: Maximum difference of two logits.
-        mean_difference: Mean absolute difference of logits.
-        format: Format of the model.
-        versions: Python and the packages that wrote the model.
+    There is one decision per text and label; ``predicted_labels`` are those of torch.
     """
 
     source: str
@@ -61,7 +50,6 @@ class Export:
     equal_label_sets: int
     largest_difference: float
     mean_difference: float
-    format: str = "onnx"
     versions: dict[str, str] = field(
         default_factory=lambda: {
             **find_versions(),
@@ -80,16 +68,7 @@ class Export:
 
 
 def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
-    """Refuse an export that cannot succeed.
-
-    Args:
-        folder: The folder to write.
-        source: The folder of the model, if it is local.
-        overwrite: An earlier export may be replaced.
-
-    Raises:
-        InputError: If a package is missing, or the folder is taken.
-    """
+    """Refuse an export that cannot succeed: a package is missing, or the folder is taken."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -100,7 +79,7 @@ def check_export(folder: Path, *, source: Path | None, overwrite: bool) -> None:
         raise InputError(f"{folder.parent}: no such folder (--output)")
     if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(f"{folder} holds the model itself: choose another --output")
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if is_free(folder):
         return
     if not (folder / EXPORT_FILE).is_file():
         raise InputError(f"{folder} exists and is not an export: choose another --output")
@@ -117,22 +96,10 @@ def export_onnx(
     quantization: Quantization = "none",
     batch_size: int = 32,
 ) -> Export:
-    """Export a model, and keep the export only if it decides as the model does.
+    """Export a model of torch, and keep the export only if it decides as the model does on texts.
 
-    Args:
-        classifier: A model of torch.
-        texts: Texts for the comparison.
-        folder: The folder to write; an earlier export is replaced (see :func:`check_export`).
-        source: Name of the model.
-        quantization: See :func:`zlpr_hf.inference.onnx_model.write_onnx`.
-        batch_size: Windows per batch.
-
-    Returns:
-        The agreement, also written to ``folder/export.json``.
-
-    Raises:
-        InputError: If there are no texts, torch cannot export the model, or the export decides
-            differently; nothing is written then.
+    An earlier export in the folder is replaced (see :func:`check_export`). The agreement is also
+    written to ``export.json``.
     """
     if not texts:
         raise InputError(f"{source}: checking an export requires texts")

@@ -17,7 +17,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.reports.html import render_html_report
-from zlpr_hf.reports.model_card import CardFacts, read_emissions, write_model_card
+from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.reports.sanity_checks import check_run
@@ -26,7 +26,7 @@ from zlpr_hf.training.callbacks import BriefProgress, TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, save_config
+from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, render_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
 from zlpr_hf.workflows.output_dir import (
@@ -106,7 +106,8 @@ def finetune_config(
         only_model=config.training.save_only_model,
     )
     prepared = prepare(config, data=data)
-    teacher = _load_teacher(config.model, prepared)
+    name = config.model.teacher_model_name_or_path
+    teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
     model = build_model(prepared, config.model, checkpoint=checkpoint)
     card_name = _check_card_name(config.training)
@@ -145,11 +146,6 @@ def finetune_config(
     return report
 
 
-def _load_teacher(arguments: ModelArguments, prepared: Prepared) -> Teacher | None:
-    name = arguments.teacher_model_name_or_path
-    return Teacher.load(name, prepared.data.label_space) if name else None
-
-
 def _check_card_name(arguments: ZLPRTrainingArguments) -> str:
     """Return the name of the model in its card; check before training that it can be pushed."""
     if not arguments.push_to_hub:
@@ -174,7 +170,7 @@ def _start_output_dir(
         log("no SVM baseline: it needs all training texts in memory, which streaming avoids")
     if config.training.cpu_speedups:
         log(SPEEDUPS_NOTE)
-    save_config(output_dir / CONFIG_FILE, config)
+    write_whole(output_dir / CONFIG_FILE, render_config(config))
     prepared.profile.save(output_dir / PROFILE_FILE)
     if checkpoint is not None:
         log(f"resuming from {checkpoint}")
@@ -291,7 +287,6 @@ def _write_report(
         dataset=dataset_name or config.data.train_file,
         # Texts of other datasets may be private.
         examples=data.splits["test"]["text"][:3] if dataset_name in CORPORA else (),
-        emissions=read_emissions(Path(report.output_dir)),
     )
     write_model_card(folder, report, facts)
     report.save(folder / RESULTS_FILE)

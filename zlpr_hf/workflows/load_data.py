@@ -10,15 +10,22 @@ from zlpr_hf.data.sources import load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_file
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
 from zlpr_hf.errors import InputError
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.argument_checks import check_fields
+from zlpr_hf.workflows.arguments import DataArguments, parse_arguments
+from zlpr_hf.workflows.output_dir import CONFIG_FILE
+
+
+def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
+    """Return the arguments of a trained model's data; the error ends with ``otherwise``."""
+    config = Path(model).expanduser() / CONFIG_FILE
+    if not config.is_file():
+        raise InputError(f"{model} does not name its training data: {otherwise}")
+    return parse_arguments([str(config)]).data
 
 
 def load_data(arguments: DataArguments) -> LabelledData:
-    """Read all splits of a data set.
-
-    Raises:
-        InputError: If an argument, a file or a row is wrong.
-    """
+    """Read all splits of a data set."""
+    check_fields(arguments)
     given = {
         "train": arguments.train_file,
         "validation": arguments.validation_file,
@@ -53,10 +60,6 @@ def load_data(arguments: DataArguments) -> LabelledData:
         unseen_labels=arguments.unseen_labels,
     )
     if arguments.max_train_samples is not None:
-        if arguments.max_train_samples < 1:
-            raise InputError(
-                f"max_train_samples: expected at least 1, got {arguments.max_train_samples}"
-            )
         rows = data.splits["train"]
         data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
     return data

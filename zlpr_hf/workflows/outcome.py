@@ -42,12 +42,8 @@ SPLITS = ("validation", "test")
 class Outcome:
     """Numbers of a trained model, with tuned offsets folded into its bias.
 
-    Args:
-        metrics: Metrics per split.
-        untuned: Test metrics before offsets were tuned; None if none were.
-        label_scores: Scores per label on the test split.
-        thresholds: The tuned offsets.
-        logits: Logits per split; empty for a large label space, where they are never held.
+    ``untuned`` are the test metrics before offsets were tuned, and label scores are of the test
+    split. In a large label space logits are never held.
     """
 
     metrics: dict[str, dict[str, float]]

@@ -43,13 +43,8 @@ HEAD_INIT_TEXTS = 512
 class Prepared:
     """Checked and encoded data with the loss; shared by all models that are trained on it.
 
-    Args:
-        data: Rows and labels.
-        encoded: Token ids per split; without the training split if it is streamed.
-        tokenizer: The tokenizer; it truncates texts as in training.
-        loss: The loss, fitted on the training rows if it needs that.
-        large: Head and loss are computed in chunks of labels.
-        profile: Counts of the data.
+    A streamed training split is not in ``encoded``. The tokenizer truncates texts as in training.
+    With ``large``, head and loss are computed in chunks of labels.
     """
 
     data: LabelledData
@@ -61,15 +56,7 @@ class Prepared:
 
 
 def prepare(config: RunConfig, *, data: LabelledData | None = None) -> Prepared:
-    """Read and encode the data, and fit the loss; write nothing.
-
-    Args:
-        config: The run.
-        data: The dataset if it has been read already (default: read it).
-
-    Raises:
-        InputError: If an argument, a file or a row is invalid.
-    """
+    """Read the data unless it has been read already, encode it, and fit the loss; write nothing."""
     model, training = config.model, config.training
     data = load_data(config.data) if data is None else data
     num_labels = data.label_space.num_labels
@@ -113,13 +100,7 @@ def build_model(
 ) -> PreTrainedModel:
     """Build the model for the start of training, with adapters if asked.
 
-    Args:
-        prepared: From :func:`prepare`.
-        arguments: The encoder, its head and its adapters.
-        checkpoint: The checkpoint to resume from; its weights are loaded later.
-
-    Raises:
-        InputError: If the model cannot be loaded, or the checkpoint has other labels.
+    The weights of a checkpoint are loaded later; its labels must be those of the data.
     """
     data, label_sets = prepared.data, prepared.loss.label_sets
     outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
@@ -222,18 +203,9 @@ def build_trainer(
     *,
     streaming_buffer: int,
 ) -> ZLPRTrainer:
-    """Build the trainer of a run.
+    """Build the trainer of a run; a function that builds models serves the trials of a search.
 
-    It never pushes: the trainer's own push would include checkpoints and replace the card.
-
-    Args:
-        prepared: From :func:`prepare`.
-        model: From :func:`build_model`, or a function that builds one per trial of a search.
-        arguments: Options of the trainer; not changed.
-        streaming_buffer: Number of streamed rows that are shuffled together.
-
-    Raises:
-        InputError: If the output folder cannot be created, or an integration is not installed.
+    The trainer never pushes: its own push would include checkpoints and replace the card.
     """
     arguments = copy.copy(arguments)
     arguments.push_to_hub = False

@@ -41,19 +41,7 @@ RECORDS = (*CARD_FILES, RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def check_access(repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Check that a model can be pushed, and create its repository.
-
-    Args:
-        repo_id: ``NAME`` or ``OWNER/NAME``.
-        private: Create the repository as private.
-        token: Token for the Hub (default: ``HF_TOKEN``, or the stored login).
-
-    Returns:
-        The full name, with its owner.
-
-    Raises:
-        InputError: If the name or the token is invalid, or the token cannot write there.
-    """
+    """Check that a model can be pushed, create its repository, and return its full name."""
     try:
         return _open_repository(HfApi(token=token), repo_id, private).repo_id
     except Exception as error:  # errors of the client and of its HTTP library
@@ -127,11 +115,7 @@ def push_folder(
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Return the files of a model folder that are pushed.
-
-    Raises:
-        InputError: If there is no model, or a part of it is missing.
-    """
+    """Return the files of a model folder that are pushed; refuse an incomplete model."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: expected a folder with a model, found no config.json")
     names = ("config.json", *TORCH_WEIGHTS, *OTHER_FORMS, *TOKENIZER, *RECORDS)

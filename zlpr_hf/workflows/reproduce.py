@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import is_free
 from zlpr_hf.reports.provenance import UNCOMMITTED_SUFFIX, Provenance, find_versions
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
@@ -25,13 +26,9 @@ ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The numbers of two runs of one configuration.
+    """The metrics of two runs of one configuration, by split and name.
 
-    Args:
-        before: Metrics of the first run, with their split.
-        now: Metrics of the repetition.
-        same_weights: The files of weights are identical.
-        tolerance: Maximum difference of a metric; None if metrics and weights must be identical.
+    Without a tolerance, metrics and weights must be identical.
     """
 
     before: dict[str, float]
@@ -90,21 +87,8 @@ def reproduce(
 ) -> Reproduction | None:
     """Train a finished run again and compare; resume a repetition that was interrupted.
 
-    Torch uses as many threads as in the run, and no accelerator if the run used none.
-
-    Args:
-        folder: Folder of a finished run.
-        output_dir: New folder of the repetition.
-        tolerance: Maximum difference of a metric (default: metrics and weights are identical).
-        any_data: Train even if the data has changed.
-        trust_remote_code: Run code that comes with the model; runs never record this consent.
-        log: Receives differences of the environment, and the notes of training.
-
-    Returns:
-        Both sets of numbers; None on processes other than the main one.
-
-    Raises:
-        InputError: If files of the run are missing, the data has changed, or ``output_dir`` exists.
+    Torch uses as many threads as in the run, and no accelerator if the run used none. Changed data
+    is an error unless ``any_data`` is set. The result is None on processes other than the main one.
     """
     before = _read_results(folder)
     recorded: dict[str, Any] = before["provenance"]
@@ -112,7 +96,7 @@ def reproduce(
     config.model.trust_remote_code = trust_remote_code
     if _is_begun(output_dir, config):
         config.training.resume_from_checkpoint = "true"
-    elif output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+    elif not is_free(output_dir):
         raise InputError(f"{output_dir} exists: remove it, or choose another --output_dir")
     is_main = config.training.process_index == 0
     with _torch_threads(recorded["threads"]) as threads:

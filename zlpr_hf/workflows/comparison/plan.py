@@ -76,16 +76,8 @@ def read_plan(
 
     ``datasets`` and ``losses`` map names to settings of ``zlpr train``. ``recipe`` among them names
     a file of such settings, relative to the plan; ``settings`` holds for all runs. Settings of a
-    loss take precedence over those of a dataset, then ``settings``, then the recipe. Without a
-    setting ``loss``, the name of a loss is the loss.
-
-    Args:
-        path: The YAML file.
-        output_dir: Folder in place of the one in the file.
-        overrides: Settings that take precedence over all others.
-
-    Raises:
-        InputError: If a key or a setting is unknown, or a value is invalid.
+    loss take precedence over those of a dataset, then ``settings``, then the recipe; ``overrides``
+    take precedence over all. Without a setting ``loss``, the name of a loss is the loss.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
@@ -32,6 +30,7 @@ from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
 
 COMPARISON_FILE = "comparison.json"
 BASELINES_FILE = "baselines.json"
+MACHINE = ("system", "processor", "device", "threads")
 COST = ("outputs", "seconds_per_step", "peak_memory_mib", "seconds", "steps")
 
 
@@ -106,15 +105,13 @@ def summarise(
 ) -> Comparison:
     """Compute all statistics from the logits of the finished runs.
 
-    Args:
-        plan: The plan of the comparison.
-        data: Rows per cell; all cells of a dataset share the validation and test rows.
-        failed: Reason per failed run.
+    All cells of a dataset share the validation and test rows.
     """
     cells = [cell for cell in plan.cells if str(cell) not in failed]
     rows: list[Row] = []
     cost: dict[str, dict[str, dict[str, float | None]]] = {}
-    baselines, unseen, counts, environment = {}, {}, {}, _describe_machine()
+    baselines, unseen, counts = {}, {}, {}
+    environment: dict[str, str] = {}
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         here = [cell for cell in cells if cell.dataset == dataset]
         shared = data[here[0]]
@@ -124,7 +121,9 @@ def summarise(
             loss: _medians([results[cell]["training"] for cell in here if cell.loss == loss])
             for loss in dict.fromkeys(cell.loss for cell in here)
         }
-        environment |= results[here[0]]["versions"]
+        first = results[here[0]]
+        environment |= {name: str(first["provenance"][name]) for name in MACHINE}
+        environment |= first["versions"]
         baselines[dataset] = _fit_baselines(here[0].folder.parents[1], shared)
         unseen[dataset] = _count_unseen(shared) / len(shared.splits["test"])
         counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
@@ -227,11 +226,3 @@ def _count_unseen(data: LabelledData) -> int:
     """Return the number of test rows whose label set is not in training."""
     train = {row.tobytes() for row in data.targets("train") >= 0.5}
     return sum(row.tobytes() not in train for row in data.targets("test") >= 0.5)
-
-
-def _describe_machine() -> dict[str, str]:
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = f"{platform.machine()} processor, {torch.get_num_threads()} threads"
-    return {"device": device, "system": platform.system()}

@@ -37,17 +37,8 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     """Run all unfinished cells, then compute the statistics and write them.
 
     All settings and data are checked before the first run. In a single process, a run that fails,
-    for example because its loss diverges or memory runs out, does not end the others.
-
-    Args:
-        plan: The plan of the comparison.
-        log: Receives progress on the main process.
-
-    Returns:
-        All numbers, as written to ``output_dir``; None on other processes than the main one.
-
-    Raises:
-        InputError: If data or settings are wrong, or a run was started with other settings.
+    for example because its loss diverges or memory runs out, does not end the others. The result is
+    None on processes other than the main one.
     """
     is_main = PartialState().is_main_process
     log_main: Log = log if is_main else lambda text: None
@@ -110,11 +101,7 @@ def render_plan(plan: Plan) -> str:
 
 
 def is_finished(cell: Cell) -> bool:
-    """Return True if the results of a cell are complete.
-
-    Raises:
-        InputError: If the run was started with other settings.
-    """
+    """Return True if the results of a cell are complete; refuse a run with other settings."""
     if not (cell.folder / CONFIG_FILE).is_file():
         return False
     # Parsed again, so that options renamed or added since then do not count as differences.

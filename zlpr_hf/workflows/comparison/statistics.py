@@ -79,21 +79,10 @@ def paired_bootstrap(
 ) -> dict[Key, dict[str, Interval]]:
     """Return the differences of predictors from a reference, on the same resampled test rows.
 
-    Each metric is recomputed on every resample and averaged over the training seeds. The interval
-    covers other test rows, not another training run; the standard deviation over seeds covers that.
-
-    Args:
-        predictions: Decisions per predictor, one array per training seed.
-        targets: Test targets.
-        reference: The predictor to compare with.
-        resamples: Number of resamples.
-        seed: Random seed for resampling.
-
-    Shape:
-        predictions: each ``(N, L)``. targets: ``(N, L)``.
-
-    Returns:
-        The difference in each of ``PAIRED_METRICS`` per predictor, without the reference.
+    ``predictions`` are decisions ``(N, L)`` per predictor and training seed. Each of
+    ``PAIRED_METRICS`` is recomputed on every resample and averaged over the training seeds. The
+    interval covers other test rows, not another training run; the standard deviation over seeds
+    covers that.
 
     References:
         Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13.

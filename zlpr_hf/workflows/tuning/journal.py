@@ -22,11 +22,7 @@ STUDY = "zlpr tune"
 
 @contextmanager
 def open_journal(folder: Path) -> Iterator[JournalStorage]:
-    """Open the journal in a folder for this process alone, and repair it after a kill.
-
-    Raises:
-        InputError: If another process has it open, or the file is not a journal.
-    """
+    """Open the journal in a folder for this process alone, and repair it after a kill."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL_FILE
     lock = FileLock(folder / LOCK_FILE)
@@ -53,14 +49,7 @@ def open_study(
 ) -> optuna.Study:
     """Return the study with its trials so far; interrupted ones are closed, to be repeated.
 
-    Args:
-        storage: The open journal.
-        plan: The search.
-        settings: Settings of all trials, from :meth:`Plan.describe`.
-        data: Fingerprints of the training and validation rows.
-
-    Raises:
-        InputError: If the journal belongs to another search.
+    A journal of other settings (see :meth:`Plan.describe`) or of other rows is refused.
     """
     study = optuna.create_study(
         storage=storage, study_name=STUDY, direction=plan.direction, load_if_exists=True
@@ -75,28 +64,21 @@ def open_study(
         raise InputError(f"{where} on other data; choose another --output_dir")
     study.set_user_attr("settings", settings)
     study.set_user_attr("data", data)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    mark_interrupted(study, {trial.number for trial in running})
-    for trial in running:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
-def mark_interrupted(study: optuna.Study, numbers: set[int]) -> None:
-    """Mark trials as interrupted, so that they are repeated."""
-    if numbers:
-        study.set_user_attr("cut", sorted({*study.user_attrs.get("cut", []), *numbers}))
-
-
-def find_failed(study: optuna.Study) -> set[int]:
-    """Return the numbers of the failed trials."""
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return {trial.number for trial in failed}
+def record_failure(study: optuna.Study) -> None:
+    """Record the last trial if it failed by itself; other failed trials were interrupted."""
+    last = study.trials[-1]
+    if last.state == TrialState.FAIL:
+        failed = study.user_attrs.get("failed", [])
+        study.set_user_attr("failed", sorted({*failed, last.number}))
 
 
 def find_finished(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that completed, were pruned or failed, without interrupted ones."""
-    cut = study.user_attrs.get("cut", [])
-    return [
-        trial for trial in study.trials if trial.state.is_finished() and trial.number not in cut
-    ]
+    failed = study.user_attrs.get("failed", [])
+    whole = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [trial for trial in study.trials if trial.state in whole or trial.number in failed]

@@ -54,18 +54,7 @@ class Plan:
 def plan_tuning(
     config: Path, options: list[str], *, metric: str, prune: bool, output_dir: Path | None
 ) -> Plan:
-    """Read and check a search.
-
-    Args:
-        config: A configuration of ``zlpr train``, optionally with a section ``search_space``.
-        options: ``--name value`` for all trials; they override the configuration.
-        metric: The metric to optimise, on the validation split.
-        prune: Stop trials early that do worse than the median.
-        output_dir: Folder of the search (default: that of the configuration, with ``-tuned``).
-
-    Raises:
-        InputError: If an option, a name or a value is invalid.
-    """
+    """Read and check a search; ``options`` are ``--name value`` that hold for all trials."""
     argv = (str(config), *options, *TRIAL_OPTIONS)
     parsed = parse_arguments(list(argv))
     check_config(parsed)

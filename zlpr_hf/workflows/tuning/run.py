@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -16,11 +17,10 @@ from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
 from zlpr_hf.workflows.tuning.journal import (
     STUDY,
-    find_failed,
     find_finished,
-    mark_interrupted,
     open_journal,
     open_study,
+    record_failure,
 )
 from zlpr_hf.workflows.tuning.plan import Plan, check_plan_metric
 from zlpr_hf.workflows.tuning.table import render_trial, render_trials
@@ -35,18 +35,6 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
 
     Trials of earlier calls count, except interrupted ones, which are repeated with the same values.
     The test split is not used, and no model is kept.
-
-    Args:
-        plan: The search.
-        trials: Total number of trials.
-        log: Receives one line per trial, and a table at the end.
-
-    Returns:
-        All trials, in order.
-
-    Raises:
-        InputError: If data or metric are invalid, the folder holds another search, or no trial
-            completes.
     """
     settings = plan.describe()
     prepared = prepare(plan.config)
@@ -78,6 +66,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
             trainer.pop_callback(PrinterCallback)
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
+            record_failure(study)
             found = find_finished(study)
             log(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
         if not any(trial.state == TrialState.COMPLETE for trial in found):
@@ -112,7 +101,6 @@ def _run_trial(
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.prune:
         pruner = optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS + 1)
-    failed = find_failed(study)
     try:
         trainer.hyperparameter_search(
             backend="optuna",
@@ -127,15 +115,10 @@ def _run_trial(
             sampler=optuna.samplers.TPESampler(seed=plan.config.training.seed + number),
             pruner=pruner,
         )
-    except KeyboardInterrupt:
-        mark_interrupted(study, find_failed(study) - failed)
-        raise
     except KeyError as error:
         return f"evaluation has no {error}"
     except (FloatingPointError, OSError, RuntimeError, ValueError) as error:
         if find_full_disk(error):  # other trials need space too
-            with suppress(OSError):
-                mark_interrupted(study, find_failed(study) - failed)
             raise
         # Optuna also raises this after a good trial while none has completed.
         return " ".join(str(error).split())[:200]

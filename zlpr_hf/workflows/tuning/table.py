@@ -24,13 +24,7 @@ class Ranked(NamedTuple):
 
 
 def render_trial(plan: Plan, trials: Sequence[FrozenTrial], reason: str) -> str:
-    """Return the last trial on one line: its metric, the best so far, and its values.
-
-    Args:
-        plan: The search.
-        trials: All trials so far.
-        reason: Reason if the last one failed.
-    """
+    """Return the last trial on one line: its metric, the best so far, and its values."""
     trial = trials[-1]
     values = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
     if trial.state == TrialState.FAIL:
