@@ -19,7 +19,7 @@ from zlpr_hf.inference.attribution import WordEffects
 from zlpr_hf.inference.demo_page import _render, render_answer, render_words
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import render_model_card, write_model_card
-from zlpr_hf.reports.svg import Dot, Line, Plot, render_bars, render_lines
+from zlpr_hf.reports.svg import Dot, Line, Plot, render_chart
 
 HOSTILE = [
     '"><script>alert(1)</script><img src=x onerror=1>{{1234*5678}}',
@@ -103,9 +103,9 @@ RENDERERS: dict[str, Callable[[str], str]] = {
         f"card: {place}": card_with(place)
         for place in ("label", "name", "base_model", "dataset", "example")
     },
-    "bars": lambda string: render_bars(string, [(string, 0.5), (string * 9, 1.0)]),
-    "lines": lambda string: render_lines(
-        Plot(
+    "bars": lambda string: render_chart("bars", string, [(string, 0.5), (string * 9, 1.0)]),
+    "lines": lambda string: render_chart(
+"lines",         Plot(
             string, string, [Line(string, [(0, 0), (1, 1)], [Dot(0.5, 0.5, 3, string)])],
             string, string,
         )

@@ -10,14 +10,14 @@ import torch
 from zlpr_hf.cli.main import COMMANDS, main
 
 
-def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert all(f"\n  {name} " in printed for name in COMMANDS)
 
 
-def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["comprae"]) == 2
     assert capsys.readouterr().err.startswith("error: expected one of train, tune, ")
 
@@ -36,12 +36,12 @@ def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_command_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:
+def test_misspelled_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predit"]) == 2
     assert capsys.readouterr().err.endswith("did you mean predict?\n")
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"zlpr_hf {version('zlpr_hf')}\n"
 
@@ -56,7 +56,7 @@ def test_too_little_memory_is_one_line(
     assert "a smaller batch" in line
 
 
-def test_a_sign_of_life_at_a_terminal(
+def test_loading_is_announced_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--no_such_option"]) == 2
@@ -70,7 +70,7 @@ def test_a_sign_of_life_at_a_terminal(
     ("option", "hint"),
     [("--text", "did you mean --text_column?"), ("--treshold", "did you mean --threshold?")],
 )
-def test_an_option_that_is_nearly_right(
+def test_misspelled_option_gets_a_suggestion(
     option: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", "model", option, "x"]) == 2

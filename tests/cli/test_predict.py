@@ -59,7 +59,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("source", [".csv", ".tsv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("target", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_formats(
+def test_output_has_the_same_rows_and_labels_in_every_format(
     source: str, target: str, model: str, expected: list[list[str]], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -85,7 +85,7 @@ def test_formats(
     assert "4 rows, " in capsys.readouterr().out
 
 
-def test_types_of_parquet_columns_stay(model: str, tmp_path: Path) -> None:
+def test_parquet_columns_keep_their_types(model: str, tmp_path: Path) -> None:
     table = pa.table(
         {
             "text": TEXTS,
@@ -107,7 +107,9 @@ def test_types_of_parquet_columns_stay(model: str, tmp_path: Path) -> None:
         assert above == set(row["predicted_labels"])
 
 
-def test_streams(model: str, expected: list[list[str]]) -> None:
+def test_standard_input_is_labelled_to_standard_output(
+    model: str, expected: list[list[str]]
+) -> None:
     command = [sys.executable, "-m", "zlpr_hf.cli", "predict", model]
     text = "\n".join(TEXTS) + "\n\n"
     run = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY)
@@ -123,7 +125,7 @@ def test_streams(model: str, expected: list[list[str]]) -> None:
     assert [row["id"] for row in csv.DictReader(io.StringIO(run.stdout))] == ["1", "2"]
 
 
-def test_options_decide(model: str, tmp_path: Path) -> None:
+def test_options_select_the_labels(model: str, tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_text("red sky\nthe sea\n")
 
@@ -152,7 +154,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_bad_rows_are_set_aside(name: str, model: str, tmp_path: Path) -> None:
+def test_bad_rows_are_written_to_their_own_file(name: str, model: str, tmp_path: Path) -> None:
     line, reason = BAD_LINES[name]
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_bytes(b'{"text": "red"}\n' + line + b'\n{"text": "green"}\n')
@@ -165,7 +167,7 @@ def test_bad_rows_are_set_aside(name: str, model: str, tmp_path: Path) -> None:
     assert bad[0]["content"]
 
 
-def test_bad_rows_of_csv(model: str, tmp_path: Path) -> None:
+def test_bad_csv_rows_are_reported_with_their_reason(model: str, tmp_path: Path) -> None:
     path, output = tmp_path / "in.csv", tmp_path / "out.csv"
     path.write_bytes(b'id,text\n1,red\n2,a,b\n\n3,"a"b\n4,\xe9\n5,green\n6,"never closed\n7,x\n')
     assert main(["predict", model, "--input", str(path), "--output", str(output)]) == 0
@@ -204,7 +206,7 @@ def test_bad_rows_of_csv(model: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_wrong_input_is_one_line_and_writes_nothing(
+def test_invalid_input_is_one_line_and_writes_nothing(
     content: bytes,
     options: list[str],
     message: str,

@@ -96,7 +96,7 @@ def test_strict_stops_both_processes_with_one_line_and_no_files(model: str, tmp_
     assert [each.name for each in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_processes_take_turns_without_leaving_a_part_out(
+def test_processes_that_resume_in_turn_label_every_part(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three processes, one after the other, resume a run with some complete parts."""
@@ -139,7 +139,7 @@ def test_processes_take_turns_without_leaving_a_part_out(
 
 
 @pytest.mark.parametrize("files", [["--output", "out.jsonl"], ["--input", "in.txt"]])
-def test_standard_input_and_output_are_for_one_process(
+def test_standard_input_and_output_require_one_process(
     files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alone = classmethod(lambda kind: Alone(0, 2))

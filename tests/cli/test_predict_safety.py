@@ -38,7 +38,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
         ("out.csv.bad.jsonl", "out.csv.bad.jsonl exists: choose another --output"),
     ],
 )
-def test_foreign_files_are_kept(
+def test_files_of_others_are_kept(
     name: str, message: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -51,7 +51,7 @@ def test_foreign_files_are_kept(
     assert files_of(tmp_path) == before
 
 
-def test_link_is_followed_and_device_is_not_replaced(
+def test_output_link_is_followed_and_a_device_is_refused(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -67,7 +67,7 @@ def test_link_is_followed_and_device_is_not_replaced(
 
 
 @pytest.mark.parametrize("output", ["in.jsonl", "in"])
-def test_the_input_is_not_replaced(
+def test_output_never_replaces_the_input(
     output: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ("in.jsonl" if output == "in.jsonl" else "in.bad.jsonl")
@@ -78,7 +78,7 @@ def test_the_input_is_not_replaced(
     assert path.read_text() == '{"text": "red"}\n'
 
 
-def test_two_runs_do_not_write_the_same_file(
+def test_second_run_on_the_same_output_is_refused(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.csv").write_text("text\nred\n")
@@ -131,7 +131,7 @@ def write_parquet(path: Path, **columns: Any) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def test_cells_without_a_json_type(model: str, tmp_path: Path) -> None:
+def test_cells_without_a_json_type_are_written(model: str, tmp_path: Path) -> None:
     times = [[datetime.datetime(2026, 1, 2)]]
     write_parquet(tmp_path / "in.parquet", text=["red"], times=times)
     command = ["predict", model, "--input", str(tmp_path / "in.parquet")]
@@ -147,7 +147,7 @@ def test_cells_without_a_json_type(model: str, tmp_path: Path) -> None:
         ("in.tsv", "id\ttext\n1\tred\n".encode("utf-16"), "line 1: expected UTF-8 text"),
     ],
 )
-def test_files_that_cannot_be_read(
+def test_unreadable_input_is_one_line(
     name: str,
     content: bytes,
     message: str,
@@ -163,7 +163,9 @@ def test_files_that_cannot_be_read(
     assert files_of(tmp_path) == before
 
 
-def test_damaged_pages(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_parquet_page_is_one_line(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "in.parquet"
     write_parquet(path, text=[f"red {i} sky" for i in range(5000)])
     content = bytearray(path.read_bytes())
@@ -204,7 +206,7 @@ RISKY = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
 def test_spreadsheet_safe_puts_an_apostrophe_before_formulas(
     name: str, model: str, tmp_path: Path
 ) -> None:
-    """Column names too are protected; numbers and other texts stay as they are."""
+    """Column names are protected too; numbers and other texts do not change."""
     rows = [{"text": f"red {text}", "=note": text} for text in [*RISKY, "a=1", "", "'x"]]
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as stream:

@@ -1,4 +1,4 @@
-"""Reports of runs that never took place, from made or random logits."""
+"""Reports of imaginary runs, from given or random logits."""
 
 from collections.abc import Sequence
 from typing import Any

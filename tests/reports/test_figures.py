@@ -1,4 +1,4 @@
-"""The data of the charts, against metrics that are computed in another way."""
+"""Data of the charts, compared with metrics that are computed in another way."""
 
 import re
 
@@ -19,7 +19,7 @@ from zlpr_hf.reports.figures import (
 )
 
 
-def test_metrics_at_thresholds_are_those_of_the_decisions() -> None:
+def test_metrics_at_a_threshold_equal_those_of_its_decisions() -> None:
     logits, targets = make_logits()
     targets[:5, 0], targets[5:9, 1] = np.nan, -100
     thresholds = np.arange(-30, 31) / 10
@@ -33,7 +33,7 @@ def test_metrics_at_thresholds_are_those_of_the_decisions() -> None:
 
 
 @pytest.mark.parametrize("shift", [-7.0, 0.0, 5.0])
-def test_thresholds_hold_the_maximum_of_each_metric(shift: float) -> None:
+def test_thresholds_include_the_maximum_of_each_metric(shift: float) -> None:
     """Every threshold that makes a difference is tried: each score, and just below it."""
     logits, targets = make_logits(rows=40)
     logits += shift
@@ -50,7 +50,7 @@ def test_thresholds_hold_the_maximum_of_each_metric(shift: float) -> None:
         assert found[name][[0, -1]].max() < best  # not at an end of the chart
 
 
-def test_threshold_chart_describes_itself() -> None:
+def test_threshold_chart_has_a_text_alternative() -> None:
     logits, targets = make_logits()
     plot = plot_thresholds(logits, targets > 0, np.ones_like(targets, dtype=bool))
     expected = compute_multi_label_metrics(logits, targets)["f1_micro"]
@@ -59,7 +59,7 @@ def test_threshold_chart_describes_itself() -> None:
     assert plot.x_range[1] >= 1
 
 
-def test_reliability_has_the_calibration_error_of_the_metrics() -> None:
+def test_reliability_dots_give_the_calibration_error() -> None:
     logits, targets = make_logits(rows=400)
     known = np.random.default_rng(3).random(targets.shape) < 0.9
     plot = plot_reliability(logits, targets, known)
@@ -75,7 +75,7 @@ def test_reliability_has_the_calibration_error_of_the_metrics() -> None:
     assert plot_reliability(logits, targets, known & False) is None
 
 
-def test_pairs_are_counted() -> None:
+def test_pairs_with_the_largest_gap_come_first() -> None:
     present = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]], dtype=bool)
     predicted = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]], dtype=bool)
     assert find_pairs(NAMES[:4], present, predicted) == [

@@ -1,4 +1,4 @@
-"""report.html: numbers against the report, strings against markup, the page in Chromium."""
+"""report.html: numbers of the report, escaped strings, and the page in Chromium."""
 
 import math
 import re
@@ -62,7 +62,7 @@ class Page(HTMLParser):
         return next([" ".join(c.split()) for c in row] for row in self.rows if row[:1] == [name])
 
 
-def test_numbers_are_those_of_the_report() -> None:
+def test_page_shows_the_numbers_of_the_report() -> None:
     logits, targets = make_logits()
     report = make_report(NAMES, logits, targets)
     page = Page(render(logits, targets, NAMES))
@@ -88,7 +88,7 @@ def test_numbers_are_those_of_the_report() -> None:
     assert "/srv/secret" not in page.text
 
 
-def test_strings_stay_text() -> None:
+def test_strings_are_escaped() -> None:
     logits, targets = make_logits(labels=len(HOSTILE))
     texts = [(text, text) for text in HOSTILE * 10][: len(targets)]
     logits = -logits  # mistakes everywhere
@@ -138,14 +138,14 @@ def test_mistakes_are_the_rows_with_the_largest_loss() -> None:
         assert float(score) == pytest.approx(1 / (1 + math.exp(-2 * logit)), abs=6e-4)
 
 
-def test_a_perfect_model() -> None:
+def test_perfect_model_has_no_mistakes() -> None:
     _, targets = make_logits()
     page = render(20 * targets - 10, targets, NAMES)
     assert "<article>" not in page
     assert 'id="pairs"' not in page
 
 
-def test_long_texts_open_and_end() -> None:
+def test_long_texts_are_folded_and_cut() -> None:
     logits, targets = make_logits(rows=3)
     words = " ".join(f"word{index}" for index in range(20_000))
     page = render(-logits, targets, NAMES, [(words,), ("x" * 500,), ("short",)])
@@ -163,7 +163,7 @@ def test_long_texts_open_and_end() -> None:
     ["no positives", "one positive", "nothing known", "unknown", "powerset", "infinite",
      "two labels", "soft", "one row"],
 )  # fmt: skip
-def test_unusual_runs(kind: str) -> None:
+def test_unusual_run_has_a_page(kind: str) -> None:
     logits, targets = make_logits()
     names = NAMES
     if kind in ("no positives", "one positive"):
@@ -187,7 +187,7 @@ def test_unusual_runs(kind: str) -> None:
     assert "nan" not in page.text.lower()
 
 
-def test_many_labels_are_cut_with_a_word() -> None:
+def test_omitted_labels_are_mentioned() -> None:
     logits, targets = make_logits(rows=200, labels=1000)
     names = [f"label number {index}" for index in range(1000)]
     page = render(logits, targets, names, [("word " * 20_000,)] * 200)
@@ -200,7 +200,7 @@ def test_many_labels_are_cut_with_a_word() -> None:
 
 @requires_browser
 @pytest.mark.parametrize("kind", ["hostile", "long"])
-def test_page_on_a_phone(kind: str, tmp_path: Path) -> None:
+def test_page_fits_a_phone(kind: str, tmp_path: Path) -> None:
     names = HOSTILE if kind == "hostile" else [c * 120 for c in "abcdefghijklmnopqrstuvwxyz"]
     logits, targets = make_logits(labels=len(names))
     texts = [(text * 40,) for text in (HOSTILE if kind == "hostile" else ["x" * 200])]

@@ -1,4 +1,4 @@
-"""The model card: the run's own numbers, metadata that the Hub takes, all names as they are."""
+"""The model card: numbers of the run, metadata that the Hub accepts, and escaped names."""
 
 import ast
 import re
@@ -43,7 +43,7 @@ def read_tables(card: str) -> list[list[list[str]]]:
     return tables
 
 
-def test_numbers_are_those_of_the_run() -> None:
+def test_card_shows_the_numbers_of_the_run() -> None:
     report = random_report(["red", "green", "blue"])
     text = render_model_card(report, FACTS)
     assert find_card_errors(text) == []
@@ -77,7 +77,7 @@ NASTY = [
 ]  # fmt: skip
 
 
-def test_labels_and_texts_are_shown_as_they_are() -> None:
+def test_labels_and_texts_are_escaped() -> None:
     examples = [*NASTY, "---\nlicense: mit\n---", "x" * 2000]
     facts = CardFacts(
         name="out/`a`|<b>", base_model="x|<i>", dataset="d|`<u>`", max_length=8, examples=examples
@@ -95,7 +95,7 @@ def test_labels_and_texts_are_shown_as_they_are() -> None:
     assert "<script" not in body
 
 
-def test_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_card_contains_no_local_path(tmp_path: Path) -> None:
     facts = CardFacts(
         name="/srv/secret/out/colours", base_model=str(tmp_path), max_length=8,
         dataset="C:\\secret\\colours.csv",
@@ -118,7 +118,7 @@ def test_nothing_of_this_machine(tmp_path: Path) -> None:
         ("here/encoder", "here/encoder", (False, False)),
     ],
 )
-def test_metadata_names_what_the_hub_has(
+def test_metadata_names_ids_of_the_hub_only(
     base_model: str,
     dataset: str | None,
     expected: tuple[bool, bool],
@@ -138,7 +138,7 @@ def test_metadata_names_what_the_hub_has(
 
 
 @pytest.mark.parametrize("loss", ["zlpr", "bce", "powerset"])
-def test_code_can_be_copied(loss: str) -> None:
+def test_code_of_the_card_is_valid_python(loss: str) -> None:
     report = random_report(["red", "green"], loss=loss, outputs=3)
     text = render_model_card(report, FACTS)
     blocks = PYTHON_BLOCK.findall(text)
@@ -151,7 +151,7 @@ def test_code_can_be_copied(loss: str) -> None:
     assert "zlpr predict out/colours --input texts.csv --output labels.csv" in text
 
 
-def test_limits() -> None:
+def test_limits_of_the_run_are_listed() -> None:
     targets = np.zeros((30, 3), dtype=int)
     targets[:, 0] = 1
     targets[:5, 1] = 1
@@ -182,7 +182,7 @@ def test_many_labels_are_cut_to_the_most_frequent() -> None:
     assert "30 rarer labels" in text
 
 
-def test_files(tmp_path: Path) -> None:
+def test_card_is_written_with_its_chart(tmp_path: Path) -> None:
     report = random_report(["red", "<green>"])
     write_model_card(tmp_path, report, FACTS)
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.svg"}

@@ -1,4 +1,4 @@
-"""Suspect numbers are named with a remedy, and are right all the same."""
+"""Suspect numbers: a warning with a remedy, and metrics that stay correct."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def found_in(logits: Any, targets: Any) -> list[str]:
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("unknown", [False, True])
-def test_nothing_and_everything_predicted(sign: int, unknown: bool) -> None:
+def test_predicting_nothing_or_everything_is_a_warning(sign: int, unknown: bool) -> None:
     _, targets = make_logits()
     targets[0, -1] = 1
     logits = np.full(targets.shape, sign * 5.0)
@@ -50,13 +50,13 @@ def test_nothing_and_everything_predicted(sign: int, unknown: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_no_alarm_where_nothing_or_everything_is_true(value: int) -> None:
+def test_correct_constant_predictions_are_no_warning(value: int) -> None:
     targets = np.full((4, len(NAMES)), float(value))
     lines = found_in(10 * targets - 5, targets)
     assert [line.split(":")[1][:11] for line in lines] == ([] if value else [" no row has"])
 
 
-def test_missing_labels_bound_the_macro_average() -> None:
+def test_absent_labels_limit_the_macro_average() -> None:
     """The named maximum is the macro-F1 of a model without mistakes."""
     _, targets = make_logits()
     targets[:, 1] = 0
@@ -68,20 +68,20 @@ def test_missing_labels_bound_the_macro_average() -> None:
     assert perfect["average_precision_macro"] == 1
 
 
-def test_best_labels_at_their_limit() -> None:
+def test_predictions_at_the_top_k_limit_are_a_warning() -> None:
     best = TopK(np.ones((3, 2), np.float32), np.tile([1, 2], (3, 1)), 5)
     metrics = compute_top_k_metrics(best, np.array([[0], [1], [3]]))
     (line,) = check_split("test", metrics, dict.fromkeys("abcde", 1), rows=3, cells=15)
     assert "tune_thresholds global" in line
 
 
-def test_labels_that_training_lacks() -> None:
+def test_label_without_training_rows_is_a_warning() -> None:
     split = SplitProfile(10, 1.0, 0.5, 0, 0, 0.0, 0, {"a": 10, "b": 0})
     (line,) = check_run(DataProfile({"train": split}, {}, {}), {})
     assert line.startswith("train: no row has 1 of 2 labels (b)")
 
 
-def test_the_page_shows_them_as_text() -> None:
+def test_page_shows_the_warnings_escaped() -> None:
     logits, targets = make_logits()
     texts = [("text",)] * len(targets)
     report = make_report(NAMES, logits, targets)
@@ -95,10 +95,10 @@ def test_the_page_shows_them_as_text() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_and_its_evaluation_say_the_same(
+def test_run_and_evaluation_give_the_same_warnings(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Learning rates of nearly 0 leave a model that predicts as it started: nothing."""
+    """With learning rates near 0, the model keeps predicting nothing."""
     quick = [
         "--num_train_epochs=1", "--learning_rate=1e-9", "--head_learning_rate=1e-9",
         "--pooling=first", "--head_init=random", "--baselines=false",

@@ -1,4 +1,4 @@
-"""Charts as XML: positions of the data, and names that stay text."""
+"""Charts as XML: positions of the data, and escaped names."""
 
 import re
 from itertools import pairwise
@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zlpr_hf.reports.svg import Dot, Line, Plot, render_bars, render_lines
+from zlpr_hf.reports.svg import Dot, Line, Plot, render_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [
@@ -41,8 +41,8 @@ def plot(*lines: Line, text: str = "T", **options: Any) -> Plot:
     return Plot(text, text, lines, text, text, **options)
 
 
-def test_bars_are_as_long_as_their_values() -> None:
-    root = parse(render_bars("A title", [("a", 0.0), ("b", 0.25), ("c", 1.0)]))
+def test_bars_are_proportional_to_their_values() -> None:
+    root = parse(render_chart("bars", "A title", [("a", 0.0), ("b", 0.25), ("c", 1.0)]))
     full = {float(node.attrib["width"]) for node in of_class(root, "grid")}
     assert len(full) == 1
     lengths = [float(node.attrib["width"]) / min(full) for node in of_class(root, "fill0")]
@@ -51,14 +51,14 @@ def test_bars_are_as_long_as_their_values() -> None:
     assert root.attrib["aria-label"] == "A title. a 0.000, b 0.250, c 1.000"
 
 
-def test_no_bars() -> None:
-    assert texts(parse(render_bars("Nothing", []))) == ["Nothing"]
+def test_chart_without_bars_is_valid() -> None:
+    assert texts(parse(render_chart("bars", "Nothing", []))) == ["Nothing"]
 
 
 def test_lines_are_at_their_points() -> None:
     lines = [Line("first", [(-2, 0), (2, 1), (0, 0.5)], [Dot(0, 0.5, 3, "the middle")]),
              Line("second", [(-2, 1)])]  # fmt: skip
-    root = parse(render_lines(plot(*lines, x_range=(-2, 2), marker=0.0, diagonal=True)))
+    root = parse(render_chart("lines", plot(*lines, x_range=(-2, 2), marker=0.0, diagonal=True)))
     (diagonal, marker) = (points(node) for node in of_class(root, "aid"))
     (left, bottom), (right, top) = diagonal
     assert left < right
@@ -84,11 +84,11 @@ def test_ticks_are_round_and_few(ends: tuple[float, float]) -> None:
     assert f"{steps.pop():e}"[0] in "125"
 
 
-def test_long_names_of_lines_have_a_row_each() -> None:
+def test_long_legend_names_have_a_row_each() -> None:
     heights = {}
     for name in ("short", "a name that is far too long for half a chart"):
         line = Line(name, [(0, 0), (1, 1)])
-        root = parse(render_lines(plot(line, line)))
+        root = parse(render_chart("lines", plot(line, line)))
         heights[name] = {
             node.attrib["y"] for node in root.iter(f"{SVG}text") if name in (node.text or "")
         }
@@ -96,10 +96,10 @@ def test_long_names_of_lines_have_a_row_each() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_names_stay_text(name: str) -> None:
+def test_names_are_escaped(name: str) -> None:
     charts = [
-        render_bars(name, [(name, 0.5)]),
-        render_lines(plot(Line(name, [(0, 0)], [Dot(0, 0, 3, name)]), text=name)),
+        render_chart("bars", name, [(name, 0.5)]),
+        render_chart("lines", plot(Line(name, [(0, 0)], [Dot(0, 0, 3, name)]), text=name)),
     ]
     allowed = {"svg", "style", "rect", "text", "title", "path", "circle", "g"}
     shown = re.sub("[\x00\x07\ufffe]", "\ufffd", " ".join(name.split()))
@@ -111,9 +111,9 @@ def test_names_stay_text(name: str) -> None:
         assert not [key for node in root.iter() for key in node.attrib if key.startswith("on")]
 
 
-def test_long_names_are_shortened_and_can_be_read_whole() -> None:
+def test_long_names_are_shortened_with_a_full_title() -> None:
     name = "a very long name of a label that has no room beside its bar"
-    shown, wide = (parse(render_bars("T", [(label, 0.5)])) for label in (name, "語" * 30))
+    shown, wide = (parse(render_chart("bars", "T", [(label, 0.5)])) for label in (name, "語" * 30))
     label = list(shown.iter(f"{SVG}text"))[1]
     assert label.find(f"{SVG}title").text == name  # type: ignore[union-attr]
     assert texts(shown)[1].endswith("…")
@@ -121,8 +121,8 @@ def test_long_names_are_shortened_and_can_be_read_whole() -> None:
     assert len(texts(wide)[1]) < len(texts(shown)[1])  # these letters are twice as wide
 
 
-def test_charts_stand_alone() -> None:
-    chart = render_bars("T", [("a", 1.0)])
+def test_chart_refers_to_no_other_file() -> None:
+    chart = render_chart("bars", "T", [("a", 1.0)])
     root = parse(chart)
     assert root.tag == f"{SVG}svg"
     assert root.attrib["viewBox"] == f"0 0 {root.attrib['width']} {root.attrib['height']}"
@@ -142,8 +142,8 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_colours_stand_out() -> None:
-    style = render_bars("T", [("a", 1.0)])
+def test_colours_have_enough_contrast() -> None:
+    style = render_chart("bars", "T", [("a", 1.0)])
     for scheme in style.partition("</style>")[0].split("prefers-color-scheme:dark"):
         paper, ink, soft = (
             re.search(rf"\.{name}{{fill:(#\w{{6}})}}", scheme)[1]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""YAML and command line: one conversion, one check, the command line wins."""
+"""YAML and command line: one conversion and one check; the command line takes precedence."""
 
 import dataclasses
 import subprocess
@@ -26,7 +26,9 @@ def config(tmp_path: Path, text: str) -> str:
     return str(tmp_path / "c.yaml")
 
 
-def test_command_line_wins_and_scientific_notation_is_a_number(tmp_path: Path) -> None:
+def test_command_line_overrides_the_file_and_scientific_notation_is_a_number(
+    tmp_path: Path,
+) -> None:
     text = "learning_rate: 1e-4\nseed: 3\nlabel_columns: [a, b]\nbf16: false\neval_strategy: no\n"
     path = config(tmp_path, text)
     parsed = parse_arguments([path, "--seed", "5"])
@@ -52,20 +54,20 @@ def test_command_line_wins_and_scientific_notation_is_a_number(tmp_path: Path) -
         ("eval_strategy: sometimes\n", "eval_strategy: invalid"),
     ],
 )
-def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_configuration_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         parse_arguments([config(tmp_path, text)])
     assert "\n" not in str(caught.value)
 
 
-def test_missing_file_and_abbreviation() -> None:
+def test_missing_file_and_abbreviated_option_are_refused() -> None:
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         parse_arguments(["none.yaml"])
     with pytest.raises(InputError, match="unknown option 'learning'"):
         parse_arguments(["--learning", "1"])
 
 
-def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
+def test_saved_configuration_parses_to_the_same_values(tmp_path: Path) -> None:
     path = config(tmp_path, "learning_rate: 1e-4\nlabel_columns: [a, b]\nlabel_delimiter: ';'\n")
     first = parse_arguments([path, "--seed", "7", "--eval_strategy", "epoch"])
     (tmp_path / "saved.yaml").write_text(render_config(first), encoding="utf-8")
@@ -78,12 +80,12 @@ def test_saved_configuration_is_the_effective_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda p: p.name
 )
-def test_recipes_parse_and_begin_with_a_description(path: Path) -> None:
+def test_recipe_parses_and_begins_with_a_description(path: Path) -> None:
     parse_arguments([str(path), "--bf16", "false"])
     assert path.read_text().startswith("# ")
 
 
-def test_help_is_grouped() -> None:
+def test_help_groups_its_options() -> None:
     answer = subprocess.run(
         [sys.executable, "train.py", "--help"],
         cwd=REPOSITORY,
@@ -118,14 +120,14 @@ def test_help_is_grouped() -> None:
         (__file__, "a data file is given as --train_file"),
     ],
 )
-def test_options_as_other_tools_call_them(word: str, hint: str) -> None:
+def test_option_name_of_another_tool_gets_a_suggestion(word: str, hint: str) -> None:
     with pytest.raises(InputError) as refusal:
         parse_arguments(["--output_dir=out", word])
     assert str(refusal.value).endswith(hint)
 
 
 @pytest.mark.parametrize("table", [OPTIONS_OF_OTHER_TOOLS, RENAMED_OPTIONS])
-def test_other_names_lead_to_existing_options(table: dict[str, str]) -> None:
+def test_alternative_names_lead_to_existing_options(table: dict[str, str]) -> None:
     names = {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
     assert set(table.values()) <= names
     assert not set(table) & names
@@ -153,7 +155,9 @@ def test_renamed_options_are_accepted_with_a_warning(
         ("data", {"max_train_samples": 0}, "max_train_samples: expected 1 or more, got 0"),
     ],
 )
-def test_values_set_in_python_are_checked(part: str, changes: dict[str, Any], message: str) -> None:
+def test_invalid_value_set_in_python_is_refused(
+    part: str, changes: dict[str, Any], message: str
+) -> None:
     parsed = parse_arguments([])
     check_config(parsed)
     wrong = dataclasses.replace(getattr(parsed, part), **changes)
@@ -161,7 +165,7 @@ def test_values_set_in_python_are_checked(part: str, changes: dict[str, Any], me
         check_config(dataclasses.replace(parsed, **{part: wrong}))
 
 
-def test_yaml_scalars_keep_their_text_or_are_refused(tmp_path: Path) -> None:
+def test_yaml_scalar_keeps_its_text_or_is_refused(tmp_path: Path) -> None:
     text = "text_column: no\nlabel_column: 007\nlabel_columns: [on, 1, 2020-01-01]\n"
     data = parse_arguments([config(tmp_path, text)]).data
     assert data.text_column == "no"
@@ -172,7 +176,7 @@ def test_yaml_scalars_keep_their_text_or_are_refused(tmp_path: Path) -> None:
             parse_arguments([config(tmp_path, text)])
 
 
-def test_a_very_long_option_name_is_unknown() -> None:
+def test_very_long_option_name_is_unknown() -> None:
     """No file can have such a long name either."""
     with pytest.raises(InputError, match="unknown option 'xxx"):
         parse_arguments(["--" + "x" * 5000, "1"])

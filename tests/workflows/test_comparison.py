@@ -61,7 +61,7 @@ def finished(
     return folder / "out", Comparison.load(folder / "out" / "comparison.json")
 
 
-def test_numbers_are_those_of_the_runs(finished: tuple[Path, Comparison]) -> None:
+def test_numbers_equal_those_of_the_runs(finished: tuple[Path, Comparison]) -> None:
     folder, comparison = finished
     assert {(row.loss, row.rule) for row in comparison.rows} == {
         (loss, rule) for loss in LOSSES for rule in ("own", "global", "per_label")
@@ -84,7 +84,7 @@ def test_numbers_are_those_of_the_runs(finished: tuple[Path, Comparison]) -> Non
     assert not list(folder.rglob("model.safetensors"))
 
 
-def test_table_and_pictures(finished: tuple[Path, Comparison]) -> None:
+def test_table_and_plots_show_the_numbers(finished: tuple[Path, Comparison]) -> None:
     folder, comparison = finished
     text = (folder / "comparison.md").read_text()
     assert text == render_comparison(comparison, threshold_metric="f1_micro")
@@ -101,7 +101,7 @@ def test_table_and_pictures(finished: tuple[Path, Comparison]) -> None:
         assert (folder / name).read_text().startswith("<?xml")
 
 
-def test_same_data_order_and_start_for_all_losses(finished: tuple[Path, Comparison]) -> None:
+def test_runs_of_two_losses_differ_in_the_loss_only(finished: tuple[Path, Comparison]) -> None:
     configs = []
     for loss in ("zlpr", "bce"):
         path = finished[0] / "colours" / loss / "seed1" / "train_config.yaml"
@@ -128,7 +128,7 @@ def test_kept_weights_stay_and_others_are_removed(content: dict[str, Any], tmp_p
     assert compare(keep=False) == kept - {"model.safetensors", "tokenizer.json"}
 
 
-def test_finished_runs_are_not_repeated_and_other_settings_are_refused(
+def test_finished_runs_are_not_repeated_and_changed_settings_are_refused(
     finished: tuple[Path, Comparison], content: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = finished[0]
@@ -190,7 +190,7 @@ def test_two_processes_share_the_work(content: dict[str, Any], tmp_path: Path) -
     )  # 3 epochs of 82 rows, 16 per step: half the steps of one process
 
 
-def test_dry_run_shows_the_runs_and_writes_nothing(
+def test_dry_run_lists_the_runs_and_writes_nothing(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = plan_file(tmp_path, content)
@@ -226,7 +226,7 @@ def test_dry_run_shows_the_runs_and_writes_nothing(
         ({"losses": {"a": {"loss": "bce", "rdrop_alpha": 1}}}, "Colours, a: rdrop_alpha"),
     ],
 )  # fmt: skip
-def test_wrong_plans_are_one_line_and_run_nothing(
+def test_invalid_plan_is_one_line_and_runs_nothing(
     changes: dict[str, Any],
     message: str,
     content: dict[str, Any],
@@ -241,7 +241,7 @@ def test_wrong_plans_are_one_line_and_run_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loss_may_train_on_other_rows_but_not_be_tested_on_others(
+def test_losses_may_train_on_different_rows_but_share_their_test_rows(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = {"zlpr": None, "few": {"loss": "zlpr", "max_train_samples": 16}}
@@ -259,7 +259,9 @@ def test_a_loss_may_train_on_other_rows_but_not_be_tested_on_others(
     assert "Colours: all losses must share its" in capsys.readouterr().err
 
 
-def test_begun_with_other_settings_or_rows(content: dict[str, Any], tmp_path: Path) -> None:
+def test_run_with_changed_settings_or_rows_is_refused(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
     path = plan_file(tmp_path, content, losses=["zlpr", "bce"], seeds=[1])
     argv = ["compare", str(path), f"--output_dir={tmp_path / 'out'}", "--no_plots"]
     assert main(argv) == 0
@@ -277,7 +279,7 @@ def test_begun_with_other_settings_or_rows(content: dict[str, Any], tmp_path: Pa
     assert main(argv) == 0
 
 
-def test_the_command_line_does_not_rename_losses(
+def test_command_line_does_not_rename_losses(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = {"zlpr": None, "a": {"loss": "zlpr", "rdrop_alpha": 1}}
@@ -287,7 +289,7 @@ def test_the_command_line_does_not_rename_losses(
         assert message in capsys.readouterr().err
 
 
-def test_a_failing_run_does_not_end_the_others(
+def test_failing_run_does_not_end_the_others(
     content: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -309,7 +311,7 @@ def test_a_failing_run_does_not_end_the_others(
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "compare").glob("*.yaml")))
-def test_the_plans_of_the_repository_are_valid(path: Path) -> None:
+def test_plan_of_the_repository_is_valid(path: Path) -> None:
     plan = read_plan(path)
     assert plan.cells
     assert str(plan.output_dir).startswith("out/")

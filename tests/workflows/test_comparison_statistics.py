@@ -24,7 +24,7 @@ def made(seed: int = 0, rows: int = 40) -> tuple[Any, ...]:
     return truth, good, poor
 
 
-def test_differences_are_those_of_the_metrics() -> None:
+def test_differences_equal_those_of_the_metrics() -> None:
     truth, good, poor = made()
     found = paired_bootstrap({"a": good, "b": poor}, truth, reference="a", resamples=100)
     assert set(found) == {"b"}
@@ -43,7 +43,7 @@ def test_differences_are_those_of_the_metrics() -> None:
         assert interval.low <= interval.difference <= interval.high
 
 
-def test_interval_is_that_of_a_naive_bootstrap() -> None:
+def test_interval_equals_that_of_a_naive_bootstrap() -> None:
     truth, good, poor = made(rows=30)
     draws = 2000
     found = paired_bootstrap({"a": good, "b": poor}, truth, reference="a", resamples=draws)

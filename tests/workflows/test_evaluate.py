@@ -1,4 +1,4 @@
-"""zlpr evaluate: the numbers of training again, other data, tuning, and what is refused."""
+"""zlpr evaluate: numbers of training, other data, tuning, and refused options."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def evaluated(path: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_without_a_data_set_the_numbers_of_training(
+def test_evaluation_without_a_dataset_repeats_the_numbers_of_training(
     model: str, finished: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = evaluated(tmp_path / "e.json", model, "--long_texts", "cut")
@@ -59,7 +59,7 @@ def test_without_a_data_set_the_numbers_of_training(
     )
 
 
-def test_other_data_in_any_form(model: str, data: str, tmp_path: Path) -> None:
+def test_dataset_in_any_form_gives_the_same_numbers(model: str, data: str, tmp_path: Path) -> None:
     classifier = Classifier.load(model)
     names = classifier.label_space.names
     logits = classifier.compute_logits([(str(row["text"]),) for row in ROWS])
@@ -83,7 +83,7 @@ def test_other_data_in_any_form(model: str, data: str, tmp_path: Path) -> None:
     assert evaluated(tmp_path / "d.json", model, *options)["metrics"] == found["metrics"]
 
 
-def test_labels_that_the_model_does_not_have(
+def test_labels_unknown_to_the_model_are_refused_or_dropped(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "new.jsonl"
@@ -94,7 +94,7 @@ def test_labels_that_the_model_does_not_have(
     assert "dropped label 'pink'" in capsys.readouterr().out
 
 
-def test_tuning_makes_a_model_that_decides_by_the_offsets(model: str, tmp_path: Path) -> None:
+def test_tuned_model_decides_by_the_offsets(model: str, tmp_path: Path) -> None:
     folder = tmp_path / "tuned"
     tuning = ["--tune_thresholds", "per_label", "--threshold_metric", "f1_micro"]
     found = evaluated(
@@ -126,7 +126,7 @@ def test_tuning_makes_a_model_that_decides_by_the_offsets(model: str, tmp_path: 
         (["--tune_thresholds", "global", "--tuned_model", "."], "not an empty folder"),
     ],
 )
-def test_wrong_options_are_one_line(
+def test_invalid_option_is_one_line(
     options: list[str],
     message: str,
     model: str,
@@ -143,7 +143,7 @@ def test_wrong_options_are_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
-def test_labels_without_a_column_are_not_known(model: str, tmp_path: Path) -> None:
+def test_labels_without_a_column_are_unknown(model: str, tmp_path: Path) -> None:
     path = tmp_path / "two.csv"
     path.write_text("text,red,blue\nred green sky,1,0\nblue green sea,0,1\n")
     columns = ["--label_columns", "red", "blue"]
@@ -153,7 +153,7 @@ def test_labels_without_a_column_are_not_known(model: str, tmp_path: Path) -> No
     assert support == {"red": 1, "green": 0, "blue": 1}
 
 
-def test_zeros_of_label_columns_are_known(model: str, tmp_path: Path) -> None:
+def test_zeros_of_label_columns_count_as_absent(model: str, tmp_path: Path) -> None:
     """A label whose column says 0 is absent: predicting it is a mistake."""
     path = tmp_path / "zeros.csv"
     path.write_text("text,red,blue\nred sky,0,0\nblue sea,0,1\n")
@@ -162,14 +162,14 @@ def test_zeros_of_label_columns_are_known(model: str, tmp_path: Path) -> None:
     assert found["metrics"]["f1_micro"] == pytest.approx(2 / 3)  # blue is right, red is wrong
 
 
-def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(
+def test_missing_file_is_not_searched_on_the_hub(
     model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", model, "--dataset", "nowhere.csv"]) == 2
     assert capsys.readouterr().err.endswith("error: nowhere.csv: no such file\n")
 
 
-def test_a_large_label_space_is_judged_by_its_best_labels(
+def test_large_label_space_is_evaluated_by_its_best_labels(
     model: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

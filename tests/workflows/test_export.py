@@ -1,4 +1,4 @@
-"""zlpr export: the decisions of torch in any batch; other exports are refused and removed."""
+"""zlpr export: the same decisions as torch in any batch; other exports are refused."""
 
 import json
 import shutil

@@ -1,8 +1,9 @@
-"""The whole flow on a tiny encoder: what it writes, what it refuses, and going on after a kill."""
+"""A training run on a tiny encoder: files, refused input, and resuming after a kill."""
 
 import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from zlpr_hf.workflows.load_data import load_data
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_report_and_files(finished: tuple[Path, Any]) -> None:
+def test_run_writes_its_files_and_returns_its_report(finished: tuple[Path, Any]) -> None:
     folder, report = finished
     stored = json.loads((folder / "results.json").read_text())
     assert stored["test"][MODEL_ROW] == report.metrics
@@ -49,7 +50,7 @@ def test_saved_configuration_runs_again(finished: tuple[Path, Any], tmp_path: Pa
 
 
 def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None:
-    """The rule is in the weights: no code of ours, scores cut at 0.5, the reported label sets."""
+    """The rule is in the weights: scores above 0.5 of a stock pipeline give the reported metrics."""
     folder, report = finished
     data = load_data(parse_arguments([str(folder / "train_config.yaml")]).data)
     stock = pipeline("text-classification", str(folder), top_k=None, truncation=True)
@@ -65,15 +66,15 @@ def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None
 
 
 @pytest.mark.slow
-def test_the_printed_commands_work(
+def test_printed_commands_and_the_code_of_the_card_work(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All but the page and the Hub, which have tests of their own."""
+    """The page and the push to the Hub have tests of their own."""
     assert main([*command, f"--output_dir={tmp_path / 'run'}"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.split("written to ")[1].splitlines()]
     commands = [line for line in lines[1:] if not line.endswith(":")]
     printed = {}
-    for name in ("predict", "load_pipeline", "evaluate", "export", "text-classification"):
+    for name in ("predict", "evaluate", "export"):
         line = next(line for line in commands if name in line).replace(
             "type a text here", "red sky"
         )
@@ -83,14 +84,20 @@ def test_the_printed_commands_work(
     assert any(" demo " in line for line in commands)
     assert any(" push " in line for line in commands)
     labels = json.loads(printed["predict"])["predicted_labels"]
-    for name in ("load_pipeline", "text-classification"):
-        assert [each["label"] for each in ast.literal_eval(printed[name].strip())] == labels
+    card = (tmp_path / "run" / "README.md").read_text()
+    codes = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(codes) == 2  # stock transformers, and the pipeline of the package
+    for code in codes:
+        argv = [sys.executable, "-c", code.replace("type a text here", "red sky")]
+        done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert [each["label"] for each in ast.literal_eval(done.stdout.strip())] == labels
     metrics = json.loads((tmp_path / "run" / "results.json").read_text())["test"][MODEL_ROW]
     assert f"{metrics['f1_micro']:.4f}" in printed["evaluate"]
     assert (tmp_path / "run-onnx-int8" / "model.onnx").is_file()
 
 
-def test_fine_tuning_again_keeps_the_trained_head(
+def test_second_run_keeps_the_trained_head(
     command: list[str], finished: tuple[Path, Any], tmp_path: Path
 ) -> None:
     more = [f"--model_name_or_path={finished[0]}", "--learning_rate=0", "--head_learning_rate=0"]
@@ -98,7 +105,7 @@ def test_fine_tuning_again_keeps_the_trained_head(
     assert again.metrics == finished[1].metrics
 
 
-def test_tuned_thresholds_are_folded(command: list[str], tmp_path: Path) -> None:
+def test_tuned_thresholds_are_folded_into_the_bias(command: list[str], tmp_path: Path) -> None:
     report = run(
         command, tmp_path / "tuned", "--tune_thresholds=global", "--threshold_metric=f1_micro"
     )
@@ -138,7 +145,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_interrupted_run_ends_as_the_whole_one(
+def test_resumed_run_has_identical_weights(
     how: signal.Signals, command: list[str], finished: tuple[Path, Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "cut"
@@ -164,7 +171,7 @@ def test_interrupted_run_ends_as_the_whole_one(
         assert torch.equal(value, weights[1][name]), name
 
 
-def test_half_written_checkpoint_is_passed_over(
+def test_half_written_checkpoint_is_skipped(
     command: list[str], finished: tuple[Path, Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "cut"
@@ -175,7 +182,7 @@ def test_half_written_checkpoint_is_passed_over(
     assert report.metrics == finished[1].metrics
 
 
-def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any]) -> None:
+def test_folder_with_a_run_is_refused(command: list[str], finished: tuple[Path, Any]) -> None:
     with pytest.raises(InputError, match="already holds a run .*--resume_from_checkpoint true"):
         run(command, finished[0])
     with pytest.raises(InputError, match=r"none: not a whole checkpoint"):
@@ -206,7 +213,7 @@ def test_a_taken_folder_is_refused(command: list[str], finished: tuple[Path, Any
         (["--dataset_name", "cwe"], "either dataset_name or train_file"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_are_one_line_and_write_nothing(
+def test_invalid_argument_is_one_line_and_writes_nothing(
     options: list[str],
     message: str,
     command: list[str],

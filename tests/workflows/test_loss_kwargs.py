@@ -132,7 +132,7 @@ def test_plan_and_options_train_the_same_weights(
     assert "focal(gamma=0.5)" in (folder / "comparison.md").read_text()
 
 
-def test_run_names_its_hyper_parameters(from_options: Path) -> None:
+def test_results_name_the_hyper_parameters(from_options: Path) -> None:
     results = json.loads((from_options / "results.json").read_text())
     assert results["training"]["loss_kwargs"] == {"gamma": 1.0}
     config = yaml.safe_load((from_options / "train_config.yaml").read_text())
@@ -203,7 +203,7 @@ def test_trials_train_with_their_own_value(settings: dict[str, Any], tmp_path: P
         ("focal", "[1]", "loss_kwargs: expected names and values"),
     ],
 )
-def test_wrong_hyper_parameters_are_one_line(
+def test_invalid_hyper_parameter_is_one_line(
     loss: str,
     loss_kwargs: str,
     message: str,
@@ -228,7 +228,7 @@ def test_wrong_hyper_parameters_are_one_line(
         ({"soft": {"loss": "focal", "loss_kwargs": {"gama": 1}}}, "unknown hyper-parameter"),
     ],
 )
-def test_wrong_losses_of_a_plan_are_one_line(
+def test_invalid_loss_of_a_plan_is_one_line(
     losses: Any, message: str, settings: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:
     plan = {"datasets": {"colours": {"train_file": settings["train_file"]}}, "losses": losses}
@@ -261,7 +261,7 @@ def test_plan_gives_each_loss_its_own_hyper_parameters(
         ("loss_kwargs.gamma", {"low": -1, "high": 2}, "gamma must be 0 or above, got -1"),
     ],
 )
-def test_wrong_search_of_a_hyper_parameter_is_one_line(
+def test_invalid_search_of_a_hyper_parameter_is_one_line(
     name: str, values: Any, message: str, settings: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:
     content = settings | {"loss": "focal", "search_space": {name: values}}
@@ -272,9 +272,7 @@ def test_wrong_search_of_a_hyper_parameter_is_one_line(
     assert message in errors[0]
 
 
-def test_module_of_the_user_is_described_by_its_class(
-    settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_loss_of_the_user_is_named_by_its_class(settings: dict[str, Any], tmp_path: Path) -> None:
     class Halved(torch.nn.Module):
         def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return BCELoss()(logits, targets) / 2

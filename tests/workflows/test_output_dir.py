@@ -1,4 +1,4 @@
-"""The folder of a run: overwriting, resuming, clearing, and its end in one piece."""
+"""The folder of a run: overwriting, resuming, clearing, and final files that appear together."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from zlpr_hf.workflows.output_dir import (
 )
 
 
-def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+def test_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
     for step in (9, 10):
         save_checkpoint(tmp_path / f"checkpoint-{step}")
     save_checkpoint(tmp_path / "checkpoint-11", whole=False)
@@ -30,14 +30,14 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [None, "false", "true"])
-def test_a_finished_model_is_not_replaced_by_default(tmp_path: Path, wanted: str | None) -> None:
+def test_finished_model_is_not_replaced_by_default(tmp_path: Path, wanted: str | None) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"already holds a run \(config\.json\)"):
         find_resume_checkpoint(tmp_path, wanted, overwrite=False)
     assert find_resume_checkpoint(tmp_path, wanted, overwrite=True) is None
 
 
-def test_a_checkpoint_from_elsewhere_does_not_open_a_taken_folder(tmp_path: Path) -> None:
+def test_foreign_checkpoint_does_not_replace_a_run(tmp_path: Path) -> None:
     elsewhere = save_checkpoint(tmp_path / "a" / "checkpoint-1")
     assert find_resume_checkpoint(tmp_path / "b", str(elsewhere), overwrite=False) == elsewhere
     save_checkpoint(tmp_path / "b")
@@ -45,7 +45,7 @@ def test_a_checkpoint_from_elsewhere_does_not_open_a_taken_folder(tmp_path: Path
         find_resume_checkpoint(tmp_path / "b", str(elsewhere), overwrite=False)
 
 
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="out is a file"):
         find_resume_checkpoint(tmp_path / "out", None, overwrite=False)
@@ -75,7 +75,7 @@ def test_tokens_are_not_saved(tmp_path: Path) -> None:
     assert "secret" not in (tmp_path / "c.yaml").read_text()
 
 
-def test_the_function_is_not_shadowed_by_a_module() -> None:
+def test_finetune_function_is_not_shadowed_by_its_module() -> None:
     code = (
         "import zlpr_hf.workflows.finetune; from zlpr_hf import finetune; assert callable(finetune)"
     )
@@ -86,7 +86,7 @@ def test_the_function_is_not_shadowed_by_a_module() -> None:
     "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"]
 )
 @pytest.mark.parametrize("how", ["cut", "gone"])
-def test_a_damaged_checkpoint_is_skipped_and_removed(name: str, how: str, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_skipped_and_removed(name: str, how: str, tmp_path: Path) -> None:
     whole, damaged = (save_checkpoint(tmp_path / f"checkpoint-{step}") for step in (5, 10))
     path = damaged / name
     if how == "cut":
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_skipped_and_removed(name: str, how: str, tmp_pa
     assert whole.exists()
 
 
-def test_a_checkpoint_being_removed_is_not_found(
+def test_half_removed_checkpoint_is_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (5, 10):
@@ -118,7 +118,7 @@ def test_a_checkpoint_being_removed_is_not_found(
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint-10"]
 
 
-def test_checkpoints_of_a_run_being_removed_are_not_used(
+def test_checkpoints_of_a_half_removed_run_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (5, 10):
@@ -138,7 +138,7 @@ def test_checkpoints_of_a_run_being_removed_are_not_used(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_end_of_a_run_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+def test_final_files_of_a_run_appear_together_or_not_at_all(tmp_path: Path) -> None:
     for name in ("config.json", "results.json"):
         (tmp_path / name).write_text("before")
     with suppress(ZeroDivisionError), run_end(tmp_path, is_main=True) as part:

@@ -1,4 +1,4 @@
-"""Pushing to a Hub on loopback with the real client, and using from there what was pushed."""
+"""Push to a Hub on loopback with the real client, and use of the pushed model."""
 
 import json
 import os
@@ -107,9 +107,7 @@ def printed(environment: dict[str, str], folder: Path) -> str:
     return run_python(environment, "-m", "zlpr_hf.cli", "push", str(folder), "colours", "--private")
 
 
-def test_push_sends_model_card_and_numbers_and_nothing_else(
-    printed: str, hub: LocalHub, folder: Path
-) -> None:
+def test_push_sends_model_card_and_numbers_only(printed: str, hub: LocalHub, folder: Path) -> None:
     assert f"pushed to {hub.url}/me/colours\n" in printed
     repository = hub.repositories["me/colours"]
     assert repository.private
@@ -160,7 +158,7 @@ print(json.dumps({
 """
 
 
-def test_whoever_loads_it_from_the_hub_decides_as_we_do(
+def test_model_loaded_from_the_hub_decides_the_same(
     printed: str, hub: LocalHub, environment: dict[str, str], folder: Path
 ) -> None:
     command = shlex.split(printed.splitlines()[-1])
@@ -229,7 +227,7 @@ print(json.dumps(found))
 """
 
 
-def test_failures_are_one_line_and_lose_nothing(
+def test_failed_push_is_one_line_and_loses_nothing(
     hub: LocalHub, environment: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
     adapter = tmp_path / "adapter"
@@ -275,7 +273,7 @@ def test_failures_are_one_line_and_lose_nothing(
     assert hub.unknown == []
 
 
-def test_a_renamed_card_keeps_the_edits_of_its_owner(folder: Path) -> None:
+def test_renamed_card_keeps_the_edits_of_its_owner(folder: Path) -> None:
     card = (folder / "README.md").read_text() + '\n## Ethics\n\nname = "colours"\n'
     renamed = rename_in_card(card, "me/other", adapter=False, label_sets=False)
     assert renamed.count('name = "me/other"') == 2
@@ -293,7 +291,7 @@ def test_a_renamed_card_keeps_the_edits_of_its_owner(folder: Path) -> None:
         (["tokenizer.json", "tokenizer_config.json"], "expected a tokenizer (tokenizer.json)"),
     ],
 )
-def test_folders_without_a_model_are_refused(
+def test_folder_without_a_model_is_refused(
     removed: list[str], message: str, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "model")
@@ -303,7 +301,7 @@ def test_folders_without_a_model_are_refused(
         find_files(tmp_path / "model")
 
 
-def test_a_missing_part_or_encoder_is_found(folder: Path, tmp_path: Path) -> None:
+def test_missing_shard_or_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(folder, model)
     weights = model / "model.safetensors"
@@ -320,7 +318,7 @@ def test_a_missing_part_or_encoder_is_found(folder: Path, tmp_path: Path) -> Non
         find_files(model)
 
 
-def test_no_message_holds_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_contains_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(token: str) -> None:
         raise ValueError(f"illegal header b'Bearer {token}', {token}")
 

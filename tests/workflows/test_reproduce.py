@@ -1,4 +1,4 @@
-"""Provenance and zlpr reproduce: the same bits again, and what is said where they are others."""
+"""Provenance and zlpr reproduce: identical bits, and a report of differences."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def change(folder: Path, *keys: str, value: Any) -> None:
     path.write_text(json.dumps(results))
 
 
-def test_provenance_is_in_the_results(finished: tuple[Path, Any]) -> None:
+def test_results_contain_the_provenance(finished: tuple[Path, Any]) -> None:
     folder, report = finished
     found = json.loads((folder / "results.json").read_text())["provenance"]
     weights = (folder / "model.safetensors").read_bytes()
@@ -56,7 +56,7 @@ def test_provenance_is_in_the_results(finished: tuple[Path, Any]) -> None:
     assert report.provenance.data == found["data"]
 
 
-def test_fingerprint_is_of_the_rows_and_not_of_their_storage(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_rows_but_not_on_their_storage(tmp_path: Path) -> None:
     count = HASHED_ROWS + 100
     rows = [{"text": f"{i} é", "label_ids": [i % 3], "label_values": [0.1]} for i in range(count)]
     whole = Dataset.from_list(rows)
@@ -76,7 +76,7 @@ def test_fingerprint_is_of_the_rows_and_not_of_their_storage(tmp_path: Path) -> 
         assert fingerprint({"a": Dataset.from_list(changed)}) != fingerprint({"a": whole})
 
 
-def test_revision_is_that_of_the_sources(tmp_path: Path) -> None:
+def test_revision_is_the_commit_of_the_sources(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
         return subprocess.run(
@@ -98,7 +98,7 @@ def test_revision_is_that_of_the_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_bits_in_another_process_and_others_with_another_seed(
+def test_same_seed_gives_the_same_bits_in_another_process(
     finished: tuple[Path, Any], command: list[str], tmp_path: Path
 ) -> None:
     folder, report = finished
@@ -124,7 +124,7 @@ def test_the_same_bits_in_another_process_and_others_with_another_seed(
 
 
 @pytest.mark.slow
-def test_other_numbers_are_said(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_numbers_are_reported(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(copy, "test", MODEL_ROW, "f1_micro", value=0.25)
     change(copy, "versions", "torch", value="1.0")
     change(copy, "provenance", "data", "test", value="0" * 64)
@@ -138,7 +138,7 @@ def test_other_numbers_are_said(copy: Path, capsys: pytest.CaptureFixture[str]) 
     assert printed.endswith("\ndifferent\n")
 
 
-def test_verdicts() -> None:
+def test_verdict_depends_on_the_tolerance() -> None:
     def verdict(now: dict[str, float], same: bool, tolerance: float | None) -> tuple[str, bool]:
         found = Reproduction({"a": 0.5, "b": float("nan")}, now, same, tolerance)
         return found.render().splitlines()[-1].split(":")[0], found.succeeded
@@ -153,7 +153,7 @@ def test_verdicts() -> None:
     assert verdict({"a": 0.5, "b": 0.5}, True, 1.0) == ("different", False)
 
 
-def test_a_run_that_cannot_be_reproduced_is_one_line(
+def test_run_that_cannot_be_reproduced_is_one_line(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(message: str) -> None:
@@ -177,7 +177,7 @@ def test_a_run_that_cannot_be_reproduced_is_one_line(
     assert "tolerance: expected 0 or more" in capsys.readouterr().err
 
 
-def test_the_threads_of_torch_are_restored() -> None:
+def test_number_of_torch_threads_is_restored() -> None:
     outside = torch.get_num_threads()
     inside = []
     with suppress(KeyError), _torch_threads(outside + 1):
@@ -187,7 +187,7 @@ def test_the_threads_of_torch_are_restored() -> None:
     assert torch.get_num_threads() == outside
 
 
-def test_a_folder_that_is_taken_stays(
+def test_folder_with_files_is_refused_and_kept(
     finished: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"mine")
@@ -197,7 +197,7 @@ def test_a_folder_that_is_taken_stays(
 
 
 @pytest.mark.slow
-def test_a_repetition_that_was_cut_off_goes_on(
+def test_interrupted_repetition_resumes(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "again"
@@ -216,7 +216,7 @@ def test_a_repetition_that_was_cut_off_goes_on(
 
 
 @pytest.mark.slow
-def test_two_processes_reproduce_a_run_of_two(command: list[str], tmp_path: Path) -> None:
+def test_two_processes_reproduce_a_run_of_two_processes(command: list[str], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     place = tmp_path / "two"
     train = ["train.py", *command, f"--output_dir={place}", "--num_train_epochs=1"]

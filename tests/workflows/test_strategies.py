@@ -1,4 +1,4 @@
-"""Other losses, soft targets and teachers through the whole flow, as a user would run them."""
+"""Complete runs with other losses, soft targets and teachers."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def test_powerset_answers_with_a_label_set_in_a_stock_pipeline(run: Run) -> None
     assert report.training["unseen_label_sets"] == {"validation": 0, "test": 0}
 
 
-def test_powerset_reloads_as_scores_of_labels_with_zero_as_boundary(run: Run) -> None:
+def test_reloaded_powerset_model_has_label_scores_with_threshold_zero(run: Run) -> None:
     folder, report = run("powerset", "--loss=powerset", "--num_train_epochs=2")
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     texts, truth = texts_and_truth(folder)
@@ -81,7 +81,9 @@ def test_powerset_reloads_as_scores_of_labels_with_zero_as_boundary(run: Run) ->
     assert exact == pytest.approx(report.metrics["subset_accuracy"], abs=1e-12)
 
 
-def test_unseen_label_sets_are_counted_and_said(run: Run, rows_file: Path, tmp_path: Path) -> None:
+def test_unseen_label_sets_are_counted_and_reported(
+    run: Run, rows_file: Path, tmp_path: Path
+) -> None:
     rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
     for name, kept in (("few", [r for r in rows if len(r["labels"]) < 3]), ("all", rows)):
         text = "".join(json.dumps(row) + "\n" for row in kept)
@@ -95,7 +97,7 @@ def test_unseen_label_sets_are_counted_and_said(run: Run, rows_file: Path, tmp_p
 
 
 @pytest.mark.parametrize("loss", ["lsep", "bp_mll"])
-def test_ranking_losses_get_their_zero_from_validation(run: Run, loss: str) -> None:
+def test_ranking_loss_gets_its_threshold_from_validation(run: Run, loss: str) -> None:
     # With this seed the best boundary on validation is not at zero by chance.
     options = ["--num_train_epochs=2", "--threshold_metric=f1_micro", "--seed=1"]
     folder, report = run(loss, f"--loss={loss}", *options)
@@ -111,7 +113,7 @@ def test_ranking_losses_get_their_zero_from_validation(run: Run, loss: str) -> N
 
 
 @pytest.mark.parametrize("loss", ["weighted_bce", "focal", "asymmetric"])
-def test_the_others_learn_too(run: Run, loss: str) -> None:
+def test_other_losses_learn(run: Run, loss: str) -> None:
     folder, report = run(loss, f"--loss={loss}")
     assert report.metrics["f1_micro"] > 0.7
     config = json.loads((folder / "config.json").read_text())
@@ -119,7 +121,7 @@ def test_the_others_learn_too(run: Run, loss: str) -> None:
     assert config["problem_type"] == "multi_label_classification"
 
 
-def test_a_student_learns_from_a_teacher_and_asks_it_once(run: Run) -> None:
+def test_student_learns_from_teacher_logits_that_are_computed_once(run: Run) -> None:
     teacher, taught = run("teacher")
     options = [f"--teacher_model_name_or_path={teacher}", "--distillation_alpha=1"]
     folder, report = run("student", *options)
@@ -132,9 +134,7 @@ def test_a_student_learns_from_a_teacher_and_asks_it_once(run: Run) -> None:
     assert cache.stat().st_mtime_ns != before, "other inputs, other logits"
 
 
-def test_the_teachers_logits_may_stand_in_a_column(
-    run: Run, rows_file: Path, tmp_path: Path
-) -> None:
+def test_teacher_logits_are_read_from_a_column(run: Run, rows_file: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
     for row in rows:  # a teacher that knows the truth with confidence
         row["teacher"] = [4.0 if c in row["labels"] else -4.0 for c in ("blue", "green", "red")]
@@ -176,7 +176,7 @@ def test_saved_logits_give_the_reported_metrics(run: Run) -> None:
         (["--teacher_logits_column=a", "--teacher_model_name_or_path=b"], "got both"),
     ],
 )  # fmt: skip
-def test_wrong_settings_are_one_line_before_training(
+def test_invalid_setting_is_one_line_before_training(
     options: list[str],
     message: str,
     command: list[str],
@@ -186,7 +186,9 @@ def test_wrong_settings_are_one_line_before_training(
     check_refused([*command, *options], tmp_path / "out", message, capsys)
 
 
-def test_a_teacher_of_other_labels_or_without_probabilities(run: Run, rows_file: Path) -> None:
+def test_teacher_with_other_labels_or_without_probabilities_is_refused(
+    run: Run, rows_file: Path
+) -> None:
     text = rows_file.read_text().replace("red", "pink").replace("blue", "navy")
     other = rows_file.with_name("other.jsonl")
     other.write_text(text)

@@ -47,7 +47,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_it_finds_the_same_things_and_learns(streamed: list[str], tmp_path: Path) -> None:
+def test_streamed_run_counts_the_same_data_and_learns(streamed: list[str], tmp_path: Path) -> None:
     found = run(streamed, tmp_path / "streamed")
     held = run([*streamed, "--streaming=false"], tmp_path / "held", "--num_train_epochs=1")
     assert found.training["steps"] == 12 * held.training["steps"] == 120
@@ -75,7 +75,7 @@ def test_it_finds_the_same_things_and_learns(streamed: list[str], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_ends_with_the_same_weights(
+def test_resumed_streamed_run_has_identical_weights(
     streamed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [*streamed, "--num_train_epochs=3", "--dataloader_num_workers=1"]
@@ -104,12 +104,12 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_step_that_is_not_finite_ends_it_in_a_line(streamed: list[str], tmp_path: Path) -> None:
+def test_nonfinite_step_is_one_line(streamed: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"step \d+: .*rows unknown: they are stre"):
         run(streamed, tmp_path / "out", "--learning_rate=1e6", "--head_learning_rate=1e6")
 
 
-def test_the_training_rows_have_a_fingerprint(streamed: list[str], tmp_path: Path) -> None:
+def test_streamed_training_rows_have_a_fingerprint(streamed: list[str], tmp_path: Path) -> None:
     arguments = parse_arguments([*streamed, f"--output_dir={tmp_path}"]).data
     first, again = load_data(arguments).fingerprints(), load_data(arguments).fingerprints()
     assert set(first) == {"train", "validation", "test"}
@@ -122,7 +122,7 @@ def test_the_training_rows_have_a_fingerprint(streamed: list[str], tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(streamed: list[str], tmp_path: Path) -> None:
+def test_two_processes_take_the_same_steps_as_one(streamed: list[str], tmp_path: Path) -> None:
     options = [*streamed, "--num_train_epochs=2", "--dropout=0", "--save_strategy=no"]
     run(options, tmp_path / "one")
     more = [f"--output_dir={tmp_path / 'two'}", "--per_device_train_batch_size=4"]

@@ -65,7 +65,7 @@ def searched(
     return config, folder / "out", trials, said
 
 
-def test_trials_and_their_log(searched: Any) -> None:
+def test_each_trial_is_logged(searched: Any) -> None:
     _, folder, trials, said = searched
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
     assert trials[0].params == {"learning_rate": 5e-3, "per_device_train_batch_size": 8}
@@ -143,8 +143,8 @@ def _running(journal: Path) -> list[int]:
     return sorted(begun - ended)
 
 
-def test_trials_that_do_worse_are_pruned(searched: Any, tmp_path: Path) -> None:
-    """After four trials that were better, by epoch, than any can be."""
+def test_trial_below_the_median_is_pruned(searched: Any, tmp_path: Path) -> None:
+    """The first four trials are better at every epoch than any trial can be."""
     config, _, trials, _ = searched
     plan = plan_of(config, tmp_path / "out", prune=True)
     data = load_data(plan.config.data)
@@ -196,7 +196,7 @@ def test_failed_trials_are_logged_and_count(
         assert len(find_finished(study)) == 3, "interrupted trials and full disks do not count"
 
 
-def test_a_share_of_steps_is_searched_as_one(searched: Any, tmp_path: Path) -> None:
+def test_fraction_of_warm_up_steps_stays_a_fraction(searched: Any, tmp_path: Path) -> None:
     """The search casts a value to the type of the default, which for warm-up is a whole number."""
     arguments = ZLPRTrainingArguments(output_dir=str(tmp_path))
     assert type(arguments.warmup_steps) is float
@@ -204,10 +204,10 @@ def test_a_share_of_steps_is_searched_as_one(searched: Any, tmp_path: Path) -> N
     assert type(plan_of(searched[0], tmp_path / "out").config.training.warmup_steps) is float
 
 
-def test_the_test_split_is_not_looked_at(
+def test_test_split_does_not_affect_a_trial(
     searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the test rows gone wrong, labels and texts, a trial is the same."""
+    """A trial does not change when the texts and labels of the test rows are wrong."""
     config, _, trials, _ = searched
     plan = plan_of(config, tmp_path / "out")
     data = load_data(plan.config.data)
@@ -249,7 +249,7 @@ def refusal(config: Path, folder: Path, *options: str, **changes: Any) -> str:
         ),
     ],
 )
-def test_a_bad_space_is_one_line(
+def test_invalid_search_space_is_one_line(
     space: Any, message: str, command: list[str], tmp_path: Path
 ) -> None:
     config = config_file(command, tmp_path, search_space=space)
@@ -276,7 +276,7 @@ def test_invalid_searches_are_refused(searched: Any, tmp_path: Path) -> None:
     assert (folder / "journal.jsonl").read_bytes().startswith(before)
 
 
-def test_other_data_is_refused(searched: Any, tmp_path: Path) -> None:
+def test_search_on_changed_data_is_refused(searched: Any, tmp_path: Path) -> None:
     config, folder, _, _ = searched
     values = yaml.safe_load(config.read_text())
     data = Path(values["train_file"])
@@ -318,7 +318,7 @@ def test_default_space_is_around_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_label_space_trains_the_head_of_the_trial(searched: Any, tmp_path: Path) -> None:
+def test_trial_in_a_large_label_space_trains_its_own_head(searched: Any, tmp_path: Path) -> None:
     plan = plan_of(
         searched[0], tmp_path, "--large_label_space=true", "--num_train_epochs=1", metric="f1_micro"
     )

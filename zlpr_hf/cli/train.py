@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -52,7 +51,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         print(f"written to {folder}: the model, {', '.join(written)}")
         for title, line in _next_commands(folder):
             print(f"{title}:\n  {line}")
-        print(f"with stock transformers: see {Path(folder) / CARD_FILES[0]}")
+        print(f"from Python, also without zlpr_hf: see {Path(folder) / CARD_FILES[0]}")
         if training_args.push_to_hub:
             return _push(folder, training_args)
     return 0
@@ -96,22 +95,22 @@ def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
 
 
 def _next_commands(folder: str) -> list[tuple[str, str]]:
-    """Return commands for the next steps, ready to copy."""
+    """Return titles and commands for the next steps, ready to copy."""
     zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
-    predict, *others = (
-        (title, shlex.join([*zlpr, command, folder, *more]))
-        for title, command, *more in (
-            ("label texts (or use --input FILE --output FILE)", "predict"),
-            ("all metrics with intervals (or use --dataset FILE)", "evaluate"),
-            ("export to ONNX Runtime, under a third of the size", "export", "--quantize", "int8"),
-            ("try it on a web page", "demo"),
-            ("push it to the Hub", "push", "YOUR_NAME/YOUR_MODEL"),
+    predict, evaluate, export, demo, push = (
+        shlex.join([*zlpr, command, folder, *more])
+        for command, *more in (
+            ("predict",),
+            ("evaluate",),
+            ("export", "--quantize", "int8"),
+            ("demo",),
+            ("push", "YOUR_NAME/YOUR_MODEL"),
         )
     )
-    title, command = predict
-    ours = (
-        f"from zlpr_hf import load_pipeline; p = load_pipeline({json.dumps(folder)}); "
-        'print(p("type a text here"))'
-    )
-    python = ("from Python", shlex.join([sys.executable, "-c", ours]))
-    return [(title, f"echo 'type a text here' | {command}"), python, *others]
+    return [
+        ("label texts (or use --input FILE --output FILE)", f"echo 'type a text here' | {predict}"),
+        ("all metrics with intervals (or use --dataset FILE)", evaluate),
+        ("export to ONNX Runtime, under a third of the size", export),
+        ("try it on a web page", demo),
+        ("push it to the Hub", push),
+    ]

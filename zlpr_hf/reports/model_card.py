@@ -19,7 +19,7 @@ from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, Report
-from zlpr_hf.reports.svg import render_bars
+from zlpr_hf.reports.svg import render_chart
 
 CARD_FILE = "README.md"
 CHART_FILE = "labels.svg"
@@ -71,7 +71,7 @@ def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     """
     facts = replace(facts, adapter=(folder / ADAPTER_FILE).is_file())
     rows = [(score.label, score.f1) for score in _shown_labels(report)]
-    write_whole(folder / CHART_FILE, render_bars("F1 per label", rows))
+    write_whole(folder / CHART_FILE, render_chart("bars", "F1 per label", rows))
     write_whole(folder / CARD_FILE, render_model_card(report, facts))
 
 

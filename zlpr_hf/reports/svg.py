@@ -73,17 +73,8 @@ def html_environment() -> Environment:
     return environment
 
 
-def render_bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
-    """Draw one horizontal bar per label, with its value from 0 to 1."""
-    return _draw("bars", title, rows)
-
-
-def render_lines(plot: Plot) -> str:
-    """Draw curves over two axes."""
-    return _draw("lines", plot)
-
-
-def _draw(macro: str, *arguments: Any) -> str:
+def render_chart(macro: str, *arguments: Any) -> str:
+    """Draw ``bars`` with values from 0 to 1 (title, rows), or the ``lines`` of a :class:`Plot`."""
     template = html_environment().get_template("charts.svg.jinja")
     return str(getattr(template.module, macro)(*arguments))
 

@@ -28,7 +28,7 @@ from zlpr_hf.metrics.top_k import (
     compute_top_k_metrics,
 )
 from zlpr_hf.reports.provenance import find_versions
-from zlpr_hf.reports.report import render_label_scores
+from zlpr_hf.reports.report import align_columns, render_label_scores
 from zlpr_hf.reports.sanity_checks import check_split
 from zlpr_hf.thresholds import Thresholds
 
@@ -64,14 +64,13 @@ class Evaluation:
 
     def render(self) -> str:
         """Return tables for the terminal."""
-        title = f"{self.data}: {self.rows:,} texts"
-        tuned = f"{'tuned':>12}" if self.tuned else ""
-        lines = [title, "", f"{'metric':<26}{'value':>10}{'95 % interval':>20}{tuned}"]
+        rows = [["metric", "value", "95 % interval", "tuned" * bool(self.tuned)]]
         for name, value in self.metrics.items():
             interval = self.intervals.get(name)
             between = "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
-            other = f"{self.tuned[name]:>12.4f}" if name in self.tuned else ""
-            lines.append(f"{name:<26}{value:>10.4f}{between:>20}{other}")
+            tuned = f"{self.tuned[name]:.4f}" if name in self.tuned else ""
+            rows.append([name, f"{value:.4f}", between, tuned])
+        lines = [f"{self.data}: {self.rows:,} texts", "", align_columns(rows)]
         lines += ["", render_label_scores(self.label_scores)]
         if self.tuned:
             lines.append("tuned: offsets for each half of the rows were fitted on the other half")

@@ -111,9 +111,7 @@ def finetune_config(
     set_seed(config.training.seed)
     model = build_model(prepared, config.model, checkpoint=checkpoint)
     card_name = _check_card_name(config.training)
-    trainer = build_trainer(
-        prepared, model, config.training, streaming_buffer=config.data.streaming_buffer
-    )
+    trainer = build_trainer(prepared, model, config)
     cost = TrainingCost()
     trainer.add_callback(cost)
     is_main = trainer.is_world_process_zero()

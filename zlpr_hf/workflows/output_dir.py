@@ -25,6 +25,9 @@ REPORT_FILE = "report.html"
 CARD_FILES = ("README.md", "labels.svg")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
+RUN_FILES = (
+    *MODEL_FILES, *ADAPTER_FILES, *CARD_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE, REPORT_FILE,
+)  # fmt: skip
 END_FOLDER = "part-end"
 """Collects the files of a finished run until all are written."""
 CLEARING_FILE = "part-clearing"
@@ -88,15 +91,7 @@ def clear_run(output_dir: Path) -> None:
         shutil.rmtree(output_dir / name, ignore_errors=True)
     for folder in find_checkpoints(output_dir):
         shutil.rmtree(folder)
-    for name in (
-        *MODEL_FILES,
-        *ADAPTER_FILES,
-        *CARD_FILES,
-        CONFIG_FILE,
-        PROFILE_FILE,
-        LOGITS_FILE,
-        REPORT_FILE,
-    ):
+    for name in RUN_FILES:
         (output_dir / name).unlink(missing_ok=True)
         part_of(output_dir / name).unlink(missing_ok=True)
     (output_dir / CLEARING_FILE).unlink()

@@ -26,7 +26,6 @@ from zlpr_hf.models.head_init import init_head_from_label_names, read_label_desc
 from zlpr_hf.models.loading import is_trained_for, load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
 from zlpr_hf.models.pooling import has_added_layer
-from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer
@@ -174,10 +173,8 @@ def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrain
     return adapted
 
 
-def _train_rows(
-    prepared: Prepared, arguments: ZLPRTrainingArguments, streaming_buffer: int
-) -> Dataset | StreamedRows:
-    data = prepared.data
+def _train_rows(prepared: Prepared, config: RunConfig) -> Dataset | StreamedRows:
+    data, arguments = prepared.data, config.training
     if not isinstance(data, StreamedData):
         return prepared.encoded["train"]
     step_rows = (
@@ -189,7 +186,7 @@ def _train_rows(
         data.label_space.label2id,
         count=data.scan.rows,
         seed=arguments.data_seed if arguments.data_seed is not None else arguments.seed,
-        buffer=streaming_buffer,
+        buffer=config.data.streaming_buffer,
         step_rows=step_rows if grouped else None,
         rank=arguments.process_index,
         world_size=arguments.world_size,
@@ -199,15 +196,13 @@ def _train_rows(
 def build_trainer(
     prepared: Prepared,
     model: PreTrainedModel | Callable[[], PreTrainedModel],
-    arguments: ZLPRTrainingArguments,
-    *,
-    streaming_buffer: int,
+    config: RunConfig,
 ) -> ZLPRTrainer:
     """Build the trainer of a run; a function that builds models serves the trials of a search.
 
     The trainer never pushes: its own push would include checkpoints and replace the card.
     """
-    arguments = copy.copy(arguments)
+    arguments = copy.copy(config.training)
     arguments.push_to_hub = False
     arguments.hub_token = None  # integrations and files of the trainer never see it
     arguments.large_label_space = prepared.large
@@ -216,7 +211,7 @@ def build_trainer(
         trainer = ZLPRTrainer(
             **{"model" if isinstance(model, nn.Module) else "model_init": model},
             args=arguments,
-            train_dataset=_train_rows(prepared, arguments, streaming_buffer),
+            train_dataset=_train_rows(prepared, config),
             eval_dataset=prepared.encoded["validation"],
             data_collator=MultiLabelCollator(prepared.tokenizer, num_labels, as_ids=prepared.large),
             processing_class=prepared.tokenizer,

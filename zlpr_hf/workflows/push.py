@@ -23,6 +23,12 @@ from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 from zlpr_hf.zlpr_config import ZLPRConfig
 
+REFUSALS = {
+    401: "the Hub accepts no token (401); set HF_TOKEN to a token with the role write, or log in "
+    "with: hf auth login",
+    403: "the token cannot write there (403); it needs the role write and access to OWNER",
+    404: "no such repository on the Hub (404)",
+}
 MESSAGE = "Model, its numbers and its card"
 TORCH_WEIGHTS = (
     "model.safetensors",
@@ -225,15 +231,8 @@ def _reason(error: BaseException) -> str:
 
 def _describe_answer(error: HfHubHTTPError) -> str:
     status = error.response.status_code
-    if status == 401:
-        return (
-            "the Hub accepts no token (401); set HF_TOKEN to a token with the role write, or "
-            "log in with: hf auth login"
-        )
-    if status == 403:
-        return "the token cannot write there (403); it needs the role write and access to OWNER"
-    if status == 404:
-        return "no such repository on the Hub (404)"
+    if status in REFUSALS:
+        return REFUSALS[status]
     if status >= 500:
         return f"the Hub failed ({status}); try again later"
     return f"the Hub refused it ({status}): {error.server_message or error}"

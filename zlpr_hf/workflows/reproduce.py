@@ -40,23 +40,18 @@ class Reproduction:
     def succeeded(self) -> bool:
         """True if the numbers agree within the tolerance."""
         if self.tolerance is None:
-            return self.same_weights and not any(map(self._gap, self._names))
-        return all(self._gap(name) <= self.tolerance for name in self._names)
+            return self.same_weights and not any(self.gaps.values())
+        return all(gap <= self.tolerance for gap in self.gaps.values())
 
     @property
-    def _names(self) -> list[str]:
-        return list(self.before | self.now)
-
-    def _gap(self, name: str) -> float:
-        """Return the difference of a metric; infinite if only one run has it."""
-        if name not in self.before or name not in self.now:
-            return math.inf
-        before, now = self.before[name], self.now[name]
-        return 0.0 if before == now or (before != before and now != now) else abs(before - now)
+    def gaps(self) -> dict[str, float]:
+        """Difference per metric; infinite if only one run has it."""
+        names = self.before | self.now
+        return {name: _gap(self.before.get(name), self.now.get(name)) for name in names}
 
     def render(self) -> str:
         """Return the metrics that differ, with the verdict in the last line."""
-        gaps = {name: self._gap(name) for name in self._names}
+        gaps = self.gaps
         different = [name for name, gap in gaps.items() if gap != 0]
         width = max(map(len, ["weights", *gaps])) + 2
         lines = [f"{'':<{width}}{'before':>24}{'now':>24}"] if different else []
@@ -74,6 +69,12 @@ class Reproduction:
         else:
             verdict = "different"
         return "\n".join([*lines, verdict])
+
+
+def _gap(before: float | None, now: float | None) -> float:
+    if before is None or now is None:
+        return math.inf
+    return 0.0 if before == now or (before != before and now != now) else abs(before - now)
 
 
 def reproduce(

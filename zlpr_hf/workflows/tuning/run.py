@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 from typing import Any
 
 import optuna
@@ -23,7 +25,7 @@ from zlpr_hf.workflows.tuning.journal import (
     record_failure,
 )
 from zlpr_hf.workflows.tuning.plan import Plan, check_plan_metric
-from zlpr_hf.workflows.tuning.table import render_trial, render_trials
+from zlpr_hf.workflows.tuning.table import rank_trials, render_trial, render_trials
 
 BEST_FILE = "best.yaml"
 WARM_UP_TRIALS, WARM_UP_EPOCHS = 4, 1
@@ -61,8 +63,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
         if len(found) < trials:
             arguments = parse_arguments([*plan.argv, "--save_strategy=no"]).training
             arguments.output_dir = str(plan.output_dir)
-            buffer = plan.config.data.streaming_buffer
-            trainer = build_trainer(prepared, build, arguments, streaming_buffer=buffer)
+            trainer = build_trainer(prepared, build, replace(plan.config, training=arguments))
             trainer.pop_callback(PrinterCallback)
         while len(found) < trials:
             reason = _run_trial(study, storage, plan, trainer, number=len(found))
@@ -71,7 +72,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
             log(f"trial {len(found)}/{trials}: {render_trial(plan, found, reason)}")
         if not any(trial.state == TrialState.COMPLETE for trial in found):
             raise InputError(f"none of {len(found)} trials completed; see the reasons above")
-        _write_best(study, plan, found)
+        _write_best(plan, found)
         log(f"\n{render_trials(plan, found, study)}")
     return found
 
@@ -125,9 +126,8 @@ def _run_trial(
     return "the metric is not a number"
 
 
-def _write_best(study: optuna.Study, plan: Plan, trials: list[FrozenTrial]) -> None:
-    best = study.best_trial
-    place = next(i for i, trial in enumerate(trials, start=1) if trial.number == best.number)
+def _write_best(plan: Plan, trials: list[FrozenTrial]) -> None:
+    place, best = rank_trials(plan, trials)[0]
     comment = (
         f"# The best of {len(trials)} trials, number {place}: {plan.metric} {best.value!r} on the "
         "validation split\n# after the last epoch, decided at logit > 0.\n"

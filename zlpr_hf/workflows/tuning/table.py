@@ -32,7 +32,7 @@ def render_trial(plan: Plan, trials: Sequence[FrozenTrial], reason: str) -> str:
     if trial.state == TrialState.PRUNED:
         epoch, value = max(trial.intermediate_values.items())
         return f"pruned after epoch {epoch}: {plan.metric} {value:.4f} · {values}"
-    best = _rank(plan, trials)[0].trial
+    best = rank_trials(plan, trials)[0].trial
     return f"{plan.metric} {trial.value:.4f} (best {best.value:.4f}) · {values}"
 
 
@@ -42,7 +42,7 @@ def render_trials(plan: Plan, trials: Sequence[FrozenTrial], study: optuna.Study
     The importance is the fraction of an option in the difference between better and other trials
     (PED-ANOVA).
     """
-    ranked = _rank(plan, trials)
+    ranked = rank_trials(plan, trials)
     shown = ranked[:MAX_SHOWN]
     rows = [
         ["trial", *(str(each.number) for each in shown)],
@@ -64,7 +64,7 @@ def render_trials(plan: Plan, trials: Sequence[FrozenTrial], study: optuna.Study
     return "\n".join(lines)
 
 
-def _rank(plan: Plan, trials: Sequence[FrozenTrial]) -> list[Ranked]:
+def rank_trials(plan: Plan, trials: Sequence[FrozenTrial]) -> list[Ranked]:
     """Return the completed trials, the best first, and the earlier of equal ones first."""
     completed = [
         Ranked(number, trial)
