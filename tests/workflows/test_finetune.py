@@ -50,7 +50,7 @@ def test_saved_configuration_runs_again(finished: tuple[Path, Any], tmp_path: Pa
 
 
 def test_stock_transformers_decides_the_same(finished: tuple[Path, Any]) -> None:
-    """The rule is in the weights: scores above 0.5 of a stock pipeline give the reported metrics."""
+    """The rule is in the weights: stock scores above 0.5 give the reported metrics."""
     folder, report = finished
     data = load_data(parse_arguments([str(folder / "train_config.yaml")]).data)
     stock = pipeline("text-classification", str(folder), top_k=None, truncation=True)

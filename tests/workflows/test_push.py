@@ -38,7 +38,7 @@ PUSHED = {
 def folder(
     encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A model that has been trained, as far as anybody can tell, and what lies about beside it."""
+    """Files of a trained model, and files beside it that must not be pushed."""
     folder = tmp_path_factory.mktemp("runs") / "colours"
     space = LabelSpace(("red", "green", "blue"))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(encoder_dir)
@@ -49,7 +49,7 @@ def folder(
     with torch.inference_mode():
         torch.nn.init.normal_(model.classifier.weight, std=30.0)
         logits = model(**tokenizer(TEXTS, return_tensors="pt")).logits
-        model.classifier.bias -= logits.median(0).values + 0.01  # so that it says this and that
+        model.classifier.bias -= logits.median(0).values + 0.01  # so that predictions differ
     model.save_pretrained(folder)
     rows = [(str(row["text"]),) for row in colour_rows]
     logits = Classifier.load(str(folder)).compute_logits(rows)
@@ -103,7 +103,7 @@ def run_python(environment: dict[str, str], *arguments: str, give: Any = None) -
 
 @pytest.fixture(scope="module")
 def printed(environment: dict[str, str], folder: Path) -> str:
-    """What ``zlpr push`` says."""
+    """Output of ``zlpr push``."""
     return run_python(environment, "-m", "zlpr_hf.cli", "push", str(folder), "colours", "--private")
 
 

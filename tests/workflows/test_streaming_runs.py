@@ -158,7 +158,7 @@ if flag == "streaming":
     ids = data.label_space.label2id
     rows = StreamedRows(data.stream, ids, count=data.scan.rows, seed=0, buffer=1000)
     assert sum(1 for row in rows) == len(rows)
-# Not what getrusage says: that begins with the size of the process it was started from.
+# getrusage would include the size of the process that started this one.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

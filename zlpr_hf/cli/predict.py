@@ -100,7 +100,7 @@ class _Task:
 
 
 def _prepare(options: Any, processes: Processes) -> _Task:
-    """Find everything that can be wrong before a row is labelled."""
+    """Check options, input and model before a row is labelled."""
     if processes.count > 1 and STDIN in (options.input, options.output):
         raise InputError(
             f"{processes.count} processes label a file together: give --input FILE and "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations
@@ -13,7 +12,7 @@ from datasets import Dataset
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
-from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.atomic import write_json
 
 RAREST_SHOWN = 5
 
@@ -46,7 +45,7 @@ class DataProfile:
 
     def save(self, path: Path) -> None:
         """Write the profile to a JSON file."""
-        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_json(path, asdict(self))
 
     def render(self) -> str:
         """Return the profile as a table with notes."""

@@ -1,4 +1,4 @@
-"""report.html: what a model does well and badly, on one page that loads nothing else."""
+"""report.html: strengths and mistakes of a model, on one page that loads no other file."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zlpr_hf.data.profile import DataProfile, SplitProfile
-from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.multi_label import LabelScore
@@ -109,7 +109,7 @@ class Report:
 
     def save(self, path: Path) -> None:
         """Write everything as JSON, whole or not at all."""
-        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Report:

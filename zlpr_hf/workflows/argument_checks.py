@@ -33,14 +33,11 @@ def check_config(config: RunConfig) -> None:
             f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
             f"cannot change; expected none, got {model.tune_thresholds!r}"
         )
-    teachers = [
-        option
-        for option, value in (
-            ("teacher_model_name_or_path", model.teacher_model_name_or_path),
-            ("teacher_logits_column", data.teacher_logits_column),
-        )
-        if value
-    ]
+    sources = {
+        "teacher_model_name_or_path": model.teacher_model_name_or_path,
+        "teacher_logits_column": data.teacher_logits_column,
+    }
+    teachers = [option for option, value in sources.items() if value]
     if len(teachers) > 1:
         raise InputError(f"expected {' or '.join(teachers)}, got both")
     if teachers and not LOSSES[loss].has_divergence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from zlpr_hf.choices import LongTexts, Scope
 from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.atomic import write_json
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.metrics.bootstrap import Interval, compute_intervals
 from zlpr_hf.metrics.multi_label import (
@@ -60,7 +59,7 @@ class Evaluation:
 
     def save(self, path: Path) -> None:
         """Write all numbers as JSON, atomically."""
-        write_whole(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_json(path, asdict(self))
 
     def render(self) -> str:
         """Return tables for the terminal."""

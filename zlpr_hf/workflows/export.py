@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import is_free, new_folder
+from zlpr_hf.files.atomic import is_free, new_folder, write_json
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
 from zlpr_hf.inference.windows import Texts
@@ -96,7 +95,7 @@ def export_onnx(
     quantization: Quantization = "none",
     batch_size: int = 32,
 ) -> Export:
-    """Export a model of torch, and keep the export only if it decides as the model does on texts.
+    """Export a model of torch; keep the export only if its decisions on the texts agree.
 
     An earlier export in the folder is replaced (see :func:`check_export`). The agreement is also
     written to ``export.json``.
@@ -129,8 +128,7 @@ def export_onnx(
             mean_difference=float(difference.mean()),
         )
         _check_agreement(export, expected, logits)
-        content = json.dumps(asdict(export), indent=2, ensure_ascii=False)
-        (part / EXPORT_FILE).write_text(content + "\n", encoding="utf-8")
+        write_json(part / EXPORT_FILE, asdict(export))
     return export
 
 

@@ -1,4 +1,4 @@
-"""Load the data set that the arguments of a run describe."""
+"""Load the dataset that the arguments of a run describe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
 
 
 def load_data(arguments: DataArguments) -> LabelledData:
-    """Read all splits of a data set."""
+    """Read all splits of a dataset."""
     check_fields(arguments)
     given = {
         "train": arguments.train_file,

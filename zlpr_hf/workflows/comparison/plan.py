@@ -58,9 +58,6 @@ class Plan:
     """
 
     output_dir: Path
-    datasets: tuple[str, ...]
-    losses: tuple[str, ...]
-    seeds: tuple[int, ...]
     reference: str
     threshold_metric: str
     metrics: tuple[str, ...]
@@ -130,9 +127,6 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
                 cells.append(Cell(dataset, loss, seed, _build_config(dataset, loss, settings)))
     return Plan(
         output_dir=output_dir,
-        datasets=tuple(datasets),
-        losses=tuple(losses),
-        seeds=tuple(seeds),
         reference=reference,
         threshold_metric=threshold_metric,
         metrics=tuple(map(str, metrics)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
@@ -83,8 +83,7 @@ class Comparison:
 
     def save(self, folder: Path) -> None:
         """Write ``comparison.json``, whole or not at all."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder / COMPARISON_FILE, text)
+        write_json(folder / COMPARISON_FILE, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Comparison:
@@ -218,7 +217,7 @@ def _fit_baselines(folder: Path, data: LabelledData) -> dict[str, dict[str, floa
         if stored["rows"] == rows:
             return dict(stored["metrics"])
     metrics = compute_baselines(data)
-    write_whole(path, json.dumps({"rows": rows, "metrics": metrics}, indent=1) + "\n")
+    write_json(path, {"rows": rows, "metrics": metrics})
     return metrics
 
 
