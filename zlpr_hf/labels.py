@@ -78,7 +78,14 @@ class LabelSpace:
             >>> LabelSpace.fit([["b"], [], ["a", "b"]]).names
             ('a', 'b')
         """
-        return cls(tuple(sorted({name for row in rows for name in row})))
+        names: set[str] = set()
+        for number, row in enumerate(rows):
+            if isinstance(row, str):
+                raise InputError(
+                    f"row {number}: expected a list of names, got the text {row!r:.60}"
+                )
+            names.update(row)
+        return cls(tuple(sorted(names)))
 
     @classmethod
     def from_config(cls, config: Any) -> LabelSpace:

@@ -70,7 +70,7 @@ def test_missing_sources(tmp_path: Path) -> None:
         load_source(files={"train": str(tmp_path / "none.csv")})
     with pytest.raises(InputError, match="no such folder"):
         load_source(dataset_name=str(tmp_path / "none"))
-    with pytest.raises(InputError, match="either dataset_name or train_file"):
+    with pytest.raises(InputError, match="--train_file FILE or --dataset_name NAME"):
         load_source()
     with pytest.raises(InputError, match="train_file is missing"):
         load_source(files={"test": "x.csv"})

@@ -183,10 +183,11 @@ def test_very_long_option_name_is_unknown() -> None:
 
 
 def test_rate_of_the_head_follows_the_rate_of_a_saved_configuration(tmp_path: Path) -> None:
-    save_config(tmp_path / "saved.yaml", parse_arguments(["--learning_rate=1e-4"]))
+    saved = render_config(parse_arguments(["--learning_rate=1e-4"]))
+    (tmp_path / "saved.yaml").write_text(saved)
     again = parse_arguments([str(tmp_path / "saved.yaml"), "--learning_rate=1e-3"])
     assert again.training.effective_head_learning_rate == pytest.approx(1e-2)
     fixed = parse_arguments(["--learning_rate=1e-4", "--head_learning_rate=3e-3"])
-    save_config(tmp_path / "fixed.yaml", fixed)
+    (tmp_path / "fixed.yaml").write_text(render_config(fixed))
     kept = parse_arguments([str(tmp_path / "fixed.yaml"), "--learning_rate=1e-3"])
     assert kept.training.effective_head_learning_rate == pytest.approx(3e-3)

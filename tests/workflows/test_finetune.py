@@ -210,7 +210,7 @@ def test_folder_with_a_run_is_refused(command: list[str], finished: tuple[Path, 
         (["--max_length", "1000"], "max_length: expected 3 to 64"),
         (["--test_size", "2"], "between 0 and 1, got 2"),
         (["--model_name_or_path", "./none"], "./none: no such folder"),
-        (["--dataset_name", "cwe"], "either dataset_name or train_file"),
+        (["--dataset_name", "cwe"], "--train_file FILE or --dataset_name NAME"),
     ],
 )  # fmt: skip
 def test_invalid_argument_is_one_line_and_writes_nothing(

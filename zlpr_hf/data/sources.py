@@ -47,7 +47,7 @@ def load_source(
         InputError: If the source is missing, empty or broken; with file and line.
     """
     if (dataset_name is None) == (not files):
-        raise InputError("name the data with either dataset_name or train_file, not both")
+        raise InputError("name the data with --train_file FILE or --dataset_name NAME, one of them")
     if files:
         if "train" not in files:
             raise InputError("train_file is missing; validation_file and test_file are optional")

@@ -71,7 +71,7 @@ def _load_streamed_data(
     """Read all splits, but stream the training rows."""
     train_file, name = files.pop("train", None), arguments.dataset_name
     if (train_file is None) == (name is None):
-        raise InputError("name the data with either dataset_name or train_file, not both")
+        raise InputError("name the data with --train_file FILE or --dataset_name NAME, one of them")
     if train_file is not None:
         rows = stream_file(Path(train_file), labels.columns or (labels.column,))
         held = {split: read_file(Path(path)) for split, path in files.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
@@ -17,7 +18,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     HTTPError,
 )
 
-from zlpr_hf.errors import InputError, hide_secrets
+from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
@@ -226,7 +227,7 @@ def _reason(error: BaseException) -> str:
         text = "expected NAME or OWNER/NAME, of letters, digits, '-', '_' and '.'"
     else:
         text = f"{type(causes[-1]).__name__}: {causes[-1]}"
-    return hide_secrets(" ".join(text.split()))
+    return re.sub(r"Bearer \S+|hf_\w+", "(token)", " ".join(text.split()))
 
 
 def _describe_answer(error: HfHubHTTPError) -> str:

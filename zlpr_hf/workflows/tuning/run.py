@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
