@@ -191,3 +191,19 @@ def test_rate_of_the_head_follows_the_rate_of_a_saved_configuration(tmp_path: Pa
     (tmp_path / "fixed.yaml").write_text(render_config(fixed))
     kept = parse_arguments([str(tmp_path / "fixed.yaml"), "--learning_rate=1e-3"])
     assert kept.training.effective_head_learning_rate == pytest.approx(3e-3)
+
+
+def test_a_data_file_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,labels\n")
+    with pytest.raises(InputError, match="--train_file .*reviews.csv"):
+        parse_arguments([str(path)])
+
+
+def test_help_shows_each_switch_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    text = capsys.readouterr().out
+    assert "--baselines" in text
+    assert "--no_baselines" not in text
+    assert parse_arguments(["--no_baselines"]).model.baselines is False

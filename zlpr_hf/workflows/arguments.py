@@ -226,6 +226,9 @@ def parse_arguments(argv: list[str]) -> RunConfig:
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(cpu_speedups=True)  # on for commands, off in Python code
+    for option, action in parser._option_string_actions.items():
+        if option.startswith("--no_"):  # its help would be that of the option it turns off
+            action.help = argparse.SUPPRESS
     config = argv[0] if argv and not argv[0].startswith("-") else None
     options = argv if config is None else argv[1:]
     words = [] if config is None else _read_config(Path(config))
@@ -279,8 +282,16 @@ def _current_option(word: str) -> str:
     return f"--{current}{equals}{value}"
 
 
+DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
 def _read_config(path: Path) -> list[str]:
     """Read a YAML file as words of the command line, so that both are converted alike."""
+    if path.suffix.lower() in DATA_SUFFIXES:
+        raise InputError(
+            f"{path}: a data file, not a configuration; to train on it: zlpr train --train_file "
+            f"{path}"
+        )
     known = _option_names() | set(RENAMED_OPTIONS)
     words: list[str] = []
     for name, value in read_yaml_mapping(path, "expected lines of 'name: value'").items():
