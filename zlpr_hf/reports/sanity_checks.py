@@ -27,7 +27,8 @@ def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) 
     for name, values in metrics.items():
         split = profile.splits[name]
         cells = split.rows * len(split.label_counts) - split.unknown_cells
-        found += check_split(name, values, split.label_counts, rows=split.rows, cells=cells)
+        judged = split.rows - split.unjudged_rows
+        found += check_split(name, values, split.judged_counts, rows=judged, cells=cells)
     return found
 
 
@@ -44,10 +45,12 @@ def check_split(
     Args:
         name: Name of the split in the warnings.
         metrics: Metrics of the model, of all labels or of the best ones in a large label space.
-        counts: Number of rows per label.
-        rows: Number of rows.
+        counts: Number of rows per label, without labels that no row knows.
+        rows: Number of rows with a known label.
         cells: Number of known labels, over all rows.
     """
+    if not cells:
+        return [f"{name}: no label of any row is known, so there is nothing to measure"]
     found: list[str] = []
     predicted = round(metrics["predicted_cardinality"] * rows)
     wrong = metrics["hamming_loss"] > 0  # otherwise it is right to predict none or all labels

@@ -15,6 +15,7 @@ import torch
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
@@ -224,9 +225,9 @@ def _fit_baselines(folder: Path, data: LabelledData) -> dict[str, dict[str, floa
 
 
 def _count_unseen(data: LabelledData) -> int:
-    """Return the number of test rows whose label set is not in training."""
-    train = {row.tobytes() for row in data.targets("train") >= 0.5}
-    return sum(row.tobytes() not in train for row in data.targets("test") >= 0.5)
+    """Return the number of test rows whose known labels fit no label set of training."""
+    train, test = data.targets("train"), data.targets("test")
+    return LabelSets.collect(train).count_unseen(test)
 
 
 def _describe_machine() -> dict[str, str]:
