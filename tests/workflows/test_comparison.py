@@ -15,6 +15,7 @@ import yaml
 
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
+from zlpr_hf.workflows.arguments import RENAMED_OPTIONS
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
@@ -137,10 +138,11 @@ def test_finished_runs_are_not_repeated_and_changed_settings_are_refused(
     assert main(["compare", str(path), f"--output_dir={folder}", "--no_plots"]) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")} == before
     plan = read_plan(path, output_dir=str(folder))
+    (old_name,) = [old for old, new in RENAMED_OPTIONS.items() if new == "baselines"]
     config = plan.cells[0].folder / "train_config.yaml"
     written = config.read_text()
     older = [line for line in written.splitlines() if not line.startswith("cpu_speedups")]
-    config.write_text("\n".join(older).replace("baselines:", "yardsticks:"))
+    config.write_text("\n".join(older).replace("baselines:", f"{old_name}:"))
     assert is_finished(plan.cells[0]), "a run of an earlier version with the same settings"
     config.write_text(written)
     plan = read_plan(path, output_dir=str(folder), overrides={"num_train_epochs": "4"})

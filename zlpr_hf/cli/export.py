@@ -75,10 +75,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 
 def _beside(source: Path | None, options: Any) -> Path:
     if source is None:
-        raise InputError(
-            f"{options.model}: not a folder here; name a trained model's folder, or for a model on "
-            "the Hub say where to write with --output"
-        )
+        raise InputError(f"{options.model}: no such folder; for a model on the Hub, give --output")
     suffix = "-onnx" if options.quantize == "none" else f"-onnx-{options.quantize}"
     whole = source if source.name not in ("", "..") else source.resolve()
     return whole.with_name(whole.name + suffix)
