@@ -21,7 +21,7 @@ labels thresholds             : errors zlpr_config
 losses                        : errors labels
 metrics                       : choices labels thresholds
 data                          : errors choices labels files
-models                        : errors choices zlpr_config labels files
+models                        : errors choices zlpr_config labels thresholds files
 training inference            : GROUND losses metrics data models
 reports                       : GROUND losses metrics data
 workflows                     : GROUND losses metrics data models training inference reports

@@ -176,10 +176,17 @@ class LabelSets:
             )
 
     @classmethod
-    def from_config(cls, config: Any) -> LabelSets:
-        """Read the sets of a checkpoint that was trained with the powerset loss."""
+    def from_config(cls, config: Any) -> LabelSets | None:
+        """Read the sets of a checkpoint that was trained with the powerset loss.
+
+        None if there are none, or the outputs have other names: they belong to an earlier head.
+        """
         stored = ZLPRConfig.read(config)
-        return cls(tuple(map(tuple, stored.label_sets)), len(stored.labels))
+        if not stored.label_sets:
+            return None
+        found = cls(tuple(map(tuple, stored.label_sets)), len(stored.labels))
+        names = found.output_space(LabelSpace(tuple(stored.labels))).id2label
+        return found if {int(key): name for key, name in config.id2label.items()} == names else None
 
     def to_config(self, label_space: LabelSpace) -> dict[str, Any]:
         """Return a plain mapping for the ``zlpr`` entry of ``config.json``."""

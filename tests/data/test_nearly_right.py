@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.row_reader import RowReader
@@ -72,7 +73,9 @@ def test_flags_written_as_text(tmp_path: Path) -> None:
 
 
 def test_columns_in_one_word(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'red,blue' for .*; separate several names by spaces"):
+    with pytest.raises(
+        InputError, match="'red,blue' for .* into label_columns, separated by spaces"
+    ):
         read(tmp_path / "a.csv", "text,red,blue\na,1,0\n", columns=("red,blue",))
 
 
@@ -95,3 +98,16 @@ def test_predict_suggests_the_separator(tmp_path: Path) -> None:
     path.write_text("Text;id\na;1\n")
     with pytest.raises(InputError, match="--text_column.*separated by ';'"):
         RowReader(str(path), "csv", text_columns=["text"])
+
+
+@pytest.mark.parametrize(
+    ("option", "other"),
+    [
+        ("text_column", "text_pair_column"),
+        ("--text_column", "text_pair_column"),
+        ("label_column and label_columns", "label_columns"),
+    ],
+)
+def test_several_columns_lead_to_the_option_for_them(option: str, other: str) -> None:
+    with pytest.raises(InputError, match=f"no column 'a,b' .* go.* into {other}"):
+        check_column("a,b", ["a", "b", "c"], origin="x.csv", of="the values", option=option)

@@ -101,3 +101,13 @@ def test_effects_equal_differences_of_a_stock_model(finished: tuple[Path, Any]) 
         expected = [float(logits[0][index] - logit[index]) for logit in logits[1:]]
         np.testing.assert_allclose([each for _, each in effects_of(found)], expected, atol=1e-4)
         assert found.logit == pytest.approx(float(logits[0][index]), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [np.inf, -np.inf])
+def test_effects_on_an_infinite_logit_are_refused(
+    bag: Any, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WEIGHTS, "good", (size, 0.0))
+    with pytest.raises(InputError, match="'praise': effects of words cannot be measured"):
+        measure_words(bag, "good day", "praise")
+    assert effects_of(measure_words(bag, "good day", "blame")) == [("good", 0.0), ("day", 0.0)]

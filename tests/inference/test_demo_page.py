@@ -195,6 +195,13 @@ def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zlpr_hf.cli.demo.check_gradio", lambda: None)
 
 
+def test_infinite_logits_are_shown(classifier: Classifier) -> None:
+    logits = np.array([[np.inf, -np.inf, 0.5]], np.float32)
+    rows = Shown(render_answer(classifier, "red", logits)).rows
+    shown = {cell.translate(PLAIN) for row in rows for cell in row}
+    assert {"+inf", "-inf", "+0.50"} <= shown
+
+
 @requires_gradio
 @pytest.mark.usefixtures("no_gradio_needed")
 def test_space_has_its_files_and_commands(

@@ -12,9 +12,10 @@ from datasets import Dataset
 from tests.builders import make_tokenizer
 from tests.families import save_family
 from tests.training.builders import arguments, model, rows
-from zlpr_hf import LabelSpace, ZLPRTrainer, load_model, load_tokenizer
+from zlpr_hf import InputError, LabelSpace, ZLPRTrainer, load_model, load_tokenizer
 from zlpr_hf.data.encoding import MultiLabelCollator, encode
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.models.autocast import without_autocast
 
 LABELS = LabelSpace(("red", "green", "blue"))
 TYPED = ["red dog [PAD] [PAD]", "red [SEP] sea", "[CLS] red", "red [UNK]", "[SEP]"]
@@ -75,3 +76,34 @@ def test_float32_is_exact_for_the_model_of_a_bfloat16_trainer(tmp_path: Path) ->
     with torch.autocast("cpu", torch.bfloat16):
         again = Classifier.from_model(trained, make_tokenizer()).compute_logits(texts)
     np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_half_precision_are_refused(dtype: torch.dtype) -> None:
+    half = model().to(dtype)
+    half.config.problem_type = "multi_label_classification"
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(InputError, match=f"expected weights in float32, got {name}"):
+        Classifier.from_model(half, make_tokenizer())
+    double = model().double()
+    double.config.problem_type = "multi_label_classification"
+    assert Classifier.from_model(double, make_tokenizer()).compute_logits(["red"]).shape == (1, 3)
+
+
+def test_threads_share_the_model_of_a_bfloat16_trainer(tmp_path: Path) -> None:
+    """Blocks that overlap and end in another order compute in float32, and undo it."""
+    trained = model()
+    trainer = ZLPRTrainer(trained, arguments(tmp_path, bf16=True), train_dataset=rows())
+    trainer.train()
+    wrapped = trained.forward
+    ids = torch.tensor([[5, 6]])
+    first, second = without_autocast(trained), without_autocast(trained)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert trained(ids).logits.dtype == torch.float32
+    assert trained.classifier(torch.ones(1, 32)).dtype == torch.float32
+    assert trained.forward is not wrapped
+    second.__exit__(None, None, None)
+    assert trained.forward is wrapped
+    assert not [name for name in vars(trained) if name.startswith("_zlpr") and vars(trained)[name]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import processors
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config
 
 from tests.families import save_family
 from tests.runs import check_refused, run
@@ -85,13 +85,21 @@ def test_options_that_need_a_bias_are_refused_before_training(
     check_refused(argv, tmp_path / "out", "no bias", capsys)
 
 
+def save_without_pad_token(folder: Path, **tokenizer_changes: Any) -> Path:
+    save_family("gpt2", folder, pad_token=None, **tokenizer_changes)
+    config = GPT2Config.from_pretrained(folder)
+    config.pad_token_id = None
+    config.save_pretrained(folder)
+    return folder
+
+
 def test_pad_token_is_none_that_ends_every_text(tmp_path: Path) -> None:
-    folder = save_family("gpt2", tmp_path, pad_token=None, eos_token="[SEP]")
+    folder = save_without_pad_token(tmp_path, eos_token="[SEP]")
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer("red").input_ids[-1] == tokenizer.eos_token_id != tokenizer.pad_token_id
 
 
 def test_tokenizer_without_any_special_token_is_refused(tmp_path: Path) -> None:
-    folder = save_family("gpt2", tmp_path, pad_token=None, eos_token=None, unk_token=None)
+    folder = save_without_pad_token(tmp_path, eos_token=None, unk_token=None)
     with pytest.raises(InputError, match="no pad_token"):
         load_tokenizer(str(folder))

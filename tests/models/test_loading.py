@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -16,15 +17,17 @@ from transformers import (
     ElectraModel,
     ModernBertConfig,
     ModernBertModel,
+    PreTrainedModel,
     RobertaConfig,
     RobertaModel,
 )
 
 from tests.builders import tiny_config
-from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
+from zlpr_hf import InputError, LabelSets, LabelSpace, Thresholds, load_model, load_tokenizer
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.head_init import init_head_from_label_names
 from zlpr_hf.models.loading import without_load_report
+from zlpr_hf.models.new_weights import has_new_head
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.pooling import SENTENCE_POOLING, find_pooling
 
@@ -113,6 +116,8 @@ def test_mean_pooling_uses_the_switch_of_modernbert(colours: LabelSpace, tmp_pat
     assert model.config.num_hidden_layers == 2
     model.save_pretrained(tmp_path / "modern-mean")
     assert load_model(str(tmp_path / "modern-mean"), colours).config.classifier_pooling == "mean"
+    first = load_model(str(tmp_path / "modern-mean"), colours, pooling="first")
+    assert first.config.classifier_pooling == "cls"
 
 
 def test_mean_pooling_is_refused_where_not_supported(colours: LabelSpace, tmp_path: Path) -> None:
@@ -248,6 +253,83 @@ def test_head_is_kept_for_the_same_labels_only(
     same.save_pretrained(tmp_path / "again")
     again = load_model(str(tmp_path / "again"), colours, pooling="mean")
     assert again.config.num_hidden_layers == model.config.num_hidden_layers
+
+
+def save_with_offsets(encoder_dir: Path, colours: LabelSpace, folder: Path) -> PreTrainedModel:
+    """Save a classifier with offsets in its configuration, and return it without them."""
+    model = load_model(str(encoder_dir), colours)
+    entry = dict(model.config.zlpr)
+    thresholds = Thresholds((0.5, -0.25, 1.0), min_labels=1)
+    model.config.zlpr = entry | {"thresholds": thresholds.to_config()}
+    model.save_pretrained(folder)
+    return model
+
+
+def test_kept_head_keeps_its_decisions(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    stored = save_with_offsets(encoder_dir, colours, tmp_path)
+    found = load_model(str(tmp_path), colours, loss="bce")
+    expected = stored.classifier.bias - torch.tensor([0.5, -0.25, 1.0])
+    torch.testing.assert_close(found.classifier.bias, expected)
+    assert Thresholds.from_config(found.config) == Thresholds(min_labels=1)
+    assert not has_new_head(found)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("x", "y", "z"), ("green", "red", "blue"), ("red", "green"), ("red", "green", "b", "c")],
+)
+def test_offsets_go_with_the_head(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    save_with_offsets(encoder_dir, colours, tmp_path)
+    found = load_model(str(tmp_path), LabelSpace(names))
+    assert not found.classifier.bias.any()
+    assert Thresholds.from_config(found.config) == Thresholds()
+    assert has_new_head(found)
+
+
+@pytest.mark.parametrize("lost", [["bias"], ["weight"], ["weight", "bias"]])
+def test_incomplete_head_is_drawn_anew(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path, lost: list[str]
+) -> None:
+    """The configuration names the labels, and the weights have a part of the head or none."""
+    stored = save_with_offsets(encoder_dir, colours, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {
+            key: value
+            for key, value in weights.items()
+            if key not in [f"classifier.{x}" for x in lost]
+        },
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    found = load_model(str(tmp_path), colours)
+    assert has_new_head(found)
+    assert not torch.equal(found.classifier.weight, stored.classifier.weight)
+    assert not found.classifier.bias.any()
+    assert Thresholds.from_config(found.config) == Thresholds()
+
+
+def test_sets_and_labels_of_the_same_names_do_not_share_a_head(
+    encoder_dir: Path, tmp_path: Path
+) -> None:
+    space, sets = LabelSpace(("a", "b")), LabelSets(((0,), (1,)), 2)
+    model = load_model(str(encoder_dir), space, loss="powerset", label_sets=sets)
+    model.save_pretrained(tmp_path)
+    assert not has_new_head(load_model(str(tmp_path), space, label_sets=sets))
+    assert has_new_head(load_model(str(tmp_path), space))
+
+
+def test_first_token_after_mean_pooling_is_refused(
+    encoder_dir: Path, colours: LabelSpace, tmp_path: Path
+) -> None:
+    """The layer that computes the mean is part of the checkpoint."""
+    load_model(str(encoder_dir), colours, pooling="mean").save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="pooling first: .*use auto or mean"):
+        load_model(str(tmp_path), colours, pooling="first")
 
 
 def test_missing_tokenizer_files_are_refused(

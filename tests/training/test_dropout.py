@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from zlpr_hf.training.dropout import MIN_ELEMENTS, PROBABILITY_STEPS, drop, fast_dropout
@@ -117,3 +118,14 @@ def test_transforms_are_left_to_torch() -> None:
     torch.manual_seed(0)
     gradient = torch.func.grad(lambda x: drop(x, 0.25, training=True).sum())(torch.randn(LARGE))
     assert gradient.unique().tolist() == pytest.approx([0, 4 / 3])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_forward_mode_differentiates_torchs_dropout() -> None:
+    values, tangent = torch.randn(LARGE), torch.randn(LARGE)
+    with forward_ad.dual_level():
+        torch.manual_seed(3)
+        found = drop(forward_ad.make_dual(values, tangent), 0.25, training=True)
+        found, derivative = forward_ad.unpack_dual(found)
+    torch.testing.assert_close(derivative, torch.where(found == 0, 0.0, tangent / 0.75))
+    assert 0.2 < float((found == 0).float().mean()) < 0.3

@@ -173,3 +173,18 @@ def test_options_that_exclude_each_other_are_refused(
 ) -> None:
     argv = [*numbered, "--large_label_space=true", *options]
     check_refused(argv, tmp_path / "out", message, capsys)
+
+
+def test_rows_without_labels_are_predicted(tmp_path: Path, tokenizer: Any) -> None:
+    tested = trainer(tmp_path, tokenizer, large=True, evaluated_labels=5)
+    logits, ids = tested.predict(rows()).predictions
+    unlabelled = rows().remove_columns(["label_ids", "label_values"])
+    tested.data_collator = lambda features: {
+        "input_ids": torch.tensor([row["input_ids"] for row in features])
+    }
+    found, found_ids = tested.predict(unlabelled).predictions
+    assert found_ids.tolist() == ids.tolist()
+    torch.testing.assert_close(torch.from_numpy(found), torch.from_numpy(logits))
+    with torch.no_grad():
+        every = tested.model(torch.tensor(unlabelled["input_ids"][:])).logits
+    torch.testing.assert_close(torch.from_numpy(found), every.topk(5).values, atol=1e-5, rtol=1e-5)

@@ -207,3 +207,18 @@ def test_help_shows_each_switch_once(capsys: pytest.CaptureFixture[str]) -> None
     assert "--baselines" in text
     assert "--no_baselines" not in text
     assert parse_arguments(["--no_baselines"]).model.baselines is False
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["--text_column", "TITLE", "ABSTRACT"], "text_pair_column"),
+        (["--text_column=TITLE", "ABSTRACT"], "text_pair_column"),
+        (["--label_column", "a", "b", "c"], "label_columns"),
+    ],
+)
+def test_several_names_for_one_column_lead_to_the_option_for_them(
+    words: list[str], option: str
+) -> None:
+    with pytest.raises(InputError, match=rf"expected one column, got also .* into {option}"):
+        parse_arguments([*words, "--seed", "1"])

@@ -15,6 +15,7 @@ from zlpr_hf import BCELoss, FocalLoss, ZLPRTrainer
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.encoding import MultiLabelCollator
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.training.callbacks import record_loss
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
@@ -281,5 +282,6 @@ def test_loss_of_the_user_is_named_by_its_class(settings: dict[str, Any], tmp_pa
     model = build_model(prepare(config), config.model)
     trainer = ZLPRTrainer(model=model, args=config.training, loss=Halved())
     assert trainer.loss.decides_at_zero
+    record_loss(model.config, trainer.loss)
     assert model.config.zlpr["loss"] == "Halved"
     assert "loss_kwargs" not in model.config.zlpr

@@ -313,9 +313,10 @@ def test_missing_shard_or_encoder_is_refused(folder: Path, tmp_path: Path) -> No
     (model / "model-00002-of-00002.safetensors").write_bytes(b"")
     names = {path.name for path in find_files(model)}
     assert set(parts.values()) <= names
-    (model / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model)}))
-    with pytest.raises(InputError, match="needs the local encoder"):
-        find_files(model)
+    for base in (str(model), "package:some_package/model"):
+        (model / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+        with pytest.raises(InputError, match="needs the local encoder"):
+            find_files(model)
 
 
 def test_no_message_contains_a_token(monkeypatch: pytest.MonkeyPatch) -> None:

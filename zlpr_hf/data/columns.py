@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SEPARATORS = ";\t|,"
+SEVERAL_NAMES = {
+    "text_column": "; a second text goes into text_pair_column",
+    "label_column": "; several columns go into label_columns, separated by spaces",
+}
+"""How to go on for options that take one name and got several."""
 
 
 def check_column(name: str, names: Collection[str], *, origin: str, of: str, option: str) -> None:
@@ -38,7 +43,8 @@ def check_column(name: str, names: Collection[str], *, origin: str, of: str, opt
     if name in names:
         return
     if "," in name and all(part.strip() in names for part in name.split(",")):
-        hint = "; separate several names by spaces"
+        first = option.lstrip("-").partition(" ")[0]
+        hint = SEVERAL_NAMES.get(first, "; expected a single column")
     else:
         hint = separator_hint(names) or suggest(name, names)
     raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ def encode(
         texts, pairs = batch["text"], batch.get("text_pair")
         columns = dict(tokenizer(texts, pairs, truncation=True, max_length=max_length))
         lengths = [len(ids) for ids in columns["input_ids"]]
+        _check_tokens(lengths, batch.get("row"))
         # Only texts that fill the limit can have been cut: those are tokenised again, uncut.
         full = [index for index, length in enumerate(lengths) if length == max_length]
         truncated = [False] * len(texts)
@@ -49,6 +51,16 @@ def encode(
 
     texts = [name for name in ("text", "text_pair") if name in rows.column_names]
     return rows.map(tokenise, batched=True, remove_columns=texts, desc=description)
+
+
+def _check_tokens(lengths: Sequence[int], rows: Sequence[int] | None) -> None:
+    """Refuse texts without tokens: tokenizers of decoders add none to an empty text."""
+    if 0 in lengths:
+        where = "" if rows is None else f"row {rows[lengths.index(0)]}: "
+        raise InputError(
+            f"{where}the text has no tokens: it is empty, and the tokenizer of this model adds "
+            "none; remove the row"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,4 +103,6 @@ class MultiLabelCollator:
         if "text" not in features[0]:
             return [{name: row[name] for name in names if name in row} for row in features]
         pairs = [row["text_pair"] for row in features] if "text_pair" in features[0] else None
-        return self.tokenizer([row["text"] for row in features], pairs, truncation=True)
+        encoded = self.tokenizer([row["text"] for row in features], pairs, truncation=True)
+        _check_tokens([len(ids) for ids in encoded["input_ids"]], None)
+        return encoded

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
 
 MAX_WORDS = 100
 MAX_WORDS_READ = 100_000
@@ -55,7 +58,8 @@ def measure_words(
         most: Leave out at most this many words, the first ones; fewer in a very long text.
 
     Raises:
-        InputError: If the model has no such label, or the text has no words.
+        InputError: If the model has no such label, the text has no words, or its logit is
+            infinite, or a text without one of its words has no tokens.
     """
     spans = [match.span() for match in _WORD.finditer(text)]
     if not spans:
@@ -68,6 +72,11 @@ def measure_words(
     logits = classifier.compute_logits([(each,) for each in (text, *without)])
     column = int(logits[0].argmax()) if label is None else names.index(label)
     whole, *rest = logits[:, column].astype(float).tolist()
+    if not np.isfinite([whole, *rest]).all() or -MAX_LOGIT_THRESHOLD in (whole, *rest):
+        raise InputError(
+            f"label {names[column]!r}: effects of words cannot be measured, since its logit is "
+            "infinite or nothing is left of the text without a word"
+        )
     pieces: list[tuple[str, float | None]] = []
     end = 0
     for (start, stop), logit in zip(tried, rest, strict=True):

@@ -29,9 +29,10 @@ from zlpr_hf.inference.windows import (
 )
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
+from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
@@ -39,6 +40,8 @@ from zlpr_hf.zlpr_config import ZLPRConfig
 
 RECOMPUTE_MARGIN = 0.25
 """Texts with a bfloat16 logit this close to the threshold are computed again in float32."""
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+"""Files of a model of torch; with one of them, ``auto`` leaves an exported model aside."""
 MAX_BATCH_CELLS = 4_000_000
 """Logits held at a time when only the best labels are kept."""
 
@@ -94,7 +97,7 @@ class Classifier:
         if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
             raise InputError(f"{name}: no model (config.json) in this folder")
         exported = (Path(path) / ONNX_FILE).is_file()
-        whole = (Path(path) / "model.safetensors").is_file()
+        whole = any((Path(path) / name).is_file() for name in WEIGHT_FILES)
         tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
         if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
             return cls.from_model(OnnxModel.load(path), tokenizer)
@@ -108,26 +111,25 @@ class Classifier:
         """Wrap a loaded model and its tokenizer.
 
         A model of torch is put into evaluation mode; offsets stored in its configuration are folded
-        into its bias; a configuration without ``pad_token_id`` takes the tokenizer's. The limit of
-        the tokenizer is lowered to the number of positions of the model, and special tokens typed
-        in a text become text.
+        into its bias. The tokenizer takes the pad token of the model, or the model that of the
+        tokenizer if it has none; the limit of the tokenizer is lowered to the number of positions
+        of the model, and special tokens typed in a text become text.
 
         Raises:
-            InputError: If the model is not a multi-label classifier.
+            InputError: If the model is not a multi-label classifier, or not in float32.
         """
         if isinstance(model, PreTrainedModel):
+            _check_float32(model)
             nn.Module.eval(model)
         config: Any = model.config
-        text_config = config.get_text_config()
-        if text_config.pad_token_id is None:  # a decoder finds the last token of a text by it
-            text_config.pad_token_id = tokenizer.pad_token_id
+        match_pad_token(tokenizer, config)
         read_special_tokens_as_text(tokenizer)
         torch_model = model if isinstance(model, PreTrainedModel) else None
         limit_to_positions(tokenizer, config, model=torch_model)
-        stored = ZLPRConfig.read(config)
-        if stored.label_sets:
-            label_sets = LabelSets.from_config(config)
-            return cls(model, tokenizer, LabelSpace(tuple(stored.labels)), Thresholds(), label_sets)
+        label_sets = LabelSets.from_config(config)
+        if label_sets is not None:
+            names = tuple(ZLPRConfig.read(config).labels)
+            return cls(model, tokenizer, LabelSpace(names), Thresholds(), label_sets)
         if config.problem_type != "multi_label_classification":
             raise InputError(
                 f"{config.name_or_path or 'the model'}: expected a multi-label classifier, "
@@ -137,7 +139,7 @@ class Classifier:
         if thresholds.offsets:
             if isinstance(model, OnnxModel):
                 raise InputError("an exported model has its offsets in the bias; export it again")
-            thresholds = thresholds.fold_into(classification_head(model), config)
+            thresholds = fold_stored_offsets(model)
         return cls(model, tokenizer, LabelSpace.from_config(config), thresholds, None)
 
     @torch.inference_mode()
@@ -330,6 +332,17 @@ class Classifier:
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
+
+
+def _check_float32(model: PreTrainedModel) -> None:
+    """Refuse half-precision weights: ``precision`` promises the decisions of float32."""
+    for weight in model.parameters():
+        if weight.is_floating_point() and weight.dtype.itemsize < torch.float32.itemsize:
+            raise InputError(
+                f"{model.config.name_or_path or 'the model'}: expected weights in float32, got "
+                f"{str(weight.dtype).removeprefix('torch.')}; load it with dtype=torch.float32, "
+                "and use precision='bfloat16' for speed"
+            )
 
 
 def _check_choice(option: str, value: object, choices: Any) -> None:

@@ -20,7 +20,7 @@ from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
 from zlpr_hf.losses.registry import loss_class
 from zlpr_hf.models.paths import resolve_model_path
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores, decide
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 if TYPE_CHECKING:
@@ -123,13 +123,14 @@ def build_demo(
 def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
     """Return the predicted and the other labels of a text with logits ``(1, L)``, as HTML."""
     predictions = classifier.decide(logits)[0]
-    limit = max(1, math.ceil(np.abs(logits).max()))
+    sizes = np.minimum(np.abs(logits[0].astype(float)), MAX_LOGIT_THRESHOLD)  # may be infinite
+    limit = max(1, math.ceil(sizes.max()))
     rows = [
         {
             "label": classifier.label_space.names[index],
             "predicted": bool(predictions[index]),
             "positive": bool(decide(logits[0, index])),
-            "length": 50 * abs(float(logits[0, index])) / limit,
+            "length": 50 * sizes[index] / limit,
             "logit": _signed(logits[0, index]),
             "score": _rounded(float(compute_scores(logits[0, index]))),
         }

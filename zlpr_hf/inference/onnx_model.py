@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -28,6 +29,9 @@ BLOCK = 32
 """Weights per int8 scale. Larger blocks save little and change more decisions."""
 MAX_FILE_BYTES = 2_000_000_000
 """ONNX files are limited to 2 GiB; larger weights go into a file beside it."""
+
+
+_export_lock = Lock()
 
 
 class OnnxModel:
@@ -177,15 +181,18 @@ class _ByteEmbedding(nn.Module):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence the exporters' warnings and dumps; the exported model is checked instead."""
-    root, before = logging.getLogger(), logging.root.manager.disable
-    handlers, level = list(root.handlers), root.level
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+    """Silence the exporters' warnings and dumps; the exported model is checked instead.
+
+    One export at a time: logging, warnings and stderr belong to the whole process.
+    """
+    with _export_lock, warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        root, before = logging.getLogger(), logging.root.manager.disable
+        handlers, level = list(root.handlers), root.level
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        logging.disable(before)
-        root.handlers[:] = handlers  # importing ONNX Runtime's quantizer adds a handler
-        root.setLevel(level)
+        finally:
+            logging.disable(before)
+            root.handlers[:] = handlers  # importing ONNX Runtime's quantizer adds a handler
+            root.setLevel(level)

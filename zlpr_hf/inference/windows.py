@@ -18,6 +18,7 @@ from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
 from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +102,14 @@ def compute_window_logits(
 ) -> NDArray[np.float32]:
     """Return the logits of windows, ``(W, L)``; outputs of a powerset model become label scores.
 
-    Batches go from long to short windows, so that they hold little padding.
+    Batches go from long to short windows, so that they hold little padding. A window without
+    tokens, such as an empty text of a decoder, has no label.
     """
     lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     config: Any = model.config
     labels: int = config.num_labels if label_sets is None else label_sets.num_labels
-    found = np.empty((len(windows), labels), np.float32)
+    found = np.full((len(windows), labels), -MAX_LOGIT_THRESHOLD, np.float32)
     device: Any = model.device
     starts = range(0, len(order), batch_size)
     with without_autocast(model), first_token_only(model):

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.thresholds import Thresholds
 
 
 def classification_head(model: PreTrainedModel) -> nn.Linear:
@@ -37,6 +38,24 @@ def check_head_has_bias(model: PreTrainedModel, option: str) -> None:
             f"{option}: not supported for {type(model).__name__}, whose head has no bias to hold "
             "the offsets of the labels; leave it out, or use an encoder such as BERT"
         )
+
+
+def fold_stored_offsets(model: Any) -> Thresholds:
+    """Move offsets from the configuration into the bias of the head; return the rest of the rule.
+
+    Raises:
+        InputError: If the head has another number of labels than the offsets, or no bias.
+    """
+    stored = Thresholds.from_config(model.config)
+    if not stored.offsets:
+        return stored
+    head = classification_head(model)
+    if len(stored.offsets) != head.out_features:
+        raise InputError(
+            f"config.json: 'zlpr' holds offsets of {len(stored.offsets)} labels, and the head has "
+            f"{head.out_features} outputs; if you replaced the head: del model.config.zlpr"
+        )
+    return stored.fold_into(head, model.config)
 
 
 def without_adapters(model: Any) -> Any:

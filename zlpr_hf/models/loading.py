@@ -23,11 +23,17 @@ from transformers import (
 from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.head import reset_head
+from zlpr_hf.models.head import fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
-from zlpr_hf.models.new_weights import remember_new_weights
+from zlpr_hf.models.new_weights import has_new_head, remember_new_weights, renew_head
+from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
-from zlpr_hf.models.pooling import POOLED_BY_LAYER, append_pooling_layer, find_pooling
+from zlpr_hf.models.pooling import (
+    POOLED_BY_LAYER,
+    append_pooling_layer,
+    find_pooling,
+    has_added_layer,
+)
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 
@@ -66,6 +72,7 @@ def load_tokenizer(
             f"model {name!r}: the tokenizer knows {len(tokenizer)} tokens, the encoder "
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
+    match_pad_token(tokenizer, config)
     _set_pad_token(name, tokenizer)
     read_special_tokens_as_text(tokenizer)
     limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
@@ -111,7 +118,8 @@ def load_model(
 
     The model is a stock class of transformers: once saved, it loads without this package and makes
     the same decisions. The head is kept if the checkpoint is a classifier of the same labels in the
-    same order, and initialised otherwise.
+    same order, with offsets stored in its configuration folded into its bias, and initialised
+    otherwise.
 
     Args:
         name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
@@ -146,20 +154,25 @@ def load_model(
     try:
         config = AutoConfig.from_pretrained(path, **options)
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
-        same_task = _output_names(config) == outputs.names
+        same_task = LabelSets.from_config(config) == label_sets and _is_named(config, outputs)
         if config.get_text_config().pad_token_id is None:
-            # Decoders find the last token of a text by it.
             tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
-            config.get_text_config().pad_token_id = tokenizer.pad_token_id
+            match_pad_token(tokenizer, config)
         config.id2label = outputs.id2label
         config.label2id = dict(outputs.label2id)
         config.problem_type = (
             "multi_label_classification" if label_sets is None else "single_label_classification"
         )
-        already_pooled = ZLPRConfig.read(config).pooling == "mean"
-        if pooling == "auto" or already_pooled:  # an appended layer stays
+        already_pooled = has_added_layer(config)
+        if already_pooled and pooling == "first":
+            raise InputError(
+                f"pooling first: {name!r} was trained with the layer that pooling mean adds, which "
+                "stays; use auto or mean"
+            )
+        if pooling == "auto":
             pooling = find_pooling(path, config, revision=revision)
         sets = {} if label_sets is None else label_sets.to_config(label_space)
+        thresholds = ZLPRConfig.read(config).thresholds
         ZLPRConfig(loss=loss, pooling=pooling, **sets).write(config)
         if dropout is not None:
             _set_dropout(config, dropout)
@@ -181,8 +194,10 @@ def load_model(
         raise
     except (OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
-    if not same_task:  # from_pretrained keeps a head with as many labels of another task
-        reset_head(model)
+    renew_head(model, keep=same_task)  # from_pretrained keeps one with as many other labels
+    if not has_new_head(model):
+        ZLPRConfig.update(model.config, thresholds=thresholds)
+        fold_stored_offsets(model)
     if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
         if config.model_type not in POOLED_BY_LAYER:
             known = ", ".join((*POOLED_BY_LAYER, "modernbert"))
@@ -198,21 +213,8 @@ def _set_dropout(config: PretrainedConfig, rate: float) -> None:
             setattr(config, name, rate)
 
 
-def is_trained_for(
-    name: str,
-    label_space: LabelSpace,
-    *,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-) -> bool:
-    """Whether a checkpoint already is a classifier of these labels, so that its head is kept."""
-    options = hub_options(revision, trust_remote_code)
-    config = AutoConfig.from_pretrained(resolve_model_path(name), **options)
-    return _output_names(config) == label_space.names
-
-
-def _output_names(config: PretrainedConfig) -> tuple[str, ...]:
-    return tuple((config.id2label or {}).values())
+def _is_named(config: PretrainedConfig, outputs: LabelSpace) -> bool:
+    return {int(key): name for key, name in (config.id2label or {}).items()} == outputs.id2label
 
 
 @contextmanager

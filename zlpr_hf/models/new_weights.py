@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, reset_head
 
 ATTRIBUTE = "_zlpr_new_weights"
 
@@ -20,6 +20,28 @@ def remember_new_weights(model: PreTrainedModel, loading: Mapping[str, Any]) -> 
 
 def new_weights(model: PreTrainedModel) -> set[str]:
     """Return the names of the parameters that are new, and of those of the head, new or not."""
-    new: frozenset[str] = getattr(model, ATTRIBUTE, frozenset())
+    names = {name for name, _ in model.named_parameters()}
+    return (names & _remembered(model)) | _head_weights(model)
+
+
+def has_new_head(model: PreTrainedModel) -> bool:
+    """Whether the head is new; otherwise its weights are those of the checkpoint."""
+    return not _head_weights(model).isdisjoint(_remembered(model))
+
+
+def renew_head(model: PreTrainedModel, *, keep: bool) -> None:
+    """Draw the head anew, unless it is to be kept and the checkpoint has all or none of it."""
+    head = _head_weights(model)
+    if keep and len(head & _remembered(model)) in (0, len(head)):
+        return
+    reset_head(model)
+    setattr(model, ATTRIBUTE, _remembered(model) | head)
+
+
+def _remembered(model: PreTrainedModel) -> frozenset[str]:
+    return getattr(model, ATTRIBUTE, frozenset())
+
+
+def _head_weights(model: PreTrainedModel) -> set[str]:
     head = {id(parameter) for parameter in classification_head(model).parameters()}
-    return {name for name, value in model.named_parameters() if name in new or id(value) in head}
+    return {name for name, value in model.named_parameters() if id(value) in head}

@@ -35,6 +35,11 @@ def resolve_model_path(name: str) -> str:
     return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
+def is_local(name: str) -> bool:
+    """Whether a model is read from this machine: a folder, or weights in a Python package."""
+    return name.startswith(PACKAGE_PREFIX) or Path(name).expanduser().exists()
+
+
 def _find_in_package(name: str) -> str:
     module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
     try:

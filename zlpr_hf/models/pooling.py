@@ -30,14 +30,14 @@ def find_pooling(
 ) -> Literal["first", "mean"]:
     """Return the pooling that a checkpoint was trained with.
 
-    It is read from the ``zlpr`` entry of ``config.json``, else from ``classifier_pooling``
-    (ModernBERT), else from the file of sentence-transformers beside the checkpoint; the default is
-    ``first``.
+    It is read from ``classifier_pooling`` (ModernBERT), else from the ``zlpr`` entry of
+    ``config.json``, else from the file of sentence-transformers beside the checkpoint; the
+    default is ``first``.
 
     Raises:
         ValueError: If that file is not a JSON object.
     """
-    known = ZLPRConfig.read(config).pooling or getattr(config, "classifier_pooling", None)
+    known = getattr(config, "classifier_pooling", None) or ZLPRConfig.read(config).pooling
     if known is None and config.model_type in POOLED_BY_LAYER:
         path = _find_beside(name, SENTENCE_POOLING, revision)
         stored = {} if path is None else _read(path)

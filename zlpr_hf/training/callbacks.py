@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from transformers import (
     TrainingArguments,
 )
 
+from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.losses.modules import MultiLabelLoss
-from zlpr_hf.losses.registry import check_loss
+from zlpr_hf.losses.registry import check_loss, loss_name
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 LOGGED_METRICS = {
     "loss": "loss",
@@ -105,15 +109,52 @@ def _peak_of_process() -> float | None:
     return kib[0] / 2**10 if kib else None
 
 
-class LossOfTrial(TrainerCallback):
-    """Copies the hyper-parameters of a search's trial from the arguments to the loss."""
+class LossOfRun(TrainerCallback):
+    """Records the loss in the model's configuration, in place of that of an earlier training.
 
-    def __init__(self, loss: MultiLabelLoss) -> None:
+    Of a search's trial it first copies the hyper-parameters from the arguments to the loss.
+    """
+
+    def __init__(self, loss: MultiLabelLoss, args: TrainingArguments) -> None:
         self.loss = loss
+        self.name = getattr(args, "loss", None)
 
     def on_train_begin(
-        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
     ) -> None:
-        if hasattr(args, "loss_kwargs"):
+        if state.is_hyper_param_search and self.name is not None:
+            if args.loss != self.name:
+                raise ValueError(
+                    f"loss: expected {self.name} in all trials of a search, got {args.loss}; build "
+                    "one trainer per loss"
+                )
             for name, value in check_loss(args.loss, args.loss_kwargs).items():
                 setattr(self.loss, name, value)
+        config = getattr(model, "config", None)
+        if config is not None:
+            record_loss(config, self.loss)
+
+
+def record_loss(config: Any, loss: MultiLabelLoss) -> None:
+    """Write the loss, and the meaning of the outputs under it, into a model's configuration.
+
+    Thresholds and label sets of an earlier training go; the pooling belongs to the encoder.
+    """
+    entry = ZLPRConfig(loss_name(loss), loss.loss_kwargs(), ZLPRConfig.read(config).pooling)
+    config.problem_type = (
+        "single_label_classification" if loss.predicts_label_sets else "multi_label_classification"
+    )
+    if loss.label_sets is not None:
+        names: Sequence[str] = [f"LABEL_{index}" for index in range(loss.label_sets.num_labels)]
+        if LabelSets.from_config(config) == loss.label_sets:
+            names = ZLPRConfig.read(config).labels
+        space = LabelSpace(tuple(names))
+        outputs = loss.label_sets.output_space(space)
+        config.id2label, config.label2id = outputs.id2label, dict(outputs.label2id)
+        entry = replace(entry, **loss.label_sets.to_config(space))
+    entry.write(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,15 @@ class ChunkedHead:
             head = self.head
             return linear_zlpr_loss(hidden, head.weight, head.bias, targets, reduction="none")
 
-        with _forward_replaced(self.head, loss_of if model.training else lambda hidden: hidden):
+        replaced = _forward_replaced(self.head, loss_of) if model.training else self.features()
+        with replaced:
             outputs = model(**inputs, return_dict=True)
         values = outputs.logits if model.training else loss_of(outputs.logits)
         return BatchLoss(outputs, values, values.sum())
+
+    def features(self) -> AbstractContextManager[None]:
+        """Let ``logits`` of the model be the inputs of the head for a while."""
+        return _forward_replaced(self.head, lambda hidden: hidden)
 
     def best(self, hidden: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(B, k)``, largest first, and label ids from features ``(B, H)``.

@@ -2,16 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate.data_loader import BatchSamplerShard, prepare_data_loader
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 from transformers import TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from zlpr_hf.data.streaming.batches import StreamedRows
+from zlpr_hf.data.targets import padded_ids
+from zlpr_hf.errors import InputError
+from zlpr_hf.labels import IGNORE_INDEX
+from zlpr_hf.losses.modules import MultiLabelLoss
+
+
+@dataclass(frozen=True)
+class CheckedCollator:
+    """The collator of transformers, for rows whose labels are one number per label.
+
+    Args:
+        collate: The collator that transformers chooses.
+        num_labels: Number of labels, ``L``; None if it is not known.
+        as_ids: Labels are ids, for a large label space; they are filled up with ``-100``.
+    """
+
+    collate: Callable[[list[Any]], dict[str, Any]]
+    num_labels: int | None
+    as_ids: bool
+
+    def __call__(self, features: list[Any]) -> dict[str, Any]:
+        if not isinstance(features[0], Mapping) or "labels" not in features[0]:
+            return self.collate(features)
+        labels = [self._check(row["labels"]) for row in features]
+        others = [{key: row[key] for key in row if key != "labels"} for row in features]
+        targets = (
+            torch.from_numpy(padded_ids([each.tolist() for each in labels]))
+            if self.as_ids
+            else torch.stack([each.float() for each in labels])
+        )
+        return {**self.collate(others), "labels": targets}
+
+    def _check(self, labels: Any) -> Tensor:
+        """Refuse names, single numbers and ragged lists; return numbers, or ids without padding."""
+        try:
+            values = torch.as_tensor(labels)
+        except (RuntimeError, TypeError, ValueError):  # names, text, None
+            values = torch.tensor(0)
+        if not self.as_ids and values.ndim == 1 and self.num_labels in (None, len(values)):
+            return values
+        ids = values[values != IGNORE_INDEX]
+        whole = not len(ids) or not (ids.is_floating_point() or ids.dtype == torch.bool)
+        if self.as_ids and values.ndim == 1 and whole and len(ids.unique()) == len(ids):
+            return ids.long()  # a multi-hot row would repeat them
+        numbers = f"{self.num_labels or 'L'} numbers, one per label (0 or 1, a probability, NaN)"
+        raise InputError(
+            f"labels: expected a list of {'different ids' if self.as_ids else numbers}, got "
+            f"{labels!r:.60}; LabelSpace.encode makes a list of numbers from label names, and "
+            "LabelSpace.names[id] is the name of an id"
+        )
+
+
+def check_labels(
+    collate: Any, loss: MultiLabelLoss, model: Any, arguments: TrainingArguments
+) -> CheckedCollator:
+    """Add a check of the labels to the collator that transformers chooses."""
+    outputs = getattr(getattr(model, "config", None), "num_labels", None)
+    as_ids = bool(getattr(arguments, "large_label_space", False))
+    sets = loss.label_sets
+    return CheckedCollator(collate, outputs if sets is None else sets.num_labels, as_ids)
 
 
 class EpochLengthGroupedSampler(LengthGroupedSampler):

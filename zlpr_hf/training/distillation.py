@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
-from zlpr_hf.models.loading import explain_loading_error, load_tokenizer
-from zlpr_hf.models.paths import resolve_model_path
+from zlpr_hf.models.head import fold_stored_offsets
+from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.models.pad_token import match_pad_token
+from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig
 
@@ -51,14 +52,11 @@ class Teacher:
             InputError: If it cannot be loaded, has other labels, or its logits stand for no
                 probability: it must have been trained with ``zlpr`` or with a logistic loss.
         """
-        path = resolve_model_path(name)
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-            )
-        except (OSError, SafetensorError, ValueError) as error:
-            reason = explain_loading_error(error)
-            raise InputError(f"teacher_model_name_or_path {name!r}: {reason}") from error
+            model = load_trained_model(name)
+            fold_stored_offsets(model)
+        except InputError as error:
+            raise InputError(f"teacher_model_name_or_path: {error}") from error
         names = LabelSpace.from_config(model.config).names
         if sorted(names) != sorted(label_space.names):
             raise InputError(
@@ -104,9 +102,8 @@ class Teacher:
     def _run(
         self, texts: Sequence[Sequence[str]], max_length: int, batch_size: int
     ) -> NDArray[np.float32]:
-        tokenizer = load_tokenizer(self.name)
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
-        model = self.model.to(device)  # type: ignore[arg-type]  # its decorator hides the type
+        tokenizer, model = load_tokenizer(self.name), self.model
+        match_pad_token(tokenizer, model.config)
         longest_first = sorted(range(len(texts)), key=lambda index: -sum(map(len, texts[index])))
         logits = np.empty((len(texts), len(self.order)), np.float32)
         limit = min(max_length, tokenizer.model_max_length)
@@ -116,7 +113,7 @@ class Teacher:
             batch = tokenizer(
                 *columns, padding=True, truncation=True, max_length=limit, return_tensors="pt"
             )
-            found = model(**batch.to(device)).logits[:, list(self.order)]
+            found = model(**batch.to(model.device)).logits[:, list(self.order)]
             logits[rows] = self.scale * found.float().cpu().numpy()
         try:
             refuse_nan(logits, texts=texts)

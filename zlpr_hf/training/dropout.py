@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zlpr_hf.losses.numerics import is_traced
+from zlpr_hf.losses.fused import can_be_fused
 
 PROBABILITY_STEPS = 2**16
 """Resolution of the probability: sixteen random bits decide on one element."""
@@ -40,18 +40,18 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
 def drop(values: Tensor, p: float, *, training: bool, inplace: bool = False) -> Tensor:
     """Apply :func:`fast_dropout` where it is faster, else ``torch.nn.functional.dropout``.
 
-    Torch's own takes tensors that are small, in place, on another device, or traced by a compiler
-    or by ``torch.func``.
+    Torch's own takes tensors that are small, in place, on another device, differentiated in forward
+    mode, or traced by a compiler or by ``torch.func``.
     """
     fast = (
         training
         and not inplace
         and 0.0 <= p <= 1.0
         and type(values) is Tensor
-        and not is_traced(values)
         and values.is_cpu
         and values.is_floating_point()
         and values.numel() >= MIN_ELEMENTS
+        and can_be_fused(values)
     )
     return fast_dropout(values, p) if fast else functional.dropout(values, p, training, inplace)
 

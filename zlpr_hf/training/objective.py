@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,25 @@ class BatchLoss:
     outputs: Any
     values: Tensor
     total: Tensor
+
+
+def check_rdrop(loss: MultiLabelLoss, model: Any) -> None:
+    """Refuse R-Drop for a loss without divergence; warn if the model has no dropout."""
+    _check_divergence(loss, "rdrop_alpha")
+    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+        warnings.warn(
+            "rdrop_alpha compares two passes with different dropout, and this model has none: "
+            "set hidden_dropout_prob or leave rdrop_alpha at 0",
+            stacklevel=4,
+        )
+
+
+def _check_divergence(loss: MultiLabelLoss, option: str) -> None:
+    if not loss.has_divergence:
+        raise ValueError(
+            f"{option}: needs a loss with a divergence ({losses_with('has_divergence')}), "
+            f"got {loss_name(loss)}"
+        )
 
 
 class Objective:
@@ -67,6 +87,7 @@ class Objective:
             mode = self._option("label_smoothing_mode", "mass_preserving")
             targets = smooth_targets(targets, smoothing, mode=mode)
         if model.training and rdrop_alpha:
+            _check_divergence(self.loss, "rdrop_alpha")
             copies = 2  # one forward on the doubled batch: other dropout in each half
             inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
@@ -94,10 +115,6 @@ class Objective:
         return torch.cat([value, value]) if name in self.row_inputs else value
 
     def _regret(self, logits: Tensor, teacher_logits: Tensor, copies: int) -> Tensor:
-        if not self.loss.has_divergence:
-            raise ValueError(
-                f"teacher_logits: need a loss with a divergence ({losses_with('has_divergence')}), "
-                f"got {loss_name(self.loss)}"
-            )
+        _check_divergence(self.loss, "teacher_logits")
         teacher = torch.cat([teacher_logits] * copies).detach()
         return zlpr_divergence(logits, teacher, reduction="sum") / copies

@@ -17,6 +17,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.data.streaming.batches import StreamedRows
+from zlpr_hf.models.head import without_adapters
 from zlpr_hf.training.checkpoints import UNFINISHED_FILE, remove_old_checkpoints
 from zlpr_hf.training.dataloaders import (
     EpochLengthGroupedSampler,
@@ -33,6 +34,8 @@ from zlpr_hf.training.nonfinite import (
 
 PADDING_BATCH = "spare"
 """Marks a batch that a process computes only because the others have one."""
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 ROW_INPUTS = frozenset(
     ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "labels",
@@ -157,6 +160,16 @@ class StepTrainer(Trainer):
             row_inputs=self.row_inputs,
         )
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Create the optimizer, with ``head_learning_rate`` for parameters outside the encoder."""
+        made_here = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        rate = getattr(self.args, "effective_head_learning_rate", None)
+        if made_here and rate is not None:
+            module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
+            _set_head_rate(optimizer, module, rate)
+        return optimizer
+
     def _set_signature_columns_if_needed(self) -> None:
         # The collator reads columns that the model does not.
         super()._set_signature_columns_if_needed()
@@ -206,7 +219,11 @@ class StepTrainer(Trainer):
             remove_old_checkpoints(folder.parent, given.save_total_limit, best)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model; beside an adapter also its configuration, which holds the labels."""
+        """Save the model; beside an adapter also its configuration, which holds the labels.
+
+        An adapter that an earlier run left in the folder goes: it would be loaded in place of a
+        whole model.
+        """
         super().save_model(output_dir, _internal_call)
         if not self.args.should_save:
             return
@@ -216,3 +233,19 @@ class StepTrainer(Trainer):
         if hasattr(self.model, "peft_config"):
             config: Any = self.model.config  # type: ignore[union-attr]
             config.save_pretrained(folder)
+        else:
+            for name in ADAPTER_FILES:
+                (folder / name).unlink(missing_ok=True)
+
+
+def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:
+    """Move parameters outside the encoder, if the model names one, to groups of their own."""
+    model = without_adapters(model)
+    if not hasattr(model, "base_model"):
+        return
+    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    for group in list(optimizer.param_groups):
+        head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
+        if head:
+            optimizer.add_param_group({**group, "params": head, "lr": rate})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from inspect import signature
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.labels import LabelSets
@@ -27,14 +26,20 @@ from zlpr_hf.losses.registry import (
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.autocast import without_autocast
-from zlpr_hf.models.head import check_head_has_bias, classification_head, without_adapters
-from zlpr_hf.training.callbacks import LossOfTrial
+from zlpr_hf.models.head import (
+    check_head_has_bias,
+    classification_head,
+    fold_stored_offsets,
+)
+from zlpr_hf.models.pad_token import match_pad_token
+from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.training.callbacks import LossOfRun
 from zlpr_hf.training.checkpoints import find_whole_checkpoint
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
-from zlpr_hf.training.objective import Objective
+from zlpr_hf.training.dataloaders import check_labels
+from zlpr_hf.training.objective import Objective, check_rdrop
 from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer
-from zlpr_hf.zlpr_config import ZLPRConfig
 
 POSITIONAL_ARGUMENTS = tuple(signature(Trainer).parameters)[2:]
 """Names of the arguments of ``Trainer`` after ``model`` and ``args``."""
@@ -52,6 +57,12 @@ class ZLPRTrainer(StepTrainer):
     model's dropout and attention modules are replaced while it trains, and the last layer of
     classifiers of the BERT family skips unused tokens: its ``last_hidden_state`` then holds the
     first token alone.
+
+    Offsets stored in the model's configuration are folded into its bias, as
+    :class:`zlpr_hf.Classifier` does, and stored limits on the number of labels apply to metrics.
+    Training replaces the loss, thresholds and label sets that an earlier training stored there;
+    evaluation leaves them as they are. The tokenizer in ``processing_class`` takes the pad token
+    of the model.
 
     A step whose loss or gradients hold NaN or infinity is not taken: :meth:`train` raises a
     ``FloatingPointError`` of one line that names the step, the training rows and the remedy.
@@ -94,8 +105,9 @@ class ZLPRTrainer(StepTrainer):
         **kwargs: Any,
     ) -> None:
         kwargs = dict(zip(POSITIONAL_ARGUMENTS, more, strict=False)) | kwargs
-        kwargs.setdefault("compute_metrics", compute_trainer_metrics)
-        if kwargs["compute_metrics"] is compute_trainer_metrics:
+        own_metrics = "compute_metrics" not in kwargs
+        if own_metrics:
+            kwargs["compute_metrics"] = self._compute_metrics
             _check_evaluation_options(args)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
@@ -108,18 +120,21 @@ class ZLPRTrainer(StepTrainer):
         name = getattr(self.args, "loss", "zlpr")
         self.loss = self._build_loss(name) if loss is None else as_multi_label_loss(loss)
         self.loss.to(self.args.device)
+        if kwargs.get("data_collator") is None:
+            self.data_collator = check_labels(self.data_collator, self.loss, self.model, self.args)
         self._row_losses: list[Tensor] | None = None
+        self._take_model(self.model)
         if getattr(self.args, "large_label_space", False):
-            self._objective = self._build_chunked_head()
+            self._objective = chunked = self._build_chunked_head()
+            if own_metrics:
+                self.compute_metrics = chunked.compute_metrics
         else:
             self._objective = Objective(self.loss, self.args, self.row_inputs)
         if self.loss.label_sets is not None:
             self._prepare_for_label_sets(self.loss.label_sets)
         if getattr(self.args, "rdrop_alpha", 0.0):
-            self._check_rdrop()
-        if self.model_init is not None:
-            self.add_callback(LossOfTrial(self.loss))
-        self._describe_loss(self.model)
+            check_rdrop(self.loss, self.model)
+        self.add_callback(LossOfRun(self.loss, self.args))
 
     def _restore_arguments(self, given: Any) -> None:
         """Take the user's own arguments back, with the changes of transformers to the copy."""
@@ -127,30 +142,21 @@ class ZLPRTrainer(StepTrainer):
         vars(given).update(vars(self.args) | {"label_smoothing_factor": smoothing})
         self.args = given
 
-    def _check_rdrop(self) -> None:
-        if not self.loss.has_divergence:
-            raise ValueError(
-                f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}), "
-                f"got {loss_name(self.loss)}"
-            )
-        model: Any = self.model
-        if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
-            warnings.warn(
-                "rdrop_alpha compares two passes with different dropout, and this model has none: "
-                "set hidden_dropout_prob or leave rdrop_alpha at 0",
-                stacklevel=3,
-            )
-
-    def _describe_loss(self, model: Any) -> None:
-        """Record in the model's configuration the meaning of its outputs."""
+    def _take_model(self, model: Any) -> None:
+        """Fold offsets, match the pad token, refuse label sets that are not those of the loss."""
         config: Any = getattr(model, "config", None)
-        if config is not None:
-            single = self.loss.predicts_label_sets
-            config.problem_type = (
-                "single_label_classification" if single else "multi_label_classification"
+        if config is None:
+            return
+        if isinstance(self.processing_class, PreTrainedTokenizerBase):
+            match_pad_token(self.processing_class, config)
+        stored = LabelSets.from_config(config)
+        if stored is not None and stored != self.loss.label_sets:
+            raise ValueError(
+                f"the outputs of the model are label sets, other than those of the loss "
+                f"{loss_name(self.loss)}; load the model with load_model(..., loss=..., "
+                "label_sets=loss.label_sets), or evaluate it with Classifier"
             )
-            name, loss_kwargs = loss_name(self.loss), self.loss.loss_kwargs()
-            ZLPRConfig.update(config, loss=name, loss_kwargs=loss_kwargs)
+        fold_stored_offsets(model)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as ``Trainer.train`` does; see ``cpu_speedups`` for faster training.
@@ -178,8 +184,8 @@ class ZLPRTrainer(StepTrainer):
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make the model of a trial."""
         model: nn.Module = super().call_model_init(trial)
-        if self._objective is not None:  # else `__init__` describes it later
-            self._describe_loss(model)
+        if self._objective is not None:  # else `__init__` does so later
+            self._take_model(model)
         if isinstance(self._objective, ChunkedHead):
             self._objective.head = classification_head(model)  # type: ignore[arg-type]
         self._speed_up(model)
@@ -215,8 +221,6 @@ class ZLPRTrainer(StepTrainer):
         evaluated: int = self.args.evaluated_labels  # type: ignore[attr-defined]
         chunked = ChunkedHead(head, evaluated_labels=evaluated)
         self.preprocess_logits_for_metrics: Any = chunked.best
-        if self.compute_metrics is compute_trainer_metrics:
-            self.compute_metrics = chunked.compute_metrics
         return chunked
 
     def compute_loss(
@@ -260,10 +264,15 @@ class ZLPRTrainer(StepTrainer):
             return torch.utils.data.SequentialSampler(eval_dataset)
         return None
 
-    def prediction_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
         """Evaluate in full precision: decisions near zero must be those of the saved model."""
-        with without_autocast(self.accelerator.unwrap_model(model)):
-            loss, logits, labels = super().prediction_step(model, *args, **kwargs)
+        with ExitStack() as stack:
+            stack.enter_context(without_autocast(self.accelerator.unwrap_model(model)))
+            if isinstance(self._objective, ChunkedHead) and "labels" not in inputs:
+                stack.enter_context(self._objective.features())  # transformers runs the model
+            loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
         # Further outputs, such as hidden states, have other sizes in each batch.
         return loss, logits[0] if isinstance(logits, tuple) else logits, labels
 
@@ -289,26 +298,19 @@ class ZLPRTrainer(StepTrainer):
             self._row_losses = None
         return output
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Create the optimizer, with ``head_learning_rate`` for parameters outside the encoder."""
-        made_here = self.optimizer is None
-        optimizer = super().create_optimizer(model)
-        rate = getattr(self.args, "effective_head_learning_rate", None)
-        if made_here and rate is not None:
-            module: Any = self.accelerator.unwrap_model(model if model is not None else self.model)
-            _set_head_rate(optimizer, module, rate)
-        return optimizer
+    def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Return the metrics of logits cut at zero, and of stored limits on the labels per row."""
+        limits = Thresholds.from_config(getattr(self.model, "config", None))
+        decided = limits.apply(prediction.predictions)
+        return compute_multi_label_metrics(
+            prediction.predictions, prediction.label_ids, predictions=decided
+        )
 
     def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, float]) -> None:
         # Trials are compared by epochs; with another batch size an epoch has other steps.
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
-
-
-def compute_trainer_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Return the multi-label metrics of logits cut at zero, in the form of ``Trainer``."""
-    return compute_multi_label_metrics(prediction.predictions, prediction.label_ids)
 
 
 def _check_evaluation_options(arguments: Any) -> None:
@@ -326,16 +328,3 @@ def _without_label_smoothing(arguments: Any) -> Any:
     arguments = copy.copy(arguments)
     arguments.label_smoothing_factor = 0.0
     return arguments
-
-
-def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:
-    """Move parameters outside the encoder, if the model names one, to groups of their own."""
-    model = without_adapters(model)
-    if not hasattr(model, "base_model"):
-        return
-    encoder = {id(parameter) for parameter in model.base_model.parameters()}
-    for group in list(optimizer.param_groups):
-        head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
-        if head:
-            optimizer.add_param_group({**group, "params": head, "lr": rate})

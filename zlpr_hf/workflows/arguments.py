@@ -24,6 +24,7 @@ from zlpr_hf.choices import (
     ThresholdTuning,
     UnseenLabels,
 )
+from zlpr_hf.data.columns import SEVERAL_NAMES
 from zlpr_hf.errors import InputError, hide_secrets, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
@@ -249,6 +250,11 @@ def parse_arguments(argv: list[str]) -> RunConfig:
             f"{where}unexpected value {rest[0]!r}; is it in a list for a single value?"
         )
     if rest:
+        before = [word for word in words[: words.index(rest[0])] if word.startswith("--")]
+        option = before[-1][2:].partition("=")[0] if before else ""
+        if option in SEVERAL_NAMES and not rest[0].startswith("-"):
+            hint = SEVERAL_NAMES[option]
+            raise InputError(f"{option}: expected one column, got also {rest[0]!r}{hint}")
         raise _unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
     return RunConfig(*parts)
 

@@ -16,6 +16,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.lora import merge_lora
+from zlpr_hf.models.paths import is_local
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
@@ -46,6 +47,11 @@ from zlpr_hf.workflows.push import check_access
 
 Log = Callable[[str], None]
 
+ADAPTER_NOTE = (
+    "peft_save adapter: the adapter needs the encoder {}, which is read from this machine; other "
+    "machines and stock peft may not find it (--peft_save merged writes a model that loads "
+    "everywhere)"
+)
 SPEEDUPS_NOTE = (
     "cpu_speedups: on (--cpu_speedups false trains with the dropout and attention of torch)"
 )
@@ -168,6 +174,10 @@ def _start_output_dir(
         log("no SVM baseline: it needs all training texts in memory, which streaming avoids")
     if config.training.cpu_speedups:
         log(SPEEDUPS_NOTE)
+    if config.model.use_peft and config.model.peft_save == "adapter":
+        name = config.model.model_name_or_path
+        if is_local(name):
+            log(ADAPTER_NOTE.format(name))
     write_whole(output_dir / CONFIG_FILE, render_config(config))
     prepared.profile.save(output_dir / PROFILE_FILE)
     if checkpoint is not None:

@@ -18,13 +18,13 @@ from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
-from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.modules import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
 from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
-from zlpr_hf.models.loading import is_trained_for, load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
+from zlpr_hf.models.new_weights import has_new_head
 from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
@@ -120,7 +120,7 @@ def build_model(
         check_head_has_bias(model, f"loss {loss_name(prepared.loss)}")
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
-    elif _starts_from_names(arguments, outputs, model):
+    elif _starts_from_names(arguments, model):
         init_head_from_label_names(
             model,
             prepared.tokenizer,
@@ -133,18 +133,10 @@ def build_model(
     return _add_adapters(model, arguments) if arguments.use_peft else model
 
 
-def _starts_from_names(
-    arguments: ModelArguments, outputs: LabelSpace, model: PreTrainedModel
-) -> bool:
+def _starts_from_names(arguments: ModelArguments, model: PreTrainedModel) -> bool:
     if arguments.head_init == "auto":
         # A head that was trained for these labels is better than their names.
-        pooling = ZLPRConfig.read(model.config).pooling
-        return pooling == "mean" and not is_trained_for(
-            arguments.model_name_or_path,
-            outputs,
-            revision=arguments.model_revision,
-            trust_remote_code=arguments.trust_remote_code,
-        )
+        return ZLPRConfig.read(model.config).pooling == "mean" and has_new_head(model)
     return arguments.head_init == "label_names"
 
 

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
+from zlpr_hf.models.paths import is_local
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 from zlpr_hf.zlpr_config import ZLPRConfig
 
@@ -141,7 +142,7 @@ def find_files(folder: Path) -> list[Path]:
     adapter = folder / "adapter_config.json"
     if adapter in found:
         base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        if shorten_path(base) != base or Path(base).exists():
+        if shorten_path(base) != base or is_local(base):
             raise InputError(
                 f"{folder}: the adapter needs the local encoder {base}; train with peft_save "
                 "merged, or from an encoder on the Hub"
