@@ -56,7 +56,7 @@ class CheckedCollator:
             return values
         ids = values[values != IGNORE_INDEX]
         whole = not len(ids) or not (ids.is_floating_point() or ids.dtype == torch.bool)
-        if self.as_ids and values.ndim == 1 and whole and len(ids.unique()) == len(ids):
+        if self.as_ids and values.ndim == 1 and whole and len(set(ids.tolist())) == len(ids):
             return ids.long()  # a multi-hot row would repeat them
         numbers = f"{self.num_labels or 'L'} numbers, one per label (0 or 1, a probability, NaN)"
         raise InputError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
@@ -78,7 +79,8 @@ class Teacher:
             )
         order = tuple(names.index(label) for label in label_space.names)
         # ZLPR's logits stand for sigmoid(2 s), so those of BCE, sigmoid(s), are halved.
-        return cls(name, model.eval(), order, scale / 2)
+        nn.Module.eval(model)
+        return cls(name, model, order, scale / 2)
 
     def compute_logits(
         self, texts: Sequence[Sequence[str]], *, max_length: int, batch_size: int, folder: Path
