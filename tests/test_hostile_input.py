@@ -18,7 +18,7 @@ from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import read_file
 
 LABELS = [
-    "a, b", "two\nlines", "<script>alert(1)</script>", "👍", "Red", "red", " padded ", "f1_micro",
+    "a, b", "two\nlines", "<script>alert(1)</script>", "👍", "Red", "red", "padded", "f1_micro",
     "eval_loss", "labels", "text", "../../etc/passwd", "a/b", "CON", ".", "yes", "1", "nan", "null",
     "x" * 300, "{{ 7 * 7 }}", "a|b", "---", "micro avg",
 ]  # fmt: skip
@@ -47,6 +47,7 @@ def hostile(
         f"--model_name_or_path={encoder_dir}", f"--train_file={folder / 'd.jsonl'}",
         "--num_train_epochs=1", "--per_device_train_batch_size=32", "--max_length=16",
         "--bf16=false", "--test_size=0.2", "--validation_size=0.2",
+        "--join_rows=false",
     ]  # fmt: skip
     # Every label is predicted somewhere, so that all names go through every output.
     run(argv, folder / "model", "--tune_thresholds=global")
@@ -93,7 +94,7 @@ def test_label_names_survive_prediction_and_evaluation(
         assert len(left_out) == bad
     (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     evaluate = ["evaluate", model, "--dataset", str(tmp_path / "gold.jsonl")]
-    assert main([*evaluate, "--resamples=100"]) == 0
+    assert main([*evaluate, "--resamples=100", "--join_rows=false"]) == 0
 
 
 def test_csv_output_refuses_labels_with_line_breaks(

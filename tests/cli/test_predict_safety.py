@@ -142,9 +142,9 @@ def test_cells_without_a_json_type_are_written(model: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.json", b'[\n{"text": "red"}]', "line 1: a JSON array; expected JSON Lines"),
+        ("in.json", b'[\n"red"]', "row 1: expected an object"),
         ("in.csv", "größe,text\n1,red\n".encode("latin-1"), "line 1: expected UTF-8 text"),
-        ("in.tsv", "id\ttext\n1\tred\n".encode("utf-16"), "line 1: expected UTF-8 text"),
+        ("in.tsv", "größe\ttext\n1\tred\n".encode("latin-1"), "line 1: expected UTF-8 text"),
     ],
 )
 def test_unreadable_input_is_one_line(

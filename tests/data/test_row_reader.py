@@ -64,7 +64,6 @@ def test_all_readers_give_the_same_reason(case: str, tmp_path: Path) -> None:
         ("d.csv", "text,a\0b\na,b\n", "line 1: .*NUL byte"),
         ("d.csv", b"t\xff,labels\na,b\n", "line 1: expected UTF-8"),
         ("d.csv", "", "expected a line of column names"),
-        ("d.json", '\n [{"text": "a"}]', "line 2: a JSON array; expected JSON Lines"),
         ("d.parquet", "PAR1", "not a readable Parquet file"),
         ("d.xlsx", "PK", "save the sheet as CSV UTF-8"),
         ("d.doc", "", "unknown file type"),

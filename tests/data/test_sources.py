@@ -41,7 +41,7 @@ def test_formats_agree(tmp_path: Path) -> None:
         ("d.csv", "text,labels\n", "holds no rows"),
         ("d.csv", "", "line 1: expected a line of column names"),
         ("d.jsonl", '{"text": "a"}\n{"text": \n', r"d\.jsonl, line 2: not JSON"),
-        ("d.jsonl", '["a"]\n', r"line 1: a JSON array; expected JSON Lines"),
+        ("d.jsonl", '["a"]\n', r"row 1: expected an object, got 'a'"),
         (
             "d.jsonl",
             '{"text": "a", "labels": ["x"]}\n{"text": "b", "labels": "x"}\n',

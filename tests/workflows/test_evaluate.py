@@ -80,6 +80,7 @@ def test_dataset_in_any_form_gives_the_same_numbers(model: str, data: str, tmp_p
     lines = [f"{row['text']},{'|'.join(row['labels'])}" for row in ROWS]
     delimited.write_text("\n".join(["text,labels", *lines]) + "\n")
     options = ["--dataset", str(delimited), "--label_delimiter", "|"]
+    options += ["--missing_labels", "no_label"]
     assert evaluated(tmp_path / "d.json", model, *options)["metrics"] == found["metrics"]
 
 

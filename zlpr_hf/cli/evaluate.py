@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, LabelForm, Scope, UnseenLabels
-from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, load_classifier
-from zlpr_hf.errors import InputError
+from zlpr_hf.choices import (
+    DECISION_METRICS,
+    LABEL_METRICS,
+    LabelForm,
+    MissingLabels,
+    MissingWords,
+    Scope,
+    UnseenLabels,
+)
+from zlpr_hf.cli.parser import CommandParser, add_shared, bool_type, count_type, load_classifier
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import is_free
 
 if TYPE_CHECKING:
@@ -38,6 +46,18 @@ def _parser() -> CommandParser:
     forms, unseen = get_args(LabelForm), get_args(UnseenLabels)
     add("--label_form", default="auto", choices=forms, help="form of the labels")
     add("--label_delimiter", help="separator of labels within one string, such as ';'")
+    add("--label_names_file", help="label names in the order of ids or positions, one per line")
+    meanings, words = get_args(MissingLabels), get_args(MissingWords)
+    add("--missing_labels", default="auto", choices=meanings, help="empty cells, null and NaN")
+    add("--missing_words", default="ask", choices=words, help="words such as nan, alone in a cell")
+    add(
+        "--join_rows",
+        nargs="?",
+        const=True,
+        type=bool_type,
+        help="rows of one text: true joins their labels, false keeps them apart",
+    )
+    add("--use_verdicts", default=True, type=bool_type, help="honour columns such as answer")
     add("--unseen_labels", default="error", choices=unseen, help="labels unknown to the model")
     reading = parser.add_argument_group("reading")
     add_shared(reading, "long_texts", "batch_size", "backend", "revision", "trust_remote_code")
@@ -118,11 +138,27 @@ def _check(options: Any) -> None:
         raise InputError(f"{folder} exists and is not an empty folder (--tuned_model)")
 
 
+def _read_names(path: str | None, label_space: LabelSpace) -> tuple[str, ...] | None:
+    """Read the label names of the rows, which must be those of the model in any order."""
+    if path is None:
+        return None
+    from zlpr_hf.data.label_columns import read_label_names
+
+    names = read_label_names(Path(path))
+    unknown = [name for name in names if name not in label_space.label2id]
+    if unknown:
+        raise InputError(
+            f"{path}: {unknown[0]!r} is not a label of the model ({label_space.summary()})"
+            f"{suggest(unknown[0], label_space.names)}"
+        )
+    return names
+
+
 def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
     from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
-    from zlpr_hf.workflows.load_data import load_data, read_data_arguments
+    from zlpr_hf.workflows.load_data import keep_corpus_rows, load_data, read_data_arguments
 
     if options.dataset is None:
         arguments = read_data_arguments(options.model, otherwise="give --dataset")
@@ -148,6 +184,11 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
         form=options.label_form,
         delimiter=options.label_delimiter,
         default_names=label_space.names,
+        names=_read_names(options.label_names_file, label_space),
+        missing=options.missing_labels,
+        words=options.missing_words,
+        join_rows=keep_corpus_rows(options.dataset, options.join_rows),
+        use_verdicts=options.use_verdicts,
     )
     return EvaluationSet.from_rows(
         rows,

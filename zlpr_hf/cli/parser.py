@@ -44,6 +44,13 @@ def resume_command(command: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if command != "predict" or word != "--overwrite"]
 
 
+def bool_type(word: str) -> bool:
+    """Convert an option to true or false."""
+    if word.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {word!r}")
+    return word.lower() == "true"
+
+
 def share_type(word: str) -> float:
     """Convert an option to a number from 0 to 1."""
     try:

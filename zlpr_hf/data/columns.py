@@ -60,6 +60,8 @@ def separator_hint(header: Collection[str]) -> str:
         >>> separator_hint(["text;labels"])
         "; are its columns separated by ';'? expected commas in .csv, tabs in .tsv"
     """
+    if any(any(sign.isdigit() for sign in name) and " " in name for name in header):
+        return "; is the first line a row? For a file without a header set column_names"
     found = [sign for sign in SEPARATORS if len(header) == 1 and sign in next(iter(header))]
     if not found:
         return ""

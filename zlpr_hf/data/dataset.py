@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, Value
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
@@ -19,9 +21,11 @@ from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import SPLITS, Source
-from zlpr_hf.data.splits import is_missing, split_rows
+from zlpr_hf.data.split_rows import SplitRows
+from zlpr_hf.data.splits import is_missing
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import handle_unseen
+from zlpr_hf.data.verdicts import Verdict, find_verdicts, verdict_columns
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
@@ -75,43 +79,6 @@ class LabelledData:
         return list(zip(*columns, strict=True))
 
 
-@dataclass
-class SplitRows:
-    """Rows of one split while the splits are being made."""
-
-    columns: dict[str, list[Any]]
-    labels: list[RowLabels]
-    groups: list[Any] | None = None
-
-    def take(self, indices: NDArray[np.int64]) -> SplitRows:
-        """Return some of the rows."""
-        return SplitRows(
-            {name: [values[i] for i in indices] for name, values in self.columns.items()},
-            [self.labels[i] for i in indices],
-            None if self.groups is None else [self.groups[i] for i in indices],
-        )
-
-    def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
-        """Split off a share of the rows, stratified by label."""
-        sets = [[name for name, value in row.items() if value >= 0.5] for row in self.labels]
-        kept, moved = split_rows(sets, size=size, seed=seed, groups=self.groups)
-        return self.take(kept), self.take(moved)
-
-    def to_dataset(self, space: LabelSpace) -> Dataset:
-        """Return the rows with the columns of :class:`LabelledData`."""
-        others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
-        features = Features(
-            {name: others.get(name, Value("string")) for name in self.columns}
-            | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
-        )
-        content = {
-            **self.columns,
-            "label_ids": [[space.label2id[name] for name in row] for row in self.labels],
-            "label_values": [list(row.values()) for row in self.labels],
-        }
-        return Dataset.from_dict(content, features=features)
-
-
 def read_splits(
     splits: Mapping[str, Dataset],
     origins: Mapping[str, str],
@@ -120,26 +87,123 @@ def read_splits(
 ) -> tuple[dict[str, SplitRows], tuple[str, ...] | None]:
     """Read texts (one column, or two for pairs) and labels of each split.
 
+    Rows that were not judged are left out; see :class:`LabelColumns` for rows of the same text.
+
     Returns:
         The rows of each split, and all label names if the data declares them.
 
     Raises:
-        InputError: If a column is missing, a row is wrong, or two splits declare other labels.
+        InputError: If a column is missing, a row is wrong, two splits declare other labels, or a
+            text has different labels.
     """
     rows: dict[str, SplitRows] = {}
     declared: dict[str, tuple[str, ...] | None] = {}
     for split, dataset in splits.items():
-        origin = origins[split]
         if dataset.num_rows == 0:
-            raise InputError(f"{origin}: the split holds no rows")
-        texts = [read_texts(dataset, column, origin) for column in text_columns]
-        declared[split], row_labels = labels.read(dataset, origin)
-        rows[split] = SplitRows(dict(zip(("text", "text_pair"), texts, strict=False)), row_labels)
+            raise InputError(f"{origins[split]}: the split holds no rows")
+        declared[split], rows[split] = read_rows(dataset, origins[split], labels, text_columns)
     first, *others = declared
     for split in others:
         if declared[split] != declared[first]:
             raise InputError(f"{origins[split]}: its labels differ from those of {origins[first]}")
     return rows, declared[first]
+
+
+def read_rows(
+    dataset: Dataset, origin: str, labels: LabelColumns, text_columns: Sequence[str]
+) -> tuple[tuple[str, ...] | None, SplitRows]:
+    """Read the judged rows of one split, and the label names if the data declares them.
+
+    Raises:
+        InputError: If a column is missing, a row is wrong, or a text has different labels.
+    """
+    texts = [read_texts(dataset, column, origin) for column in text_columns]
+    names, found = labels.read(dataset, origin)
+    verdicts = _read_verdicts(dataset, origin, labels, text_columns)
+    rejected = [i for i, verdict in enumerate(verdicts) if verdict == "reject" and found[i]]
+    if rejected:
+        found = _with_rejected(found, rejected)
+    judged = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
+    _log_left_out(origin, found, verdicts)
+    if not judged:
+        raise InputError(f"{origin}: no row has labels that were judged; see missing_labels")
+    everything = SplitRows(
+        dict(zip(("text", "text_pair"), texts, strict=False)),
+        [row or {} for row in found],
+        list(range(1, dataset.num_rows + 1)),
+    )
+    return names, join_rows(everything.take(judged), origin, True if rejected else labels.join_rows)
+
+
+def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
+    """Join rows of one text if asked; without a decision refuse texts with different labels."""
+    contradictions = list(rows.contradictions())
+    if join:
+        joined = rows.join()
+        if len(joined.labels) < len(rows.labels):
+            logger.warning(
+                "%s: %d rows joined to %d texts", origin, len(rows.labels), len(joined.labels)
+            )
+        return joined
+    if contradictions and join is None:
+        first = contradictions[0]
+        numbers = ", ".join(str(rows.numbers[i]) for i in first[:3])
+        raise InputError(
+            f"{origin}: {len(contradictions)} texts are in {sum(map(len, contradictions))} rows "
+            f"with different labels, such as rows {numbers}: is this one label per row? Join the "
+            "rows of a text with --join_rows true, or keep them apart with --join_rows false"
+        )
+    return rows
+
+
+def _read_verdicts(
+    dataset: Dataset, origin: str, labels: LabelColumns, text_columns: Sequence[str]
+) -> list[Verdict]:
+    verdicts = None
+    used = {*labels.used, *text_columns}
+    if labels.use_verdicts:
+        names = verdict_columns(dataset.column_names, used)
+        columns = {name: read_column(dataset, name, origin) for name in names}
+        verdicts = find_verdicts(columns, used, origin)
+    if verdicts is None:
+        return ["keep"] * dataset.num_rows
+    if not isinstance(dataset.features[labels.used[0]], Value):
+        # A rejected choice of several labels says nothing about any one of them.
+        return ["drop" if verdict == "reject" else verdict for verdict in verdicts]
+    return verdicts
+
+
+def _with_rejected(
+    found: Sequence[RowLabels | None], rejected: Sequence[int]
+) -> list[RowLabels | None]:
+    """Return rows that each judge their own labels only; the rejected ones are absent."""
+    names = dict.fromkeys(name for row in found for name in row or ())
+    unknown = dict.fromkeys(names, math.nan)
+    rows: list[RowLabels | None] = [None if row is None else unknown | row for row in found]
+    for index in rejected:
+        row = unknown.copy()
+        for name in found[index] or ():
+            del row[name]
+        rows[index] = row
+    return rows
+
+
+def _log_left_out(
+    origin: str, found: Sequence[RowLabels | None], verdicts: Sequence[Verdict]
+) -> None:
+    missing = sum(row is None for row in found)
+    if missing:
+        logger.warning(
+            "%s: %d of %d rows are left out: their label cell is empty, so that they were not "
+            "judged (missing_labels no_label: no label applies)", origin, missing, len(found),
+        )  # fmt: skip
+    dropped = verdicts.count("drop")
+    if dropped or "reject" in verdicts:
+        logger.warning(
+            "%s: by their verdict, %d rows are left out and %d labels are rejected "
+            "(use_verdicts false: take all rows as they are)",
+            origin, dropped, verdicts.count("reject"),
+        )  # fmt: skip
 
 
 def build_labelled_data(
@@ -181,14 +245,15 @@ def build_labelled_data(
     rows, names = read_splits(source.splits, source.origins, labels, text_columns)
     if group_column:
         for split, each in rows.items():
-            each.groups = _read_groups(source.splits[split], group_column, source.origins[split])
+            groups = _read_groups(source.splits[split], group_column, source.origins[split])
+            each.groups = [groups[number - 1] for number in each.numbers]
         _check_groups(rows, source.origins)
     train, origin = source.splits["train"], source.origins["train"]
     logits: list[Any] = []
     if teacher_logits_column:
         logits = _read_logits(train, teacher_logits_column, origin)
-        rows["train"].columns["teacher_logits"] = logits
-    rows["train"].columns["row"] = list(range(1, train.num_rows + 1))
+        rows["train"].columns["teacher_logits"] = [logits[i - 1] for i in rows["train"].numbers]
+    rows["train"].columns["row"] = list(rows["train"].numbers)
     try:
         for split, size in (("test", test_size), ("validation", validation_size)):
             if split not in rows:
@@ -198,23 +263,34 @@ def build_labelled_data(
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
     if names is None:
-        warn_of_case(space.names, origin)
-    found = {split: each.labels for split, each in rows.items()}
-    dropped = handle_unseen(found, space, unseen_labels, source.origins)
+        warn_of_lookalikes(space.names, origin)
+    dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     _check_logits(logits, space.num_labels, origin)
     splits = {split: rows[split].to_dataset(space) for split in SPLITS if split in rows}
     return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped)
 
 
-def warn_of_case(names: Sequence[str], origin: str) -> None:
+def warn_of_lookalikes(names: Sequence[str], origin: str) -> None:
     """Warn of two spellings of a label, which are two labels and rarely intended."""
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(_skeleton(name), name)
         if other != name:
             logger.warning(
                 "%s: %r and %r are two labels; is one of them misspelt?", origin, other, name
             )
+
+
+LATIN_TWINS = str.maketrans("авсеорхуікмнтгαβεικνορτυχ", "abceopxyikmhtraβeikvoptux")
+"""Small Cyrillic and Greek letters to the Latin ones that look the same."""
+
+
+def _skeleton(name: str) -> str:
+    """Return a name without everything that is hard to see: case, blanks, other alphabets."""
+    plain = unicodedata.normalize("NFKC", name).casefold().translate(LATIN_TWINS)
+    return "".join(
+        sign for sign in plain if unicodedata.category(sign) not in ("Zs", "Cf", "Cc", "Pc", "Pd")
+    )
 
 
 def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:

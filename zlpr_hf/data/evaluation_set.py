@@ -10,8 +10,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
-from zlpr_hf.data.columns import read_texts
-from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.dataset import LabelledData, read_rows
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import drop_unknown
@@ -88,11 +87,13 @@ class EvaluationSet:
             InputError: If a column is missing, a row is wrong, or the model lacks a label.
         """
         names = [name for name in (text_column, text_pair_column) if name]
-        texts = list(zip(*(read_texts(rows, name, origin) for name in names), strict=True))
-        _, found = labels.read(rows, origin)
+        _, judged = read_rows(rows, origin, labels, names)
+        texts = list(zip(*judged.columns.values(), strict=True))
         absence = f"is not a label of the model ({label_space.summary()})"
-        dropped = drop_unknown(found, label_space, unseen_labels, origin, absence)
-        if labels.columns:  # without a column, nothing says that a label is absent
+        dropped = drop_unknown(judged, label_space, unseen_labels, origin, absence)
+        found = judged.labels
+        # Without a column, nothing says that a label is absent.
+        if labels.columns and labels.form != "names":
             missing = [name for name in label_space.names if name not in labels.columns]
             found = [row | dict.fromkeys(missing, math.nan) for row in found]
         ids = [[label_space.label2id[name] for name in row] for row in found]

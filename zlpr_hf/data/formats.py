@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import importlib.util
+import json
+import logging
+import lzma
 import sys
+import zipfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
+from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from zlpr_hf.data.columns import separator_hint
+from zlpr_hf.choices import Quoting
+from zlpr_hf.data.columns import SEPARATORS, separator_hint
+from zlpr_hf.data.json_document import find_rows, rows_of_document
+from zlpr_hf.data.tabbed_lines import read_tabbed_lines
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.json_lines import parse_json_line
 
+logger = logging.getLogger(__name__)
+
+COMPRESSED: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+FASTTEXT_PREFIX = "__label__"
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 STDIN = "-"
 MAX_CELL_LENGTH = 2**25
 """Characters per cell: an unclosed quote must not load the rest of a large file into memory."""
+MAX_HEADER_LENGTH = 2**20
 QUOTING_RULE = "; close every quoted cell, and double the quotes inside it"
 BATCH_ROWS, TABLE_ROWS = 1024, 65_536
 """Rows of a Parquet file that are decoded at a time: as Python objects, and as a table."""
@@ -56,13 +76,36 @@ def origin_of(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
-class DelimitedFile(RowFile):
-    """A CSV or TSV file with a header; all cells are text."""
+@dataclass(frozen=True)
+class FileOptions:
+    """How to read files of text cells.
 
-    def __init__(self, path: str, delimiter: str) -> None:
-        self.path, self.delimiter = path, delimiter
+    Args:
+        column_names: Names of the columns of a file without a header.
+        quoting: ``csv`` (quotes around cells, doubled inside), ``backslash`` (escaped inside),
+            ``none`` (quotes belong to the text), or ``auto``: as in CSV; in tab-separated files
+            quotes that close their own cell.
+        needed: Columns that are used; others are left out if they have no single type.
+    """
+
+    column_names: tuple[str, ...] = ()
+    quoting: Quoting = "auto"
+    needed: frozenset[str] | None = None
+
+
+class DelimitedFile(RowFile):
+    """A CSV or TSV file; all cells are text.
+
+    Another separator is taken if the header has it and not the usual one.
+    """
+
+    def __init__(self, path: str, delimiter: str, options: FileOptions) -> None:
+        self.path, self.options = path, options
+        self.delimiter = delimiter if path == STDIN else _find_separator(path, delimiter)
         records = self._records()
-        self.names = self._read_header(records)
+        self.names = (
+            list(options.column_names) if options.column_names else self._read_header(records)
+        )
         self.schema = pa.schema([(name, pa.string()) for name in self.names])
         # Standard input cannot be opened again: its rows follow the header in the same stream.
         self._rest = records if path == STDIN else None
@@ -79,7 +122,8 @@ class DelimitedFile(RowFile):
 
     def __iter__(self) -> Iterator[dict[str, str] | Defect]:
         width = len(self.names)
-        for line, cells in self._rest or islice(self._records(), 1, None):
+        header = 0 if self.options.column_names else 1
+        for line, cells in self._rest or islice(self._records(), header, None):
             if isinstance(cells, Defect):
                 yield cells
             elif len(cells) == width:
@@ -94,9 +138,19 @@ class DelimitedFile(RowFile):
 
     def _records(self) -> Iterator[tuple[int, list[str] | Defect]]:
         """Yield the number of the first line of each record, and its cells."""
+        quoting = self.options.quoting
+        if quoting == "auto" and self.delimiter == "\t":
+            yield from self._tabbed_records()
+            return
+        dialect: dict[str, Any] = {
+            "none": {"quoting": CSV.QUOTE_NONE},
+            "backslash": {"escapechar": "\\", "doublequote": False},
+        }.get(quoting, {})
         lines: list[str] = []
         with open_text(self.path, newline="") as stream:
-            reader = CSV.reader(_remember(stream, lines), delimiter=self.delimiter, strict=True)
+            reader = CSV.reader(
+                _remember(stream, lines), delimiter=self.delimiter, strict=True, **dialect
+            )
             cells: list[str] | Defect
             while True:
                 first = reader.line_num + 1
@@ -106,9 +160,33 @@ class DelimitedFile(RowFile):
                 except StopIteration:
                     return
                 except CSV.Error as error:
-                    reason = f"not valid CSV: {error}{QUOTING_RULE}"
+                    reason = f"not valid CSV: {error}{_quoting_remedy(lines)}"
                     cells = Defect(reason, "".join(lines), first)
                 yield first, find_bad_byte(lines, first) or cells
+
+    def _tabbed_records(self) -> Iterator[tuple[int, list[str] | Defect]]:
+        with open_text(self.path, newline="") as stream:
+            for first, cells, lines in read_tabbed_lines(stream, self.delimiter):
+                yield first, find_bad_byte(lines, first) or cells
+
+
+def _find_separator(path: str, usual: str) -> str:
+    """Return the separator of a header that lacks the usual one."""
+    with open_text(path, newline="") as stream:
+        header = stream.readline(MAX_HEADER_LENGTH)
+    if usual in header:
+        return usual
+    found = max(SEPARATORS, key=header.count)
+    if found not in header:
+        return usual
+    logger.warning("%s: its columns are separated by %r, as the first line shows", path, found)
+    return found
+
+
+def _quoting_remedy(lines: Sequence[str]) -> str:
+    if any('\\"' in line for line in lines):
+        return "; quotes are escaped by a backslash: set quoting backslash"
+    return f"{QUOTING_RULE}, or set quoting none if quotes belong to the text"
 
 
 def _remember(stream: TextIO, lines: list[str]) -> Iterator[str]:
@@ -135,23 +213,35 @@ def _own_csv_module() -> ModuleType:
 CSV = _own_csv_module()
 
 
-class JsonLinesFile(RowFile):
-    """A file with one JSON object per line; each row has its own columns."""
+class JsonFile(RowFile):
+    """JSON Lines, or one JSON document with the rows; each row has its own columns."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        if path == STDIN:
-            return
-        with open_text(path) as stream:
-            number, line = next(((n, s) for n, s in enumerate(stream, 1) if s.strip()), (1, ""))
-        if line.lstrip().startswith("["):
-            raise InputError(
-                f"{path}, line {number}: a JSON array; expected JSON Lines, one JSON object per "
-                "line (pandas: to_json with orient='records', lines=True)"
-            )
+        self._document = path != STDIN and self._is_document()
+
+    def _is_document(self) -> bool:
+        with open_text(self.path) as stream:
+            lines = (line.strip() for line in stream if line.strip())
+            first, second = next(lines, ""), next(lines, "")
+        if first.startswith("["):
+            return True
+        try:
+            row = json.loads(first)
+        except (ValueError, RecursionError):
+            return first.startswith("{") and not second.startswith("{")
+        # One line may be a single row, or all rows in one object.
+        return not second and isinstance(row, dict) and find_rows(row) is not None
 
     def __iter__(self) -> Iterator[dict[str, Any] | Defect]:
         with open_text(self.path) as stream:
+            if self._document:
+                lines = stream.readlines()
+                bad = find_bad_byte(lines, 1)
+                if bad is not None:
+                    raise InputError(f"{self.path}, line {bad.line}: {bad.reason}")
+                yield from rows_of_document("".join(lines), self.path)
+                return
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield find_bad_byte([line], number) or _parse_object(line, number)
@@ -176,6 +266,27 @@ class TextFile(RowFile):
             for number, line in enumerate(stream, start=1):
                 cells = {self.text_column: line.rstrip("\n")}
                 yield find_bad_byte([line], number) or cells
+
+
+class FastTextFile(RowFile):
+    """Lines of fastText and Flair: labels with the prefix ``__label__``, then the text."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict[str, Any] | Defect]:
+        with open_text(self.path) as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield find_bad_byte([line], number) or _parse_fasttext(line)
+
+
+def _parse_fasttext(line: str) -> dict[str, Any]:
+    """Return the text and labels of a line; labels may stand before or after the text."""
+    words = line.split()
+    labels = [word for word in words if word.startswith(FASTTEXT_PREFIX)]
+    text = " ".join(word for word in words if not word.startswith(FASTTEXT_PREFIX))
+    return {"text": text, "labels": [label.removeprefix(FASTTEXT_PREFIX) for label in labels]}
 
 
 class ParquetFile(RowFile):
@@ -230,27 +341,77 @@ class ParquetFile(RowFile):
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the suffixes of its files, and how to open one, given path and text column."""
+    """A format: the suffixes of its files, and how to open one: path, text column, options."""
 
     suffixes: tuple[str, ...]
-    open: Callable[[str, str], RowFile]
+    open: Callable[[str, str, FileOptions], RowFile]
 
 
 FORMATS = {
-    "csv": Format((".csv",), lambda path, _: DelimitedFile(path, DELIMITERS["csv"])),
-    "tsv": Format((".tsv",), lambda path, _: DelimitedFile(path, DELIMITERS["tsv"])),
-    "jsonl": Format((".jsonl", ".json"), lambda path, _: JsonLinesFile(path)),
-    "parquet": Format((".parquet",), lambda path, _: ParquetFile(path)),
-    "lines": Format((".txt",), TextFile),
+    "csv": Format((".csv",), lambda path, _, how: DelimitedFile(path, DELIMITERS["csv"], how)),
+    "tsv": Format((".tsv", ".tab"), lambda path, _, how: DelimitedFile(path, "\t", how)),
+    "jsonl": Format((".jsonl", ".json", ".ndjson"), lambda path, *_: JsonFile(path)),
+    "parquet": Format((".parquet",), lambda path, *_: ParquetFile(path)),
+    "lines": Format((".txt",), lambda path, column, _: TextFile(path, column)),
+    "fasttext": Format((".ft",), lambda path, *_: FastTextFile(path)),
 }
 """All formats by name. To support another one, add it here."""
 
 
 def open_text(path: str, newline: str | None = None) -> TextIO:
-    """Open a text file or standard input; bytes that are not UTF-8 become lone surrogates."""
+    """Open a text file, compressed or not, or standard input.
+
+    Files are UTF-8, or UTF-16 with a byte order mark; other bytes become lone surrogates.
+    """
     if path == STDIN:
         return TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "surrogateescape", newline)
-    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    with _open_bytes(path) as stream:
+        start = stream.read(2)
+    encoding = "utf-16" if start in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    return TextIOWrapper(_open_bytes(path), encoding, "surrogateescape", newline)
+
+
+def _open_bytes(path: str) -> IO[bytes]:
+    suffix = Path(path).suffix.lower()
+    if suffix == ".zip":
+        return _open_zip(path)
+    if suffix in COMPRESSED:
+        stream: IO[bytes] = COMPRESSED[suffix](path, "rb")
+        return stream
+    return open(path, "rb")
+
+
+def _open_zip(path: str) -> IO[bytes]:
+    return zipfile.ZipFile(path).open(_zip_member(path))
+
+
+def zip_member_suffix(path: str) -> str:
+    """Return the suffix of the only file in an archive."""
+    return Path(_zip_member(path)).suffix.lower()
+
+
+def _zip_member(path: str) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a zip archive: {error}") from error
+    members = [name for name in names if not name.endswith("/")]
+    members = [name for name in members if not name.startswith("__MACOSX/")]
+    if len(members) != 1:
+        raise InputError(f"{path}: expected one file in the archive, got {len(members)}")
+    return members[0]
+
+
+def guess_format(path: str) -> str | None:
+    """Return the format of a text file by its first line, None for plain lines."""
+    with open_text(path) as stream:
+        line = next((line for line in stream if line.strip()), "")
+    if FASTTEXT_PREFIX in line.split(maxsplit=1)[0] if line.strip() else False:
+        return "fasttext"
+    if line.lstrip().startswith(("{", "[{")) or line.strip() == "[":
+        return "jsonl"
+    return "tsv" if "\t" in line else None
 
 
 def find_bad_byte(lines: Sequence[str], first: int) -> Defect | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from zlpr_hf.choices import LabelForm
+from zlpr_hf.data.written_cells import (
+    StructureError,
+    is_broken_structure,
+    parse_bare,
+    parse_written,
+    unpack,
+)
 from zlpr_hf.errors import suggest
 from zlpr_hf.labels import IGNORE_INDEX
 
@@ -17,58 +24,104 @@ RowLabels = dict[str, float]
 
 CellReader = Callable[[Any], RowLabels]
 
-LIST_AS_TEXT = re.compile(r"\[\s*((?P<quote>['\"]).*(?P=quote)\s*)?\]", re.DOTALL)
-"""A list of names in a CSV cell; splitting it would make labels of brackets and quotes."""
 MAX_ID_DIGITS = 19
 """Longer digits are not ids, and Python refuses to convert thousands of them."""
+YES_WORDS = frozenset("true yes y t x on ja oui si sí ✓ ✔ ☑ ✅".split())
+NO_WORDS = frozenset("false no n f off nein non ✗ ✘ ☐ ❌".split())
+UNJUDGED_NUMBERS = (IGNORE_INDEX, -1)
 
 
 class CellError(Exception):
     """A fault in one cell; the caller adds file, row and column."""
 
 
+def clean_name(name: str) -> str:
+    """Return a label name without blanks around it, in composed Unicode (NFC).
+
+    Example:
+        >>> clean_name(" cafe\u0301 ") == "caf\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell is null, NaN or blank: it says nothing about any label."""
+    if isinstance(cell, str):
+        return not cell.strip()
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def open_cell(cell: object, *, bare: bool = False) -> Any:
+    """Return the list, mapping or plain text of a cell, whether native or written as text.
+
+    Args:
+        cell: The cell.
+        bare: Names in brackets without quotes are a list too.
+
+    Raises:
+        CellError: If the cell is a structure without one clear reading.
+    """
+    try:
+        if isinstance(cell, str):
+            written = parse_written(cell)
+            if written is None and bare:
+                written = parse_bare(cell)
+            return cell if written is None else unpack(written)
+        return unpack(cell)
+    except StructureError as error:
+        raise CellError(str(error)) from error
+
+
 def cell_reader(
-    form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None
+    form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None, *, bare: bool = False
 ) -> CellReader:
     """Return a function that reads a cell of a form; it can be pickled for data loader workers."""
     known = None if names is None else frozenset(names)
-    if form == "delimited":
-        return partial(_from_delimited, delimiter=delimiter or "", known=known)
+    read: CellReader
     if form == "ids":
-        return partial(_from_ids, names=names or (), delimiter=delimiter)
-    if form == "multi_hot":
-        return partial(_from_numbers, names=names or ())
-    return partial(_from_names, known=known)
+        read = partial(_from_ids, names=names or (), delimiter=delimiter)
+    elif form in ("multi_hot", "columns"):
+        read = partial(_from_numbers, names=names or (), delimiter=delimiter)
+    else:
+        read = partial(_from_names, known=known, delimiter=delimiter)
+    return partial(_read_cell, read=read, bare=bare)
 
 
-def _from_delimited(cell: object, *, delimiter: str, known: frozenset[str] | None) -> RowLabels:
-    return _from_names(_split(cell, delimiter), known)
+def _read_cell(cell: object, *, read: CellReader, bare: bool) -> RowLabels:
+    return read(open_cell(cell, bare=bare))
 
 
-def _split(cell: object, delimiter: str) -> list[str]:
-    if cell is None:
-        return []
-    if not isinstance(cell, str):
-        raise CellError(f"expected a string, got {cell!r:.80}")
-    if LIST_AS_TEXT.fullmatch(cell.strip()):
+def _split(cell: str, delimiter: str | None) -> list[str]:
+    if not delimiter:
+        return [cell.strip()]
+    parts = [part.strip() for part in cell.split(delimiter) if part.strip()]
+    # Only at the ends: a name inside may hold a bracket of its own.
+    if len(parts) > 1 and parts[0][0] in "[{" and is_broken_structure(parts[0]):
         raise CellError(
-            f"a list written as text, {cell!r:.80}; write the names with only the delimiter "
-            "between them, or the rows as JSON Lines (pandas: to_json with orient='records', "
-            "lines=True)"
+            f"brackets that the delimiter {delimiter!r} cuts apart, {cell!r:.80}; expected a list "
+            "in JSON, or names with only the delimiter between them"
         )
-    return [part.strip() for part in cell.split(delimiter) if part.strip()]
+    return parts
 
 
-def _from_names(cell: object, known: frozenset[str] | None) -> RowLabels:
+def _from_names(cell: object, known: frozenset[str] | None, delimiter: str | None) -> RowLabels:
+    if isinstance(cell, str):
+        cell = _split(cell, delimiter)
+    if cell == {}:  # an empty set or array
+        return {}
     if not isinstance(cell, list):
         raise CellError(f"expected a list of label names, got {cell!r:.80}")
-    for name in cell:
-        if not isinstance(name, str) or not name.strip():
-            raise CellError(f"expected a label name, got {name!r:.80}")
+    labels: RowLabels = {}
+    for raw in cell:
+        name = clean_name(raw) if isinstance(raw, str) else ""
+        if not name:
+            raise CellError(f"expected a label name, got {raw!r:.80}")
         if known is not None and name not in known:
             hint = suggest(name, known, otherwise=f"; expected one of the {len(known)} given names")
             raise CellError(f"unknown label {name!r:.80}{hint}")
-    return dict.fromkeys(cell, 1.0)
+        labels[name] = 1.0
+    return labels
 
 
 def _from_ids(cell: object, names: tuple[str, ...], delimiter: str | None) -> RowLabels:
@@ -87,8 +140,8 @@ def _from_ids(cell: object, names: tuple[str, ...], delimiter: str | None) -> Ro
 
 
 def _split_ids(cell: object, delimiter: str | None) -> object:
-    """Split a string of ids such as ``3,10`` if there is a delimiter."""
-    if not isinstance(cell, str) or not delimiter:
+    """Return the ids of a string such as ``3``, or ``3,10`` if there is a delimiter."""
+    if not isinstance(cell, str):
         return cell
     return [
         int(part) if part.isdecimal() and len(part) <= MAX_ID_DIGITS else part
@@ -96,7 +149,11 @@ def _split_ids(cell: object, delimiter: str | None) -> object:
     ]
 
 
-def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
+def _from_numbers(cell: object, names: tuple[str, ...], delimiter: str | None) -> RowLabels:
+    if isinstance(cell, Mapping):
+        cell = [cell.get(name) for name in names]
+    if isinstance(cell, str) and delimiter:
+        cell = _split(cell, delimiter)
     if not isinstance(cell, (list, tuple)):
         raise CellError(f"expected a list of numbers, one per label, got {cell!r:.80}")
     if len(cell) != len(names):
@@ -106,15 +163,23 @@ def _from_numbers(cell: object, names: tuple[str, ...]) -> RowLabels:
 
 
 def _number(raw: object, name: str) -> float:
-    expected = "expected 0, 1, a probability between them, or -100 for unknown"
-    if isinstance(raw, str):  # pandas writes booleans as words
-        raw = {"true": 1.0, "false": 0.0}.get(raw.strip().lower(), raw)
+    expected = (
+        f"label {name!r}: expected 0, 1, yes, no, a probability between 0 and 1, or nothing or "
+        "-100 for unknown"
+    )
+    if is_missing(raw):
+        return math.nan
+    if isinstance(raw, str):
+        word = raw.strip().lower()
+        raw = 1.0 if word in YES_WORDS else 0.0 if word in NO_WORDS else raw
     try:
         value = float(raw)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise CellError(f"label {name!r}: {expected}, got {raw!r:.80}") from None
-    if value == IGNORE_INDEX or math.isnan(value):
+        names = "; if the columns hold names, add label_form names" if isinstance(raw, str) else ""
+        raise CellError(f"{expected}, got {raw!r:.80}{names}") from None
+    if value in UNJUDGED_NUMBERS or math.isnan(value):
         return math.nan
     if not 0 <= value <= 1:
-        raise CellError(f"label {name!r}: {expected}, got {value:g}")
+        counts = "; divide counts of raters by the number of raters" if value > 1 else ""
+        raise CellError(f"{expected}, got {value:g}{counts}")
     return value

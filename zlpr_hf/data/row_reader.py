@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.formats import FORMATS, STDIN, Defect, origin_of
+from zlpr_hf.data.formats import (
+    COMPRESSED,
+    FORMATS,
+    STDIN,
+    Defect,
+    FileOptions,
+    guess_format,
+    origin_of,
+    zip_member_suffix,
+)
 from zlpr_hf.errors import InputError
 
 SUFFIXES = {suffix: name for name, each in FORMATS.items() for suffix in each.suffixes}
+TEXT_SUFFIXES = (".txt", ".text", ".train", ".valid", ".dev", ".test", ".data")
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix that names the format: ``.csv`` for ``d.csv.gz``.
+
+    The file in a ``d.zip`` names its own.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in COMPRESSED or suffix == ".zip":
+        inner = Path(path).with_suffix("").suffix.lower()
+        return inner or (zip_member_suffix(path) if suffix == ".zip" else inner)
+    return suffix
 
 
 def format_of(path: str, *, option: str | None = None) -> str:
@@ -23,13 +46,31 @@ def format_of(path: str, *, option: str | None = None) -> str:
     Raises:
         InputError: If no format has this suffix; names the option that sets the format.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
     remedy = f", or {option} ({', '.join(FORMATS)})" if option else ""
     if suffix in SPREADSHEETS:
         remedy = "; save the sheet as CSV UTF-8"
     raise InputError(f"{path}: unknown file type; expected one of {', '.join(SUFFIXES)}{remedy}")
+
+
+def labelled_format_of(path: str) -> str:
+    """Return the format of a file with labels; the content decides for suffixes such as .txt.
+
+    Raises:
+        InputError: If the file has no known suffix, and its first line shows no labels.
+    """
+    suffix = suffix_of(path)
+    if suffix not in TEXT_SUFFIXES:
+        return format_of(path)
+    found = guess_format(path)
+    if found is None:
+        raise InputError(
+            f"{path}: no labels in its first line; expected tabs between columns, __label__ before "
+            "labels (fastText), JSON objects, or a file with another suffix"
+        )
+    return found
 
 
 def check_file(path: str) -> None:
@@ -83,6 +124,8 @@ class RowReader:
         path: The file, or ``-`` for standard input, which can be read once.
         format: A key of :data:`zlpr_hf.data.formats.FORMATS` (default: by suffix).
         option: Option that sets the format, for messages.
+        labelled: The rows have labels: a ``.txt`` file is read by its content.
+        files: How to read text cells.
         text_columns: Columns that must hold a text that is not empty; else the row is bad.
 
     Raises:
@@ -96,13 +139,15 @@ class RowReader:
         *,
         option: str | None = None,
         text_columns: Sequence[str] = (),
+        labelled: bool = False,
+        files: FileOptions | None = None,
     ) -> None:
         check_file(path)
         self.path, self.text_columns = path, tuple(text_columns)
         self.origin = origin_of(path)
         text_column = self.text_columns[0] if text_columns else "text"
-        opener = FORMATS[format or format_of(path, option=option)].open
-        self._file = opener(path, text_column)
+        found = labelled_format_of if labelled else partial(format_of, option=option)
+        self._file = FORMATS[format or found(path)].open(path, text_column, files or FileOptions())
         self.schema = self._file.schema
         if self.schema is not None:
             self._check_columns(self.schema.names)

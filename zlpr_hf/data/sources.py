@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, get_dataset_config_names, load_dataset
+from datasets import (
+    Dataset,
+    DatasetDict,
+    Features,
+    get_dataset_config_names,
+    load_dataset,
+    load_dataset_builder,
+)
 from datasets.exceptions import DatasetGenerationError
+from datasets.packaged_modules.csv.csv import CsvConfig
 
 from zlpr_hf.data.corpora import CORPORA
+from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.row_reader import SUFFIXES, RowReader
 from zlpr_hf.errors import InputError
 
@@ -33,6 +43,7 @@ def load_source(
     dataset_config_name: str | None = None,
     data_dir: str | None = None,
     files: Mapping[str, str] | None = None,
+    options: FileOptions | None = None,
 ) -> Source:
     """Read the splits of a data set, unchanged.
 
@@ -42,6 +53,7 @@ def load_source(
         dataset_config_name: Configuration of a data set on the Hub.
         data_dir: Folder, archive or URL of the original files of a built-in corpus.
         files: Split name to a file; instead of ``dataset_name``.
+        options: How to read files of text cells.
 
     Raises:
         InputError: If the source is missing, empty or broken; with file and line.
@@ -51,7 +63,7 @@ def load_source(
     if files:
         if "train" not in files:
             raise InputError("train_file is missing; validation_file and test_file are optional")
-        splits = {name: read_file(Path(path)) for name, path in files.items()}
+        splits = {name: read_file(Path(path), options) for name, path in files.items()}
         return Source(DatasetDict(splits), dict(files))
     assert dataset_name is not None
     if dataset_name in CORPORA:
@@ -86,7 +98,10 @@ def load_splits(name: str, config: str | None, *, streaming: bool = False) -> di
         if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
             config = None
         where = str(folder) if folder.is_dir() else name
-        loaded = load_dataset(where, config, streaming=streaming)
+        # pandas would read labels such as NA and None as missing.
+        is_csv = isinstance(load_dataset_builder(where, config).config, CsvConfig)
+        as_text: dict[str, Any] = {"keep_default_na": False} if is_csv else {}
+        loaded = load_dataset(where, config, streaming=streaming, **as_text)
     except (DatasetGenerationError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(
@@ -99,19 +114,19 @@ def load_splits(name: str, config: str | None, *, streaming: bool = False) -> di
     return {key: loaded[key] for key in known}
 
 
-def read_file(path: Path) -> Dataset:
+def read_file(path: Path, options: FileOptions | None = None) -> Dataset:
     """Read all rows of a file; its suffix names the format, and cells of CSV and TSV are text.
 
     Raises:
         InputError: If the file is missing, of another format, empty, or broken; with the line.
     """
-    reader = RowReader(str(path))
+    reader = RowReader(str(path), labelled=True, files=options)
+    needed = None if options is None else options.needed
     table = reader.read_table()
     if table is None:
-        dataset = _collect(reader)
+        dataset = _collect(reader, needed)
     else:
-        features_of(table.schema, reader.origin)
-        dataset = Dataset(table)
+        dataset = Dataset(_without_odd_columns(table, needed, reader.origin))
     if dataset.num_rows == 0:
         raise InputError(f"{path}: the file holds no rows")
     return dataset
@@ -129,7 +144,19 @@ def features_of(schema: pa.Schema, origin: str) -> Features:
         raise InputError(f"{origin}: a column has an unsupported type: {error}") from error
 
 
-def _collect(reader: RowReader) -> Dataset:
+def _without_odd_columns(table: pa.Table, needed: Collection[str] | None, origin: str) -> pa.Table:
+    """Leave out columns that are not used and have a type that ``datasets`` lacks."""
+    unused = [] if needed is None else [name for name in table.column_names if name not in needed]
+    for name in unused:
+        try:
+            features_of(pa.schema([table.schema.field(name)]), origin)
+        except InputError:
+            table = table.drop_columns([name])
+    features_of(table.schema, origin)
+    return table
+
+
+def _collect(reader: RowReader, needed: Collection[str] | None) -> Dataset:
     columns: dict[str, list[Any]] = {}
     for count, cells in enumerate(reader.good_rows()):
         for name in cells:
@@ -137,10 +164,15 @@ def _collect(reader: RowReader) -> Dataset:
                 columns[name] = [None] * count
         for name, values in columns.items():
             values.append(cells.get(name))
-    typed = {
-        name: typed_column(reader.origin, name, dict(enumerate(values, start=1))).data.column(name)
-        for name, values in columns.items()
-    }
+    typed = {}
+    for name, values in columns.items():
+        try:
+            column = typed_column(reader.origin, name, dict(enumerate(values, start=1)))
+        except InputError:
+            if needed is not None and name not in needed:
+                continue
+            raise
+        typed[name] = column.data.column(name)
     return Dataset(pa.table(typed))
 
 
@@ -150,6 +182,12 @@ def typed_column(origin: str, name: str, values: Mapping[int, Any]) -> Dataset:
     Raises:
         InputError: If the values are of several types; with one row of each.
     """
+    if {type(value) for value in values.values() if value is not None} == {str, dict}:
+        # An export that writes one label as text, and several as an object.
+        values = {
+            number: json.dumps(value) if isinstance(value, dict) else value
+            for number, value in values.items()
+        }
     try:
         return Dataset.from_dict({name: list(values.values())})
     except (pa.ArrowException, TypeError, OverflowError, ValueError) as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from zlpr_hf.choices import UnseenLabels
-from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.labels import LabelSpace
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def handle_unseen(
-    splits: Mapping[str, Sequence[RowLabels]],
+    splits: Mapping[str, SplitRows],
     space: LabelSpace,
     action: UnseenLabels,
     origins: Mapping[str, str],
@@ -35,12 +35,12 @@ def handle_unseen(
 
 
 def drop_unknown(
-    rows: Sequence[RowLabels], space: LabelSpace, action: UnseenLabels, origin: str, absence: str
+    rows: SplitRows, space: LabelSpace, action: UnseenLabels, origin: str, absence: str
 ) -> Counter[str]:
     """Refuse labels outside a label space (action ``error``), or drop them (action ``drop``).
 
     Args:
-        rows: Labels of each row; dropped ones are removed from them.
+        rows: The rows; dropped labels are removed from them.
         space: The known labels.
         action: ``error`` or ``drop``.
         origin: Name of the rows, for messages.
@@ -53,7 +53,7 @@ def drop_unknown(
         InputError: At the first unknown label, with its row.
     """
     dropped: Counter[str] = Counter()
-    for number, row in enumerate(rows, start=1):
+    for number, row in zip(rows.numbers, rows.labels, strict=True):
         unknown = [name for name in row if name not in space.label2id]
         if unknown and action == "error":
             raise InputError(

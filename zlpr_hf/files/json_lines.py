@@ -22,7 +22,7 @@ def parse_json_line(line: str) -> dict[str, Any]:
         {'text': 'a'}
     """
     try:
-        row = json.loads(line, object_pairs_hook=_to_dict)
+        row = json.loads(line, object_pairs_hook=to_dict)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError:
@@ -36,7 +36,15 @@ def parse_json_line(line: str) -> dict[str, Any]:
     return row
 
 
-def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def check_row(row: dict[str, Any]) -> None:
+    """Raise ValueError if an object has lone surrogates, NUL bytes in keys or too many levels."""
+    if _depth(row) > MAX_NESTING:
+        raise ValueError(TOO_DEEP)
+    _check_escapes(row)
+
+
+def to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of some pairs; ValueError if a key is there more than once."""
     found = dict(pairs)
     if len(found) < len(pairs):  # json would keep the last one and lose the others
         names = [name for name, _ in pairs]

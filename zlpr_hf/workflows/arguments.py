@@ -18,8 +18,11 @@ from zlpr_hf.choices import (
     HeadInit,
     HelpFormatter,
     LabelForm,
+    MissingLabels,
+    MissingWords,
     PeftSave,
     Pooling,
+    Quoting,
     Range,
     ThresholdTuning,
     UnseenLabels,
@@ -125,6 +128,14 @@ class DataArguments:
     test_file: str | None = _option(
         None, "Test file; default: split off the training rows (test_size)."
     )
+    column_names: list[str] | None = _option(
+        None, "Names of the columns, for CSV and TSV files without a header."
+    )
+    quoting: Quoting = _option(
+        "auto",
+        "Quotes in CSV and TSV files: csv (around cells, doubled inside), backslash (escaped "
+        "inside), none (part of the text), or auto: csv, and in TSV only where a cell closes them.",
+    )
     text_column: str = _option("text", "Column of the text.")
     text_pair_column: str | None = _option(None, "Column of the second text, for pairs of texts.")
     label_column: str = _option("labels", "Column of the labels.")
@@ -139,6 +150,28 @@ class DataArguments:
     )
     label_names_file: str | None = _option(
         None, "File with one label name per line, in the order of the label ids."
+    )
+    missing_labels: MissingLabels = _option(
+        "auto",
+        "Meaning of empty cells, null and NaN: unjudged, no_label, or auto: unjudged, and an error "
+        "if nothing says that a label does not apply.",
+    )
+    missing_words: MissingWords = _option(
+        "ask",
+        "Words such as nan or N/A that are only ever alone in a label cell: label, missing, or ask "
+        "(an error that lists them).",
+    )
+    join_rows: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Rows of one text: true joins their labels (one label per row), false keeps "
+            "them apart; default: an error if such rows have different labels.",
+            "nargs": "?",
+            "const": True,
+        },
+    )
+    use_verdicts: bool = _option(
+        True, "Honour columns such as answer, status and was_cancelled, which reject rows."
     )
     unseen_labels: UnseenLabels = _option(
         "error", "Labels of validation and test rows that no training row has: error or drop."

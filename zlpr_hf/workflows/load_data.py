@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_file
@@ -39,6 +41,10 @@ def load_data(arguments: DataArguments) -> LabelledData:
         form=arguments.label_form,
         delimiter=arguments.label_delimiter,
         names=None if names_file is None else read_label_names(Path(names_file)),
+        missing=arguments.missing_labels,
+        words=arguments.missing_words,
+        join_rows=keep_corpus_rows(arguments.dataset_name, arguments.join_rows),
+        use_verdicts=arguments.use_verdicts,
     )
     if arguments.streaming:
         return _load_streamed_data(arguments, labels, files)
@@ -48,6 +54,7 @@ def load_data(arguments: DataArguments) -> LabelledData:
             dataset_config_name=arguments.dataset_config_name,
             data_dir=arguments.data_dir,
             files=files,
+            options=_file_options(arguments, labels),
         ),
         labels,
         text_column=arguments.text_column,
@@ -65,6 +72,20 @@ def load_data(arguments: DataArguments) -> LabelledData:
     return data
 
 
+def keep_corpus_rows(dataset_name: str | None, join_rows: bool | None) -> bool | None:
+    """Return ``join_rows``; by default the rows of the built-in corpora stay as published."""
+    return False if join_rows is None and dataset_name in CORPORA else join_rows
+
+
+def _file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
+    others = (
+        arguments.text_column, arguments.text_pair_column, arguments.group_column,
+        arguments.teacher_logits_column,
+    )  # fmt: skip
+    needed = frozenset({*labels.used, *filter(None, others)})
+    return FileOptions(tuple(arguments.column_names or ()), arguments.quoting, needed)
+
+
 def _load_streamed_data(
     arguments: DataArguments, labels: LabelColumns, files: dict[str, str]
 ) -> StreamedData:
@@ -73,8 +94,9 @@ def _load_streamed_data(
     if (train_file is None) == (name is None):
         raise InputError("name the data with --train_file FILE or --dataset_name NAME, one of them")
     if train_file is not None:
-        rows = stream_file(Path(train_file), labels.columns or (labels.column,))
-        held = {split: read_file(Path(path)) for split, path in files.items()}
+        options = _file_options(arguments, labels)
+        rows = stream_file(Path(train_file), labels.used, options)
+        held = {split: read_file(Path(path), options) for split, path in files.items()}
         origins = files
     else:
         assert name is not None

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from zlpr_hf.data.columns import check_text
 from zlpr_hf.data.label_columns import LabelReader
 from zlpr_hf.data.streaming.row_stream import RowStream
+from zlpr_hf.data.verdicts import streamed_verdict
 from zlpr_hf.errors import InputError
 
 GROUPED_BATCHES = 50
@@ -36,13 +37,22 @@ class TextStream:
     rows: RowStream
     text_columns: tuple[str, ...]
     labels: LabelReader
+    use_verdicts: bool = True
 
     def __iter__(self) -> Iterator[StreamedRow]:
+        used = {*self.text_columns, *self.labels.columns}
         for number, row in enumerate(self.rows, start=1):
+            if (
+                self.use_verdicts
+                and streamed_verdict(row, used, self.rows.origin, number) == "drop"
+            ):
+                continue
             texts = tuple(row.get(name) for name in self.text_columns)
             for name, text in zip(self.text_columns, texts, strict=True):
                 check_text(text, name, number, self.rows.origin)
-            yield StreamedRow(number, texts, self.labels.cell_of(row))  # type: ignore[arg-type]
+            cell = self.labels.cell_of(row)
+            if self.labels.is_judged(cell):
+                yield StreamedRow(number, texts, cell)  # type: ignore[arg-type]
 
 
 class StreamedRows(IterableDataset[dict[str, Any]]):
@@ -137,7 +147,7 @@ class StreamedRows(IterableDataset[dict[str, Any]]):
             yield held.pop()
 
     def _features(self, row: StreamedRow) -> dict[str, Any]:
-        labels = self.stream.labels.cell(row.cell, row.number)
+        labels = self.stream.labels.cell(row.cell, row.number) or {}
         texts = dict(zip(("text", "text_pair"), row.texts, strict=False))
         return {
             **texts,

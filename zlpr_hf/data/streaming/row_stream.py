@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset, Features, Value
 from datasets.exceptions import DatasetGenerationError
 
+from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import features_of, kind_of, load_splits, typed_column
 from zlpr_hf.errors import InputError
@@ -37,17 +39,22 @@ class RowStream:
         return iter(self.read())
 
 
-def stream_file(path: Path, label_columns: Iterable[str]) -> RowStream:
+def stream_file(
+    path: Path, label_columns: Iterable[str], options: FileOptions | None = None
+) -> RowStream:
     """Stream the rows of a file; in JSON Lines, all rows decide the types of the label columns.
 
     Raises:
         InputError: If the file is missing, of another format, empty or broken; with the row.
     """
-    reader = RowReader(str(path))
+    reader = RowReader(str(path), labelled=True, files=options)
     if reader.schema is None:
         features = _find_features(reader, label_columns)
     else:
-        features = features_of(reader.schema, reader.origin)
+        needed = None if options is None else options.needed
+        names = [name for name in reader.schema.names if needed is None or name in needed]
+        schema = pa.schema([reader.schema.field(name) for name in names])
+        features = features_of(schema, reader.origin)
     return RowStream(reader.origin, features, reader.good_rows)
 
 

@@ -7,14 +7,16 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from datasets import Dataset, DatasetDict
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.dataset import LabelledData, read_splits, warn_of_case
+from zlpr_hf.data.dataset import LabelledData, read_splits, warn_of_lookalikes
+from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
@@ -23,6 +25,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
 SAMPLE_ROWS = 512
+REMEMBERED_TEXTS = 20_000
 MAX_LABEL_SETS = 10_000
 """Different label sets that are counted; with more than that, none is frequent."""
 
@@ -37,6 +40,7 @@ class Scan:
         empty_rows: Rows without a label.
         unknown_cells: Number of unknown labels.
         is_hard: Whether every label is known, and either 0 or 1.
+        negatives: Whether a cell says that a label does not apply.
         label_sets: Rows per set of labels; None if there are too many sets.
         sample: Texts of a uniform sample of the rows.
         shared: Training texts that are also in validation or test.
@@ -48,6 +52,7 @@ class Scan:
     empty_rows: int = 0
     unknown_cells: int = 0
     is_hard: bool = True
+    negatives: bool = False
     label_sets: Counter[frozenset[str]] | None = field(default_factory=Counter)
     sample: list[tuple[str, ...]] = field(default_factory=list)
     shared: set[tuple[str, ...]] = field(default_factory=set)
@@ -71,7 +76,53 @@ class StreamedData(LabelledData):
         return {"train": self.scan.fingerprint} | super().fingerprints()
 
 
-def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tuple[Scan, set[str]]:
+@dataclass(frozen=True)
+class _LabelCells:
+    """The label cells of a stream, read anew on every pass."""
+
+    rows: RowStream
+    labels: LabelColumns
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in self.rows:
+            yield row.get(self.labels.column)
+
+
+@dataclass
+class _RepeatedTexts:
+    """Looks for one label per row: texts that return with other labels.
+
+    Only the labels of the first :data:`REMEMBERED_TEXTS` texts are held, and those of the last one.
+    """
+
+    join_rows: bool | None
+    seen: dict[int, int] = field(default_factory=dict)
+    last: tuple[int, int] | None = None
+
+    def check(self, texts: tuple[str, ...], labels: RowLabels, origin: str, number: int) -> None:
+        """Refuse a text that had other labels before."""
+        key = hash(tuple(" ".join(text.split()) for text in texts))
+        content = hash(frozenset(labels.items()))
+        earlier = self.seen.get(key)
+        if earlier is None and self.last is not None and self.last[0] == key:
+            earlier = self.last[1]
+        if self.join_rows is not False and earlier not in (None, content):
+            raise InputError(
+                f"{origin}, row {number}: the text of this row had other labels in an earlier row: "
+                "is this one label per row? Streaming cannot join rows: join them in the file, or "
+                "set streaming false, or keep the rows apart with join_rows false"
+            )
+        if len(self.seen) < REMEMBERED_TEXTS:
+            self.seen[key] = content
+        self.last = (key, content)
+
+
+def scan_rows(
+    stream: TextStream,
+    look_for: Collection[tuple[str, ...]],
+    *,
+    join_rows: bool | None = False,
+) -> tuple[Scan, set[str]]:
     """Read and check all rows once; look for the texts of validation and test.
 
     Returns:
@@ -81,10 +132,11 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
         InputError: If a row is wrong; with the row.
     """
     scan, names, digest = Scan(), set[str](), hashlib.sha256()
+    repeated = _RepeatedTexts(join_rows)
     choice = random.Random(0)
     for row in stream:
         scan.rows += 1
-        labels = stream.labels.cell(row.cell, row.number)
+        labels = stream.labels.cell(row.cell, row.number) or {}
         names.update(labels)
         digest.update(json.dumps([row.texts, labels]).encode("ascii"))
         present = frozenset(name for name, value in labels.items() if value >= 0.5)
@@ -92,6 +144,10 @@ def scan_rows(stream: TextStream, look_for: Collection[tuple[str, ...]]) -> tupl
         scan.empty_rows += not present
         scan.unknown_cells += sum(map(math.isnan, labels.values()))
         scan.is_hard &= set(labels.values()) <= {1.0}
+        scan.negatives |= len(labels) < len(stream.labels.names or ()) or bool(
+            present.symmetric_difference(labels)
+        )
+        repeated.check(row.texts, labels, stream.rows.origin, row.number)
         if scan.label_sets is not None:
             scan.label_sets[present] += 1
             if len(scan.label_sets) > MAX_LABEL_SETS:
@@ -145,23 +201,24 @@ def build_streamed_data(
         raise InputError(f"{rows.origin}: the file holds no rows")
     for name in text_columns:
         check_column(name, rows.features, origin=rows.origin, of="the text", option="text_column")
-    reader = labels.reader(rows.features, first, rows.origin)
+    reader = labels.reader(rows.features, _LabelCells(rows, labels), rows.origin)
     splits, declared = read_splits(held, origins, labels, text_columns)
     if declared != reader.names:
         raise InputError(f"{min(origins.values())}: its labels differ from those of {rows.origin}")
-    stream = TextStream(rows, text_columns, reader)
+    stream = TextStream(rows, text_columns, reader, labels.use_verdicts)
     look_for = {
         text for split in splits.values() for text in zip(*split.columns.values(), strict=True)
     }
-    scan, names = scan_rows(stream, look_for)
-    if reader.form == "delimited":
-        several = scan.label_counts.total() > scan.rows - scan.empty_rows
-        labels.check_delimiter(several, rows.origin)
+    scan, names = scan_rows(stream, look_for, join_rows=labels.join_rows)
+    several = scan.label_counts.total() > scan.rows - scan.empty_rows
+    labels.check_counts(
+        reader, scan.label_counts, rows.origin, several=several,
+        unknown=scan.unknown_cells > 0, negatives=scan.negatives,
+    )  # fmt: skip
     space = LabelSpace(tuple(sorted(names)) if reader.names is None else reader.names)
     if reader.names is None:
-        warn_of_case(space.names, rows.origin)
-    found = {split: each.labels for split, each in splits.items()}
-    dropped = handle_unseen(found, space, unseen_labels, origins)
+        warn_of_lookalikes(space.names, rows.origin)
+    dropped = handle_unseen(splits, space, unseen_labels, origins)
     held_rows = {split: each.to_dataset(space) for split, each in splits.items()}
     return StreamedData(
         splits=DatasetDict(held_rows), label_space=space, dropped=dropped, stream=stream, scan=scan

@@ -1,0 +1,139 @@
+"""SplitRows: the rows of one split while the splits are being made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, List, Value
+from numpy.typing import NDArray
+
+from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.splits import is_missing, split_rows
+from zlpr_hf.labels import LabelSpace
+
+
+@dataclass
+class SplitRows:
+    """Rows of one split while the splits are being made.
+
+    Args:
+        columns: Texts and other values of each row.
+        labels: Labels of each row.
+        numbers: Number of each row in its source, from 1.
+        groups: Group of each row, if rows are grouped.
+    """
+
+    columns: dict[str, list[Any]]
+    labels: list[RowLabels]
+    numbers: list[int]
+    groups: list[Any] | None = None
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> SplitRows:
+        """Return some of the rows."""
+        return SplitRows(
+            {name: [values[i] for i in indices] for name, values in self.columns.items()},
+            [self.labels[i] for i in indices],
+            [self.numbers[i] for i in indices],
+            None if self.groups is None else [self.groups[i] for i in indices],
+        )
+
+    def text_keys(self) -> list[tuple[str, ...]]:
+        """Return the texts of each row in a form in which equal texts are equal."""
+        texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
+        return [tuple(" ".join(text.split()) for text in row) for row in zip(*texts, strict=True)]
+
+    def rows_by_text(self) -> dict[tuple[str, ...], list[int]]:
+        """Return the indices of the rows of each text."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for index, key in enumerate(self.text_keys()):
+            found.setdefault(key, []).append(index)
+        return found
+
+    def contradictions(self) -> Iterator[list[int]]:
+        """Yield the rows of each text that has different labels in several rows."""
+        for indices in self.rows_by_text().values():
+            if len(indices) > 1 and any(
+                not _same(self.labels[indices[0]], self.labels[i]) for i in indices[1:]
+            ):
+                yield indices
+
+    def join(self) -> SplitRows:
+        """Return one row per text, with the labels of all its rows.
+
+        Of two values of a label, the higher one counts, and a known one before an unknown one.
+        """
+        rows = self.rows_by_text()
+        joined = self.take([indices[0] for indices in rows.values()])
+        joined.labels = [
+            join_labels([self.labels[i] for i in indices]) for indices in rows.values()
+        ]
+        return joined
+
+    def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
+        """Split off a share of the rows, stratified by label; equal texts stay together."""
+        sets = [[name for name, value in row.items() if value >= 0.5] for row in self.labels]
+        kept, moved = split_rows(sets, size=size, seed=seed, groups=self._units())
+        return self.take(kept), self.take(moved)
+
+    def _units(self) -> list[Any] | None:
+        """Return the group of each row; rows of one text are in one group."""
+        keys = self.text_keys()
+        if len(set(keys)) == len(keys):
+            return self.groups
+        if self.groups is None:
+            return keys
+        first: dict[Any, Any] = {}
+
+        def root(node: Any) -> Any:
+            while (parent := first.setdefault(node, node)) != node:
+                node = parent
+            return node
+
+        groups = [
+            ("row", index) if is_missing(group) else ("group", group)
+            for index, group in enumerate(self.groups)
+        ]
+        for key, group in zip(keys, groups, strict=True):
+            first[root(("text", key))] = root(group)
+        return [root(group) for group in groups]
+
+    def to_dataset(self, space: LabelSpace) -> Dataset:
+        """Return the rows with the columns of :class:`LabelledData`."""
+        others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
+        features = Features(
+            {name: others.get(name, Value("string")) for name in self.columns}
+            | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}
+        )
+        content = {
+            **self.columns,
+            "label_ids": [[space.label2id[name] for name in row] for row in self.labels],
+            "label_values": [list(row.values()) for row in self.labels],
+        }
+        return Dataset.from_dict(content, features=features)
+
+
+def join_labels(rows: Sequence[RowLabels]) -> RowLabels:
+    """Return the labels of several rows of one text; a label without a value is 0 in that row.
+
+    Example:
+        >>> join_labels([{"a": 1.0}, {"b": 1.0, "c": math.nan}])
+        {'a': 1.0, 'b': 1.0}
+    """
+    joined: RowLabels = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name, 0.0) for row in rows]
+        value = max((each for each in values if not math.isnan(each)), default=math.nan)
+        if value != 0:
+            joined[name] = value
+    return joined
+
+
+def _same(first: RowLabels, second: RowLabels) -> bool:
+    return first.keys() == second.keys() and all(
+        value == second[name] or (math.isnan(value) and math.isnan(second[name]))
+        for name, value in first.items()
+    )
