@@ -33,20 +33,25 @@ FORGOTTEN = 0.2
 
 
 def make_reviews(seed: int = 0) -> list[tuple[str, str]]:
-    """Return the body and the tags of each review, the tags joined by semicolons."""
+    """Return the body and the tags of each review, the tags joined by semicolons.
+
+    No body occurs twice, and each review has a tag: an empty cell means "not judged".
+    """
     sentences = {
         tag: [sentence.strip() + "." for sentence in text.split(".") if sentence.strip()]
         for tag, text in SENTENCES.items()
     }
     generator = random.Random(seed)
-    reviews = []
-    for _ in range(REVIEWS):
+    reviews: dict[str, str] = {}
+    while len(reviews) < REVIEWS:
         topics = [tag for tag in SENTENCES if generator.random() < 0.4]
-        body = [generator.choice(sentences[tag]) for tag in topics] or ["I bought it in May."]
-        generator.shuffle(body)
+        body_parts = [generator.choice(sentences[tag]) for tag in topics]
+        generator.shuffle(body_parts)
+        body = " ".join(body_parts)
         tags = [tag for tag in topics if generator.random() < 1 - FORGOTTEN]
-        reviews.append((" ".join(body), ";".join(tags)))
-    return reviews
+        if tags and body not in reviews:
+            reviews[body] = ";".join(tags)
+    return list(reviews.items())
 
 
 if __name__ == "__main__":

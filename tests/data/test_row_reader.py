@@ -20,7 +20,7 @@ from zlpr_hf import InputError
 from zlpr_hf.data import formats
 from zlpr_hf.data.row_reader import BadRow, Row, RowReader
 from zlpr_hf.data.sources import read_file
-from zlpr_hf.data.streaming.row_stream import stream_file
+from zlpr_hf.data.streaming.row_stream import stream_files
 
 
 def reader_of(path: Path, **options: Any) -> RowReader:
@@ -52,7 +52,7 @@ def test_all_readers_give_the_same_reason(case: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message) as held:
         read_file(path)
     with pytest.raises(InputError) as streamed:
-        list(stream_file(path, []))
+        list(stream_files([str(path)], []))
     bad = next(row for row in reader_of(path) if isinstance(row, BadRow))
     assert str(held.value) == str(streamed.value) == f"{path}, {bad.explanation}"
 
@@ -74,7 +74,7 @@ def test_all_readers_refuse_the_same_files(
 ) -> None:
     path = write(tmp_path / name, content)
     refusals = set()
-    for read in (read_file, reader_of, lambda path: stream_file(path, [])):
+    for read in (read_file, reader_of, lambda path: stream_files([str(path)], [])):
         with pytest.raises(InputError, match=message) as refusal:
             read(path)
         refusals.add(str(refusal.value))
@@ -85,7 +85,7 @@ def test_column_types_that_datasets_lacks_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     maps = pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64()))
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"], "more": maps}), path)
-    for read in (read_file, lambda path: stream_file(path, [])):
+    for read in (read_file, lambda path: stream_files([str(path)], [])):
         with pytest.raises(
             InputError, match=r"d\.parquet: a column has an unsupported type: .*map"
         ):

@@ -19,7 +19,7 @@ from zlpr_hf import InputError
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import StreamedRow, StreamedRows, TextStream
-from zlpr_hf.data.streaming.row_stream import RowStream, stream_file
+from zlpr_hf.data.streaming.row_stream import RowStream, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.workflows.arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
@@ -190,7 +190,7 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
         {"text": "z", "labels": [0.5, 1]},
     ]
     path = Path(write(tmp_path / "in.jsonl", rows))
-    stream = stream_file(path, ["labels"])
+    stream = stream_files([str(path)], ["labels"])
     assert str(stream.features["labels"]) == str(Dataset.from_list(rows).features["labels"])
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zlpr_hf import linear_top_k, linear_zlpr_loss, zlpr_loss, zlpr_loss_from_indices
 
@@ -129,6 +130,9 @@ def test_top_k() -> None:
         (torch.tensor([1, 2]), r"positives must be \(2, K\) ids padded with -100, got \(2,\)"),
         (torch.tensor([[1], [9]]), "expected ids from 0 to 4, got 9"),
         (torch.tensor([[-1], [0]]), "expected ids from 0 to 4, got -1"),
+        (torch.tensor([[1.0], [2.0]]), "whole numbers as ids, got torch.float32"),
+        (torch.tensor([[True], [False]]), "whole numbers as ids, got torch.bool"),
+        (torch.tensor([[1, 0, 0, 1, 0], [0, 0, 0, 0, 1]]), "got multi-hot rows"),
     ],
 )
 def test_wrong_ids(positives: Tensor, message: str) -> None:
@@ -136,6 +140,13 @@ def test_wrong_ids(positives: Tensor, message: str) -> None:
         zlpr_loss_from_indices(torch.zeros(2, 5), positives)
     with pytest.raises(ValueError, match=message):
         linear_zlpr_loss(torch.zeros(2, 3), torch.zeros(5, 3), torch.zeros(5), positives)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_ids_of_every_whole_type_agree(dtype: torch.dtype) -> None:
+    logits, ids = torch.randn(2, 5), torch.tensor([[1, 4], [2, 3]])
+    expected = zlpr_loss(logits, F.one_hot(ids, 5).sum(1).float())
+    torch.testing.assert_close(zlpr_loss_from_indices(logits, ids.to(dtype)), expected)
 
 
 def test_wrong_shapes_and_sizes() -> None:

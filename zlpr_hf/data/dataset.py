@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_column, read_texts
+from zlpr_hf.data.data_sets import SPLITS
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.sources import SPLITS, Source
+from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.splits import is_missing
 from zlpr_hf.data.targets import dense_targets, padded_ids

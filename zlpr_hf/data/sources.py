@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import (
-    Dataset,
-    DatasetDict,
-    Features,
-    get_dataset_config_names,
-    load_dataset,
-    load_dataset_builder,
-)
-from datasets.exceptions import DatasetGenerationError
-from datasets.packaged_modules.csv.csv import CsvConfig
+from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 
 from zlpr_hf.data.corpora import CORPORA
+from zlpr_hf.data.data_sets import SplitFiles, load_splits
 from zlpr_hf.data.formats import FileOptions
-from zlpr_hf.data.row_reader import SUFFIXES, RowReader
+from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.errors import InputError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -71,47 +61,48 @@ def load_source(
         splits = {name: Dataset.from_dict(columns) for name, columns in corpus.splits.items()}
         origins = {name: f"{dataset_name}/{name}" for name in splits}
         return Source(DatasetDict(splits), origins, corpus.label_descriptions)
-    loaded = load_splits(dataset_name, dataset_config_name)
-    return Source(DatasetDict(loaded), {key: f"{dataset_name}/{key}" for key in loaded})
+    loaded = load_splits(dataset_name, dataset_config_name, options)
+    splits = {key: read_split(each) for key, each in loaded.items()}
+    origins = {key: origin_of_split(each, f"{dataset_name}/{key}") for key, each in loaded.items()}
+    return Source(DatasetDict(splits), origins)
 
 
-def load_splits(name: str, config: str | None, *, streaming: bool = False) -> dict[str, Any]:
-    """Load the splits train, validation and test of a folder or of a data set on the Hub.
+def origin_of_split(split: object, name: str) -> str:
+    """Return the name of a split for messages: its file if it is a single one in a folder."""
+    is_file = isinstance(split, SplitFiles) and len(split.paths) == 1 and not split.downloaded
+    return split.paths[0] if is_file else name
 
-    Args:
-        name: A local folder, or an id on the Hub.
-        config: Configuration of a data set on the Hub.
-        streaming: Read rows when they are asked for, instead of holding them.
+
+def read_split(split: Any) -> Dataset:
+    """Read a split that :func:`zlpr_hf.data.data_sets.load_splits` returned.
 
     Raises:
-        InputError: If there is no such data set, or it cannot be read.
+        InputError: If a file is empty or broken, or has not the types that the data set declares.
     """
-    folder = Path(name).expanduser()
-    if name.startswith((".", "/", "~")) and not folder.is_dir():
-        raise InputError(f"{name}: no such folder (dataset_name)")
-    if folder.is_file():
-        raise InputError(f"{name} is a file: give it as train_file")
-    if folder.suffix.lower() in SUFFIXES:
-        raise InputError(f"{name}: no such file")
+    if not isinstance(split, SplitFiles):
+        return split
+    parts = [read_file(Path(path), split.options) for path in split.paths]
+    dataset = parts[0] if len(parts) == 1 else _concatenate(parts, split.paths)
+    for name, feature in (split.features or {}).items():
+        if name in dataset.column_names:
+            dataset = _cast(dataset, name, feature, split.paths[0])
+    return dataset
+
+
+def _concatenate(parts: Sequence[Dataset], paths: Sequence[str]) -> Dataset:
     try:
-        # A copy on disk usually holds one configuration, under any name.
-        if folder.is_dir() and config not in get_dataset_config_names(str(folder)):
-            config = None
-        where = str(folder) if folder.is_dir() else name
-        # pandas would read labels such as NA and None as missing.
-        is_csv = isinstance(load_dataset_builder(where, config).config, CsvConfig)
-        as_text: dict[str, Any] = {"keep_default_na": False} if is_csv else {}
-        loaded = load_dataset(where, config, streaming=streaming, **as_text)
-    except (DatasetGenerationError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        return concatenate_datasets(list(parts))
+    except (ValueError, pa.ArrowException) as error:
+        raise InputError(f"{paths[0]} and the other files of its split differ: {error}") from error
+
+
+def _cast(dataset: Dataset, name: str, feature: Any, origin: str) -> Dataset:
+    try:
+        return dataset.cast_column(name, feature)
+    except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise InputError(
-            f"data set {name!r} could not be loaded: {reason} "
-            f"(built-in corpora: {', '.join(sorted(CORPORA))})"
+            f"{origin}, column {name!r}: not of the type that the data set declares: {error}"
         ) from error
-    known = [key for key in SPLITS if isinstance(loaded, dict) and key in loaded]
-    if not known:
-        raise InputError(f"data set {name!r} has no split called {', '.join(SPLITS)}")
-    return {key: loaded[key] for key in known}
 
 
 def read_file(path: Path, options: FileOptions | None = None) -> Dataset:

@@ -19,6 +19,7 @@ from zlpr_hf.losses.numerics import (
 
 CHUNK_SIZE = 8192
 """Labels per chunk; for 64 texts their logits take 2 MiB."""
+NOT_IDS = (torch.bool, torch.complex64, torch.complex128)
 
 
 def zlpr_loss_from_indices(
@@ -45,7 +46,8 @@ def zlpr_loss_from_indices(
         The loss. Its gradient is formed in the forward pass; there is no second derivative.
 
     Raises:
-        ValueError: If the shapes do not fit, an id is out of range, or ``reduction`` is unknown.
+        ValueError: If the shapes do not fit, ``positives`` is multi-hot or not of whole numbers, an
+            id is out of range, or ``reduction`` is unknown.
 
     References:
         Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
@@ -91,8 +93,8 @@ def linear_zlpr_loss(
         The loss, in float32 at least; there is no second derivative.
 
     Raises:
-        ValueError: If the shapes do not fit, an id is out of range, ``chunk_size`` is below 1, or
-            ``reduction`` is unknown.
+        ValueError: If the shapes do not fit, ``positives`` is multi-hot or not of whole numbers, an
+            id is out of range, ``chunk_size`` is below 1, or ``reduction`` is unknown.
 
     References:
         Su et al.: ZLPR: A Novel Loss for Multi-label Classification, 2022, arXiv:2208.02955.
@@ -169,6 +171,7 @@ def _entries(positives: Tensor, num_rows: int, num_labels: int) -> tuple[Tensor,
             f"positives must be ({num_rows}, K) ids padded with {IGNORE_INDEX}, "
             f"got {tuple(positives.shape)}"
         )
+    _check_form(positives, num_labels)
     ordered = positives.long().sort(dim=1).values
     wanted = ordered != IGNORE_INDEX
     wanted[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
@@ -178,6 +181,18 @@ def _entries(positives: Tensor, num_rows: int, num_labels: int) -> tuple[Tensor,
         wrong = int(ids[(ids < 0) | (ids >= num_labels)][0])
         raise ValueError(f"positives: expected ids from 0 to {num_labels - 1}, got {wrong}")
     return rows, ids
+
+
+def _check_form(positives: Tensor, num_labels: int) -> None:
+    """Refuse values that are not ids: other types, and multi-hot rows."""
+    if positives.dtype in NOT_IDS or positives.is_floating_point():
+        raise ValueError(f"positives: expected whole numbers as ids, got {positives.dtype}")
+    # Ids of as many labels as there are cannot be 0 and 1 alone.
+    if positives.shape[1] == num_labels > 2 and bool(((positives == 0) | (positives == 1)).all()):
+        raise ValueError(
+            "positives: expected ids of the positive labels, got multi-hot rows; "
+            "pass row.nonzero() of each, padded with -100"
+        )
 
 
 def _pulled_up(logits: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.sources import load_source, read_file
-from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_file
+from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.argument_checks import check_fields
@@ -93,15 +93,15 @@ def _load_streamed_data(
     train_file, name = files.pop("train", None), arguments.dataset_name
     if (train_file is None) == (name is None):
         raise InputError("name the data with --train_file FILE or --dataset_name NAME, one of them")
+    options = _file_options(arguments, labels)
     if train_file is not None:
-        options = _file_options(arguments, labels)
-        rows = stream_file(Path(train_file), labels.used, options)
+        rows = stream_files([train_file], labels.used, options)
         held = {split: read_file(Path(path), options) for split, path in files.items()}
         origins = files
     else:
         assert name is not None
-        rows, held = stream_data_set(name, arguments.dataset_config_name)
-        origins = {split: f"{name}/{split}" for split in held}
+        config = arguments.dataset_config_name
+        rows, held, origins = stream_data_set(name, config, labels.used, options)
     return build_streamed_data(
         rows,
         held,

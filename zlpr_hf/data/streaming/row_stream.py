@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, IterableDataset, Value
 from datasets.exceptions import DatasetGenerationError
 
+from zlpr_hf.data.data_sets import SplitFiles, load_splits
 from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.row_reader import RowReader
-from zlpr_hf.data.sources import features_of, kind_of, load_splits, typed_column
+from zlpr_hf.data.sources import (
+    features_of,
+    kind_of,
+    origin_of_split,
+    read_split,
+    typed_column,
+)
 from zlpr_hf.errors import InputError
 
 Cells = Mapping[str, Any]
@@ -39,49 +45,74 @@ class RowStream:
         return iter(self.read())
 
 
-def stream_file(
-    path: Path, label_columns: Iterable[str], options: FileOptions | None = None
+def stream_files(
+    paths: Sequence[str], label_columns: Iterable[str], options: FileOptions | None = None
 ) -> RowStream:
-    """Stream the rows of a file; in JSON Lines, all rows decide the types of the label columns.
+    """Stream the rows of files; in JSON Lines, all rows decide the types of the label columns.
 
     Raises:
-        InputError: If the file is missing, of another format, empty or broken; with the row.
+        InputError: If a file is missing, of another format, empty or broken; with the row.
     """
-    reader = RowReader(str(path), labelled=True, files=options)
-    if reader.schema is None:
-        features = _find_features(reader, label_columns)
+    readers = [RowReader(path, labelled=True, files=options) for path in paths]
+    first = readers[0]
+    if first.schema is None:
+        features = _find_features(readers, label_columns)
     else:
         needed = None if options is None else options.needed
-        names = [name for name in reader.schema.names if needed is None or name in needed]
-        schema = pa.schema([reader.schema.field(name) for name in names])
-        features = features_of(schema, reader.origin)
-    return RowStream(reader.origin, features, reader.good_rows)
+        names = [name for name in first.schema.names if needed is None or name in needed]
+        schema = pa.schema([first.schema.field(name) for name in names])
+        features = features_of(schema, first.origin)
+    return RowStream(first.origin, features, partial(_read_files, readers))
 
 
-def stream_data_set(name: str, config: str | None) -> tuple[RowStream, dict[str, Dataset]]:
+def _read_files(readers: Iterable[RowReader]) -> Iterator[Cells]:
+    for reader in readers:
+        yield from reader.good_rows()
+
+
+def stream_data_set(
+    name: str,
+    config: str | None,
+    label_columns: Iterable[str],
+    options: FileOptions | None = None,
+) -> tuple[RowStream, dict[str, Dataset], dict[str, str]]:
     """Stream the training rows of a data set, and read its other splits.
 
     Args:
         name: A local folder, or an id on the Hub.
         config: Configuration of a data set on the Hub.
+        label_columns: Columns whose types all rows decide, in JSON Lines.
+        options: How to read files of text cells.
 
     Returns:
-        The training rows, and the validation and test rows if it has them.
+        The training rows, the validation and test rows if it has them, and their names.
 
     Raises:
         InputError: If there is no such data set, it cannot be read, or it has no train split.
     """
-    splits = load_splits(name, config, streaming=True)
+    splits = load_splits(name, config, options, streaming=True)
     if "train" not in splits:
         raise InputError(f"the data has no train split, only others such as {name}/{min(splits)}")
+    origins = {key: origin_of_split(each, f"{name}/{key}") for key, each in splits.items()}
     train = splits.pop("train")
     with _readable(name):
-        features = train.features or train._resolve_features().features
-        held = {
-            split: Dataset.from_list(list(rows), features=features)
-            for split, rows in splits.items()
-        }
-    return RowStream(f"{name}/train", features, partial(_read_data_set, name, train)), held
+        held = {split: _hold(rows) for split, rows in splits.items()}
+        if isinstance(train, SplitFiles):
+            rows = stream_files(train.paths, label_columns, train.options)
+            features = Features({**rows.features, **(train.features or {})})
+            return replace(rows, features=features), held, origins
+        features = _features(train)
+    return RowStream(f"{name}/train", features, partial(_read_data_set, name, train)), held, origins
+
+
+def _hold(rows: Any) -> Dataset:
+    if isinstance(rows, IterableDataset):
+        return Dataset.from_list(list(rows), features=_features(rows))
+    return read_split(rows)
+
+
+def _features(rows: Any) -> Features:
+    return rows.features or rows._resolve_features().features
 
 
 def _read_data_set(name: str, rows: Iterable[Cells]) -> Iterator[Cells]:
@@ -98,17 +129,17 @@ def _readable(name: str) -> Iterator[None]:
         raise InputError(f"data set {name!r} could not be read: {reason}") from error
 
 
-def _find_features(reader: RowReader, label_columns: Iterable[str]) -> Features:
+def _find_features(readers: Sequence[RowReader], label_columns: Iterable[str]) -> Features:
     """Find the columns of JSON Lines, and the types of the labels from one cell of each kind."""
     features: dict[str, Any] = {}
     cells: dict[str, dict[str, tuple[int, Any]]] = {name: {} for name in label_columns}
-    for number, row in enumerate(reader.good_rows(), start=1):
+    for number, row in enumerate(_read_files(readers), start=1):
         for name in row:
             features.setdefault(name, Value("null"))
         for name, by_kind in cells.items():
             by_kind.setdefault(kind_of(row.get(name)), (number, row.get(name)))
     for name, by_kind in cells.items():
         if name in features:
-            column = typed_column(reader.origin, name, dict(by_kind.values()))
+            column = typed_column(readers[0].origin, name, dict(by_kind.values()))
             features[name] = column.features[name]
     return Features(features)
