@@ -67,7 +67,7 @@ def load_source(
     return Source(DatasetDict(splits), origins)
 
 
-def origin_of_split(split: object, name: str) -> str:
+def origin_of_split(split: Any, name: str) -> str:
     """Return the name of a split for messages: its file if it is a single one in a folder."""
     is_file = isinstance(split, SplitFiles) and len(split.paths) == 1 and not split.downloaded
     return split.paths[0] if is_file else name
