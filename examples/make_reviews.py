@@ -27,6 +27,9 @@ SENTENCES = {
         They called me back in an hour. I was cut off twice.
         A friendly answer within the day. The shop assistant was rude.""",
 }
+NO_TOPIC = """
+    I bought it in May. A present for my mother. My first order here. We use it every day.
+    It replaces an older one. Mine is the blue one. My neighbour has the same. My third one."""
 REVIEWS = 400
 FORGOTTEN = 0.2
 """Share of the tags that the annotator left out."""
@@ -35,23 +38,25 @@ FORGOTTEN = 0.2
 def make_reviews(seed: int = 0) -> list[tuple[str, str]]:
     """Return the body and the tags of each review, the tags joined by semicolons.
 
-    No body occurs twice, and each review has a tag: an empty cell means "not judged".
+    No body occurs twice. A review without a topic has no tag.
     """
-    sentences = {
-        tag: [sentence.strip() + "." for sentence in text.split(".") if sentence.strip()]
-        for tag, text in SENTENCES.items()
-    }
+    sentences = {tag: split_sentences(text) for tag, text in SENTENCES.items()}
     generator = random.Random(seed)
     reviews: dict[str, str] = {}
     while len(reviews) < REVIEWS:
         topics = [tag for tag in SENTENCES if generator.random() < 0.4]
-        body_parts = [generator.choice(sentences[tag]) for tag in topics]
-        generator.shuffle(body_parts)
-        body = " ".join(body_parts)
+        body = [generator.choice(sentences[tag]) for tag in topics]
+        if not topics:
+            body = generator.sample(split_sentences(NO_TOPIC), 2)
+        generator.shuffle(body)
         tags = [tag for tag in topics if generator.random() < 1 - FORGOTTEN]
-        if tags and body not in reviews:
-            reviews[body] = ";".join(tags)
+        reviews.setdefault(" ".join(body), ";".join(tags))
     return list(reviews.items())
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text, each with its full stop."""
+    return [sentence.strip() + "." for sentence in text.split(".") if sentence.strip()]
 
 
 if __name__ == "__main__":
