@@ -187,7 +187,7 @@ def _check_form(positives: Tensor, num_labels: int) -> None:
     """Refuse values that are not ids: other types, and multi-hot rows."""
     if positives.dtype in NOT_IDS or positives.is_floating_point():
         raise ValueError(f"positives: expected whole numbers as ids, got {positives.dtype}")
-    # Ids of as many labels as there are cannot be 0 and 1 alone.
+    # A row of ids that names each label once has more values than 0 and 1.
     if positives.shape[1] == num_labels > 2 and bool(((positives == 0) | (positives == 1)).all()):
         raise ValueError(
             "positives: expected ids of the positive labels, got multi-hot rows; "
