@@ -101,6 +101,17 @@ def test_rows_after_a_bad_one_are_read(tmp_path: Path) -> None:
     assert {row.number: row.line for row in rows if isinstance(row, BadRow)} == {2: 3, 5: None}
 
 
+def test_an_empty_line_is_a_cell_of_a_single_column(tmp_path: Path) -> None:
+    """A spreadsheet writes an empty cell so; a lost row would shift all that follow."""
+    path = write(tmp_path / "one.csv", "text\nred\n\nblue\n")
+    rows = list(reader_of(path, text_columns=["text"]))
+    assert [row.number for row in rows] == [1, 2, 3]
+    assert isinstance(rows[1], BadRow)
+    assert "empty" in rows[1].reason
+    path = write(tmp_path / "two.csv", "text,labels\nred,x\n\nblue,y\n")
+    assert len(list(reader_of(path))) == 2
+
+
 def test_standard_input_counts_lines_from_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b"text,n\na,1\nb\nc,3\n"))
     monkeypatch.setattr(sys, "stdin", stdin)

@@ -128,8 +128,10 @@ class DelimitedFile(RowFile):
                 yield cells
             elif len(cells) == width:
                 yield dict(zip(self.names, cells, strict=True))
-            elif cells:  # an empty line has none
+            elif cells:
                 yield Defect(self._explain_width(len(cells)), cells, line)
+            elif width == 1:  # an empty cell; in wider files an empty line is no row
+                yield {self.names[0]: ""}
 
     def _explain_width(self, found: int) -> str:
         reason = f"expected {len(self.names)} columns as in the header, got {found}"

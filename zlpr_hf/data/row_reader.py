@@ -118,7 +118,7 @@ class RowReader:
     """Read a file row by row; memory does not grow with the file.
 
     Training, evaluation, prediction and streaming all read files with it. Rows count from 1,
-    without the header and without empty lines. Iterating again starts from the first row.
+    without the header and without empty lines (in a file of one column those are empty cells).
 
     Args:
         path: The file, or ``-`` for standard input, which can be read once.
