@@ -153,16 +153,23 @@ class LabelSets:
 
     @classmethod
     def fit(cls, targets: NDArray[Any]) -> LabelSets:
-        """Collect the label sets of training targets ``(N, L)``; present is 0.5 or above.
-
-        Rows with an unknown label add no set.
+        """Collect the label sets of training targets for a model with one output per set.
 
         Raises:
             InputError: If there are more than 2,000 sets, or only one.
         """
+        found = cls.collect(targets)
+        cls.check_count(len(found.sets))
+        return found
+
+    @classmethod
+    def collect(cls, targets: NDArray[Any]) -> LabelSets:
+        """Collect any number of label sets of targets ``(N, L)``; present is 0.5 or above.
+
+        Rows with an unknown label add no set.
+        """
         targets = np.asarray(targets)
         found = Counter(_sets_of(targets[known_mask(targets).all(1)]))
-        cls.check_count(len(found))
         order = sorted(found, key=lambda members: (-found[members], members))
         return cls(tuple(order), targets.shape[1])
 

@@ -210,3 +210,27 @@ def test_given_splits_may_share_missing_groups() -> None:
         LabelColumns(),
         group_column="author",
     )
+
+
+def test_profile_leaves_out_what_nobody_judged(tokenizer: object) -> None:
+    names = ("a", "b", "c")
+    targets = [[1, 0, None], [1, 1, None], [None, 0, None], [0, 0, None], [None, None, None]]
+    cells = [
+        {"text": f"red {i}"}
+        | {n: -100 if value is None else value for n, value in zip(names, row, strict=True)}
+        for i, row in enumerate(targets)
+    ]
+    data = build_labelled_data(
+        source(train=cells, validation=cells, test=cells), LabelColumns(columns=names)
+    )
+    encoded = {
+        name: encode(rows, tokenizer, max_length=6, description=name)
+        for name, rows in data.splits.items()
+    }
+    split = compute_profile(data, encoded).splits["train"]
+    assert (split.unjudged_rows, list(split.unjudged_labels)) == (1, ["c"])
+    assert split.unknown_cells == 8
+    assert split.cardinality == 3 / 4
+    assert split.density == 3 / 7
+    assert split.empty_rows == 0, "no row is known to have none of the three labels"
+    assert split.judged_counts == {"a": 2, "b": 1}

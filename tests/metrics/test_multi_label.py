@@ -125,3 +125,27 @@ def test_label_table(data: tuple[np.ndarray, np.ndarray]) -> None:
 def test_wrong_shapes() -> None:
     with pytest.raises(ValueError, match=r"both be \(N, num_labels\), got \(1, 2\) and \(1, 3\)"):
         compute_multi_label_metrics([[1, 2]], [[1, 0, 1]])
+
+
+@pytest.mark.parametrize("unknown", [-100.0, math.nan])
+def test_rows_and_labels_that_nobody_judged_count_in_no_metric(
+    data: tuple[np.ndarray, np.ndarray], unknown: float
+) -> None:
+    """As if those rows and labels were not in the arrays."""
+    logits, targets = data
+    expected = compute_multi_label_metrics(logits, targets)
+    wider = np.full((len(targets) + 5, targets.shape[1] + 2), unknown)
+    wider[: len(targets), : targets.shape[1]] = targets
+    more = np.full(wider.shape, 3.0)
+    more[: len(targets), : targets.shape[1]] = logits
+    found = compute_multi_label_metrics(more, wider)
+    assert set(found) == set(expected) - RANKINGS_OF_WHOLE_ROWS
+    for name, value in found.items():
+        assert value == pytest.approx(expected[name]), name
+    nothing = compute_multi_label_metrics(more, np.full(wider.shape, unknown))
+    assert set(nothing.values()) == {0.0}
+
+
+RANKINGS_OF_WHOLE_ROWS = {
+    "one_error", "precision_at_5", "ndcg_at_5", "lrap", "ranking_loss", "coverage_error",
+}  # fmt: skip

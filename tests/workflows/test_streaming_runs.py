@@ -56,7 +56,15 @@ def test_streamed_run_counts_the_same_data_and_learns(streamed: list[str], tmp_p
             getattr(report.profile.splits[split], name) for split in ("train", "validation", "test")
         ]
         for report in (found, held)
-        for name in ("rows", "cardinality", "density", "empty_rows", "unknown_cells", "truncated")
+        for name in (
+            "rows",
+            "cardinality",
+            "density",
+            "empty_rows",
+            "unknown_cells",
+            "truncated",
+            "unjudged_rows",
+        )
     }
     for name, values in profiles.items():
         assert values == [getattr(split, name) for split in found.profile.splits.values()], name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +59,23 @@ class EvaluationSet:
         """Number of known targets."""
         unknown = sum(math.isnan(value) for values in self.label_values for value in values)
         return len(self.texts) * self.num_labels - unknown
+
+    @property
+    def judged_rows(self) -> int:
+        """Number of rows with a known target."""
+        unknown = [sum(map(math.isnan, values)) for values in self.label_values]
+        return sum(count < self.num_labels for count in unknown)
+
+    @property
+    def judged_labels(self) -> set[int]:
+        """Ids of the labels with a known target."""
+        unknown = Counter(
+            i
+            for ids, values in zip(self.label_ids, self.label_values, strict=True)
+            for i, value in zip(ids, values, strict=True)
+            if math.isnan(value)
+        )
+        return {i for i in range(self.num_labels) if unknown[i] < len(self.texts)}
 
     @classmethod
     def from_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations
 from pathlib import Path
@@ -13,6 +13,7 @@ from datasets import Dataset
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.files.atomic import write_json
+from zlpr_hf.labels import known_mask
 
 RAREST_SHOWN = 5
 
@@ -20,6 +21,10 @@ RAREST_SHOWN = 5
 @dataclass(frozen=True)
 class SplitProfile:
     """Counts of one split; soft labels count from 0.5.
+
+    Cardinality is the mean number of labels of the rows with a known label, density the share of
+    the known cells that are present. Empty rows are known to have no label. ``unjudged_rows`` is
+    the number of rows without a known label, ``unjudged_labels`` the labels that no row knows.
 
     For streamed training rows, ``truncated`` comes from a sample, and ``repeated_texts`` is None
     because it would need all texts in memory.
@@ -33,6 +38,14 @@ class SplitProfile:
     truncated: float
     repeated_texts: int | None
     label_counts: dict[str, int]
+    unjudged_rows: int = 0
+    unjudged_labels: Sequence[str] = ()
+
+    @property
+    def judged_counts(self) -> dict[str, int]:
+        """Rows per label, without the labels that no row knows."""
+        unjudged = set(self.unjudged_labels)
+        return {name: count for name, count in self.label_counts.items() if name not in unjudged}
 
 
 @dataclass(frozen=True)
@@ -69,12 +82,18 @@ class DataProfile:
             + ", ".join(f"{name} ({counts[name]})" for name in rarest)
         ]
         for name, split in self.splits.items():
-            missing = [label for label, count in split.label_counts.items() if count == 0]
-            if missing:
-                lines.append(
-                    f"labels without a row in {name}: {len(missing)} "
-                    f"({', '.join(missing[:RAREST_SHOWN])})"
-                )
+            missing = [label for label, count in split.judged_counts.items() if count == 0]
+            for kind, labels in (
+                ("without a row", missing),
+                ("that no row knows", split.unjudged_labels),
+            ):
+                if labels:
+                    lines.append(
+                        f"labels {kind} in {name}: {len(labels)} "
+                        f"({', '.join(labels[:RAREST_SHOWN])})"
+                    )
+            if split.unjudged_rows:
+                lines.append(f"rows without a known label in {name}: {split.unjudged_rows:,}")
         unknown = {name: split.unknown_cells for name, split in self.splits.items()}
         if any(unknown.values()):
             cells = ", ".join(f"{count:,} in {name}" for name, count in unknown.items())
@@ -96,16 +115,19 @@ def compute_streamed_profile(
 ) -> DataProfile:
     """Profile data with streamed training rows, of which only a sample is encoded."""
     held, scan = compute_profile(data, encoded), data.scan
-    cardinality = scan.label_counts.total() / scan.rows
+    names, total = data.label_space.names, scan.label_counts.total()
+    unjudged_rows = scan.rows_per_unknown[len(names)]
     train = SplitProfile(
         rows=scan.rows,
-        cardinality=cardinality,
-        density=cardinality / data.label_space.num_labels,
+        cardinality=_divide(total, scan.rows - unjudged_rows),
+        density=_divide(total, scan.rows * len(names) - scan.unknown_cells),
         empty_rows=scan.empty_rows,
         unknown_cells=scan.unknown_cells,
         truncated=float(np.mean(sample["truncated"])),
         repeated_texts=None,
-        label_counts={name: scan.label_counts[name] for name in data.label_space.names},
+        label_counts={name: scan.label_counts[name] for name in names},
+        unjudged_rows=unjudged_rows,
+        unjudged_labels=[name for name in names if scan.unknown_counts[name] == scan.rows],
     )
     shared = {
         f"in {name} and train": sum(text in scan.shared for text in data.texts(name))
@@ -124,22 +146,33 @@ def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataP
         sizes = [len(ids) for ids in rows["label_ids"]]
         ids = np.fromiter(chain.from_iterable(rows["label_ids"]), np.int64)
         values = np.fromiter(chain.from_iterable(rows["label_values"]), np.float32)
-        present = values >= 0.5
-        counts = np.bincount(ids[present], minlength=data.label_space.num_labels)
-        labelled = np.repeat(np.arange(len(sizes)), sizes)[present]
-        cardinality = float(counts.sum() / len(rows))
+        present, unknown = values >= 0.5, ~known_mask(values)
+        names = data.label_space.names
+        counts, unknown_counts = (
+            np.bincount(ids[cells], minlength=len(names)) for cells in (present, unknown)
+        )
+        row_of_cell = np.repeat(np.arange(len(sizes)), sizes)
+        unknown_per_row = np.bincount(row_of_cell[unknown], minlength=len(rows))
+        unjudged_rows = int((unknown_per_row == len(names)).sum())
         splits[name] = SplitProfile(
             rows=len(rows),
-            cardinality=cardinality,
-            density=cardinality / data.label_space.num_labels,
-            empty_rows=len(rows) - len(np.unique(labelled)),
-            unknown_cells=int(np.isnan(values).sum()),
+            cardinality=_divide(int(counts.sum()), len(rows) - unjudged_rows),
+            density=_divide(int(counts.sum()), len(rows) * len(names) - int(unknown.sum())),
+            empty_rows=len(rows) - len(np.unique(row_of_cell[present | unknown])),
+            unknown_cells=int(unknown.sum()),
             truncated=float(np.mean(encoded[name]["truncated"])),
             repeated_texts=len(texts[name]) - len(set(texts[name])),
-            label_counts=dict(zip(data.label_space.names, counts.tolist(), strict=True)),
+            label_counts=dict(zip(names, counts.tolist(), strict=True)),
+            unjudged_rows=unjudged_rows,
+            unjudged_labels=[names[i] for i in np.flatnonzero(unknown_counts == len(rows))],
         )
     shared: dict[str, int] = {}
     for earlier, name in combinations(splits, 2):
         known = set(texts[earlier])
         shared[f"in {name} and {earlier}"] = sum(text in known for text in texts[name])
     return DataProfile(splits, shared, data.dropped)
+
+
+def _divide(total: int, count: int) -> float:
+    """Return a mean; 0 if there is nothing to count."""
+    return total / count if count else 0.0

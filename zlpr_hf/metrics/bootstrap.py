@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.counts import Counts, Floats, ratio
+from zlpr_hf.metrics.counts import Counts, Floats, mean_or_nan, ratio
 from zlpr_hf.metrics.multi_label import LIMITS
 from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 
@@ -98,11 +98,14 @@ class DecisionCounts:
 
     Args:
         cells: True positive, predicted and true cells, each ``(N, L)``.
-        rows: Values per row: the metrics that are means over rows, and ``wrong`` and ``known``.
+        rows: Values per row: the metrics that are means over rows, ``wrong`` and ``known`` cells,
+            and ``judged``, whether a cell is known.
+        known: Known cells ``(N, L)``; None if all are.
     """
 
     cells: Counts
     rows: dict[str, Floats]
+    known: Floats | None
 
     @classmethod
     def from_decisions(cls, decided: Bools, present: Bools, known: Bools) -> DecisionCounts:
@@ -118,20 +121,32 @@ class DecisionCounts:
             "empty_predictions": counts.predicted == 0,
             "wrong": counts.wrong,
             "known": known.sum(1),
+            "judged": known.any(1),
         }
+        judged = known.any(1)
         cells = Counts(*(each.astype(np.float32) for each in (decided & present, decided, present)))
-        return cls(cells, {name: values.astype(float) for name, values in rows.items()})
+        return cls(
+            cells,
+            {name: (values * judged).astype(float) for name, values in rows.items()},
+            None if known.all() else known.astype(np.float32),
+        )
 
     def metrics(self, weights: Floats) -> dict[str, Floats]:
-        """Return each metric ``(draws,)`` of rows counted ``weights`` times, ``(draws, N)``."""
+        """Return each metric ``(draws,)`` of rows counted ``weights`` times, ``(draws, N)``.
+
+        A metric is NaN where no cell is known.
+        """
         cells = self.cells
         labels = Counts(
             *(weights @ each for each in (cells.true_positives, cells.predicted, cells.support))
         )
-        found = labels.total().averages("micro") | labels.averages("macro")
+        judged = None if self.known is None else weights @ self.known > 0
         sums = dict(zip(self.rows, (weights @ np.stack([*self.rows.values()], 1)).T, strict=True))
-        found["hamming_loss"] = ratio(sums.pop("wrong"), sums.pop("known"))
-        return found | {name: values / weights.sum(1) for name, values in sums.items()}
+        wrong, known, rows = (sums.pop(name) for name in ("wrong", "known", "judged"))
+        micro = labels.total().averages("micro")
+        found = {name: np.where(known > 0, values, np.nan) for name, values in micro.items()}
+        found |= labels.averages("macro", judged) | {"hamming_loss": mean_or_nan(wrong, known)}
+        return found | {name: mean_or_nan(values, rows) for name, values in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -168,8 +183,7 @@ class RowMeans:
         sums, counts = (
             weights @ np.stack([*part.values()], 1) for part in (self.values, self.counts)
         )
-        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        return dict(zip(self.values, means.T, strict=True))
+        return dict(zip(self.values, mean_or_nan(sums, counts).T, strict=True))
 
 
 def _rankings(scores: Floats, present: Bools, depth: int) -> dict[str, Floats]:

@@ -39,6 +39,10 @@ class Counts:
         """Count over an axis of ``(N, L)``: 0 for counts per label, 1 for counts per row."""
         return cls((decided & present).sum(axis), decided.sum(axis), present.sum(axis))
 
+    def where(self, kept: Any) -> Counts:
+        """Return the counts of some rows or labels, by a mask."""
+        return Counts(self.true_positives[kept], self.predicted[kept], self.support[kept])
+
     def total(self) -> Counts:
         """Return the sums over the last axis, which keeps the length 1."""
         parts = (self.true_positives, self.predicted, self.support)
@@ -69,21 +73,33 @@ class Counts:
         """Number of wrong decisions."""
         return self.predicted + self.support - 2 * self.true_positives
 
-    def averages(self, average: str) -> dict[str, Any]:
-        """Return means over the last axis, such as ``f1_macro`` from counts per label."""
+    def averages(self, average: str, weights: Any = None) -> dict[str, Any]:
+        """Return means over the last axis, such as ``f1_macro`` from counts per label.
+
+        Entries of weight zero are left out of the mean; by default all count.
+        """
+        values = {"f1": self.f1, "precision": self.precision, "recall": self.recall}
         return {
-            f"f1_{average}": self.f1.mean(-1),
-            f"precision_{average}": self.precision.mean(-1),
-            f"recall_{average}": self.recall.mean(-1),
+            f"{name}_{average}": each.mean(-1)
+            if weights is None
+            else mean_or_nan((each * weights).sum(-1), np.sum(weights, -1))
+            for name, each in values.items()
         }
+
+
+def mean_or_nan(sums: Any, counts: Any) -> Floats:
+    """Return means from sums and the numbers of their terms; NaN where there is no term."""
+    sums, counts = np.broadcast_arrays(np.asarray(sums, float), np.asarray(counts, float))
+    means: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means
 
 
 def metrics_from_counts(rows: Counts, labels: Counts, known: int) -> dict[str, float]:
     """Return the decision metrics of a set of predictions.
 
     Args:
-        rows: Counts per row.
-        labels: Counts per label.
+        rows: Counts per row with a known target.
+        labels: Counts per label with a known target.
         known: Number of known targets.
     """
     metrics = rows.total().averages("micro") | labels.averages("macro") | rows.averages("samples")

@@ -37,7 +37,8 @@ def compute_multi_label_metrics(
     Args:
         logits: Raw scores. Rankings use their order, ``brier`` and ``ece`` use ``sigmoid(2 s)``.
         targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN marks an unknown
-            target: it is ignored, and rankings leave out its row.
+            target: it is ignored, and rankings leave out its row. Rows and labels without a known
+            target count in no mean.
         predictions: Decisions (default: ``logits > 0``).
         k: Depth of ``precision_at_k`` and ``ndcg_at_k``, up to ``L`` (default: 5).
 
@@ -50,7 +51,8 @@ def compute_multi_label_metrics(
         ``ranking_loss``, ``coverage_error``, ``one_error``, ``average_precision_micro`` and
         ``_macro``, ``precision_at_K`` and ``ndcg_at_K`` with ``K = min(k, L)``. Sanity:
         ``predicted_cardinality``, ``empty_predictions``. Calibration: ``brier``, ``ece``. The ratio
-        0 / 0 is 0; rankings are left out if no row can be ranked.
+        0 / 0 is 0; rankings are left out if no row can be ranked. If no target is known, all that
+        is left is 0.
 
     Raises:
         ValueError: If the shapes differ or a logit is NaN.
@@ -96,7 +98,12 @@ def compute_decision_metrics(predictions: Any, targets: Any) -> dict[str, float]
     per_label, per_row = (
         Counts.from_decisions(decisions.astype(bool) & known, present, axis) for axis in (0, 1)
     )
-    return metrics_from_counts(per_row, per_label, known.sum())
+    if not known.any():
+        return dict.fromkeys(metrics_from_counts(per_row, per_label, 0), 0.0)
+    judged_rows, judged_labels = known.any(1), known.any(0)
+    return metrics_from_counts(
+        per_row.where(judged_rows), per_label.where(judged_labels), known.sum()
+    )
 
 
 def _arrays(logits: Any, targets: Any) -> tuple[Floats, Floats, Bools]:

@@ -138,6 +138,9 @@ def compute_metrics_at(
 
     ``present`` are the cells that are known and true.
     """
+    if known.any():
+        judged = np.ix_(known.any(1), known.any(0))
+        scores, present, known = scores[judged], present[judged], known[judged]
     true_positives, predicted = (
         _count_above(thresholds, scores, cells) for cells in (present, known)
     )

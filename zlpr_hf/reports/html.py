@@ -90,7 +90,9 @@ def render_html_report(
             pairs=find_pairs(names, present, predicted),
             mistakes=_find_mistakes(scores, truth, present, predicted, texts, names),
             max_text_length=MAX_TEXT_LENGTH,
-            empty_truth=float((~present.any(1)).mean()),
+            empty_truth=float(np.mean((known & ~present)[known.any(1)].all(1)))
+            if known.any()
+            else 0,
         )
     )
     return page

@@ -22,7 +22,8 @@ def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) 
     for name, values in metrics.items():
         split = profile.splits[name]
         cells = split.rows * len(split.label_counts) - split.unknown_cells
-        found += check_split(name, values, split.label_counts, rows=split.rows, cells=cells)
+        judged = split.rows - split.unjudged_rows
+        found += check_split(name, values, split.judged_counts, rows=judged, cells=cells)
     return found
 
 
@@ -36,9 +37,12 @@ def check_split(
 ) -> list[str]:
     """Return one warning per suspect number of a split.
 
-    ``counts`` are rows per label, ``cells`` the known labels of all rows. In a large label space
-    the metrics are those of the best labels.
+    ``counts`` are rows per label, without labels that no row knows; ``rows`` are those with a known
+    label; ``cells`` are the known labels of all rows. In a large label space the metrics are those
+    of the best labels.
     """
+    if not cells:
+        return [f"{name}: no label of any row is known, so there is nothing to measure"]
     found: list[str] = []
     predicted = round(metrics["predicted_cardinality"] * rows)
     wrong = metrics["hamming_loss"] > 0  # otherwise it is right to predict none or all labels

@@ -14,22 +14,26 @@ from tqdm.auto import tqdm
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 Bools = NDArray[np.bool_]
 
 
 def compute_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, dict[str, float]]:
-    """Return the test metrics of both baselines.
+    """Return the test metrics of both baselines, which are fitted on known targets alone.
 
-    The SVM is missing with ``svm=False`` (it takes about a minute with many texts and labels), for
-    texts without words, and for streamed training rows.
+    The most frequent set is missing if no training row is wholly known. The SVM is missing with
+    ``svm=False`` (it takes about a minute with many texts and labels), for texts without words, and
+    for streamed training rows.
     """
     if isinstance(data, StreamedData):
         return _compute_streamed(data)
     targets = {name: data.targets(name) for name in ("train", "test")}
     frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
-    metrics = {"most frequent label set": compute_decision_metrics(frequent, targets["test"])}
+    metrics = {}
+    if frequent is not None:
+        metrics["most frequent label set"] = compute_decision_metrics(frequent, targets["test"])
     if not svm:
         return metrics
     texts = {name: [" ".join(parts) for parts in data.texts(name)] for name in ("train", "test")}
@@ -41,7 +45,7 @@ def compute_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, dict
 
 def _compute_streamed(data: StreamedData) -> dict[str, dict[str, float]]:
     """Use the counted label sets; an SVM needs all training texts in memory."""
-    if data.scan.label_sets is None:
+    if not data.scan.label_sets:
         return {}
     ((names, _),) = data.scan.label_sets.most_common(1)
     decisions = np.zeros((len(data.splits["test"]), data.label_space.num_labels), dtype=bool)
@@ -50,9 +54,17 @@ def _compute_streamed(data: StreamedData) -> dict[str, dict[str, float]]:
     return {"most frequent label set": metrics}
 
 
-def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools:
-    """Return the most frequent label set of the training rows as decisions for ``rows`` rows."""
-    sets = Counter(row.tobytes() for row in train_targets >= 0.5)
+def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools | None:
+    """Return the most frequent label set of the training rows as decisions for ``rows`` rows.
+
+    Labels that are unknown in every row are not predicted; other rows with an unknown label have
+    no set. The result is None if no training row has a set.
+    """
+    known = known_mask(train_targets)
+    whole = known[:, known.any(0)].all(1) & known.any()
+    sets = Counter(row.tobytes() for row in (known & (train_targets >= 0.5))[whole])
+    if not sets:
+        return None
     best = np.frombuffer(sets.most_common(1)[0][0], dtype=bool)
     return np.tile(best, (rows, 1))
 
@@ -62,7 +74,8 @@ def predict_tfidf_svm(
 ) -> Bools | None:
     """Predict with TF-IDF of single words and one balanced linear SVM per label.
 
-    The result is None if the training texts have no words.
+    The SVM of a label is fitted on the rows in which it is known. The result is None if the
+    training texts have no words.
     """
     vectorizer = TfidfVectorizer()
     try:
@@ -70,13 +83,15 @@ def predict_tfidf_svm(
     except ValueError:  # no text has a word of two or more letters
         return None
     features = vectorizer.transform(texts)
-    present = train_targets >= 0.5
+    known = known_mask(train_targets)
+    present = known & (train_targets >= 0.5)
     predictions = np.zeros((len(texts), present.shape[1]), dtype=bool)
     for label in tqdm(range(present.shape[1]), desc="SVM baseline", unit="label", leave=False):
-        column = present[:, label]
+        rows = known[:, label]
+        column = present[rows, label]
         if column.all() or not column.any():
-            predictions[:, label] = column.all()
+            predictions[:, label] = column.any()
             continue
         svm = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
-        predictions[:, label] = svm.fit(train_features, column).predict(features)
+        predictions[:, label] = svm.fit(train_features[rows], column).predict(features)
     return predictions

@@ -107,11 +107,12 @@ def evaluate(
         if tune is not None:
             numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune)
             numbers["thresholds"] = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
+    judged = sorted(rows.judged_labels)
     warnings = check_split(
         rows.origin,
         numbers["metrics"],
-        {score.label: score.support for score in numbers["label_scores"]},
-        rows=len(rows.texts),
+        {numbers["label_scores"][i].label: numbers["label_scores"][i].support for i in judged},
+        rows=rows.judged_rows,
         cells=rows.known_cells,
     )
     return Evaluation(

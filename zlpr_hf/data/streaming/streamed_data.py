@@ -37,11 +37,13 @@ class Scan:
     Args:
         rows: Number of rows.
         label_counts: Rows per label; soft labels count from 0.5.
-        empty_rows: Rows without a label.
-        unknown_cells: Number of unknown labels.
+        labelled_rows: Rows with a label.
+        empty_rows: Rows that are known to have no label.
+        unknown_counts: Rows per label in which it is unknown.
+        rows_per_unknown: Rows per number of unknown labels.
         is_hard: Whether every label is known, and either 0 or 1.
         negatives: Whether a cell says that a label does not apply.
-        label_sets: Rows per set of labels; None if there are too many sets.
+        label_sets: Wholly known rows per set of labels; None if there are too many sets.
         sample: Texts of a uniform sample of the rows.
         shared: Training texts that are also in validation or test.
         fingerprint: SHA-256 of texts and labels of all rows, in their order.
@@ -49,14 +51,21 @@ class Scan:
 
     rows: int = 0
     label_counts: Counter[str] = field(default_factory=Counter)
+    labelled_rows: int = 0
     empty_rows: int = 0
-    unknown_cells: int = 0
+    unknown_counts: Counter[str] = field(default_factory=Counter)
+    rows_per_unknown: Counter[int] = field(default_factory=Counter)
     is_hard: bool = True
     negatives: bool = False
     label_sets: Counter[frozenset[str]] | None = field(default_factory=Counter)
     sample: list[tuple[str, ...]] = field(default_factory=list)
     shared: set[tuple[str, ...]] = field(default_factory=set)
     fingerprint: str = ""
+
+    @property
+    def unknown_cells(self) -> int:
+        """Number of unknown labels over all rows."""
+        return self.unknown_counts.total()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +150,17 @@ def scan_rows(
         digest.update(json.dumps([row.texts, labels]).encode("ascii"))
         present = frozenset(name for name, value in labels.items() if value >= 0.5)
         scan.label_counts.update(present)
-        scan.empty_rows += not present
-        scan.unknown_cells += sum(map(math.isnan, labels.values()))
+        unknown = [name for name, value in labels.items() if math.isnan(value)]
+        scan.labelled_rows += bool(present)
+        scan.empty_rows += not present and not unknown
+        scan.unknown_counts.update(unknown)
+        scan.rows_per_unknown[len(unknown)] += 1
         scan.is_hard &= set(labels.values()) <= {1.0}
         scan.negatives |= len(labels) < len(stream.labels.names or ()) or bool(
             present.symmetric_difference(labels)
         )
         repeated.check(row.texts, labels, stream.rows.origin, row.number)
-        if scan.label_sets is not None:
+        if scan.label_sets is not None and not unknown:
             scan.label_sets[present] += 1
             if len(scan.label_sets) > MAX_LABEL_SETS:
                 scan.label_sets = None
@@ -210,7 +222,7 @@ def build_streamed_data(
         text for split in splits.values() for text in zip(*split.columns.values(), strict=True)
     }
     scan, names = scan_rows(stream, look_for, join_rows=labels.join_rows)
-    several = scan.label_counts.total() > scan.rows - scan.empty_rows
+    several = scan.label_counts.total() > scan.labelled_rows
     labels.check_counts(
         reader, scan.label_counts, rows.origin, several=several,
         unknown=scan.unknown_cells > 0, negatives=scan.negatives,

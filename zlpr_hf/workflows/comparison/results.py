@@ -13,6 +13,7 @@ import numpy as np
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_json
+from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
@@ -222,6 +223,6 @@ def _fit_baselines(folder: Path, data: LabelledData) -> dict[str, dict[str, floa
 
 
 def _count_unseen(data: LabelledData) -> int:
-    """Return the number of test rows whose label set is not in training."""
-    train = {row.tobytes() for row in data.targets("train") >= 0.5}
-    return sum(row.tobytes() not in train for row in data.targets("test") >= 0.5)
+    """Return the number of test rows whose known labels fit no label set of training."""
+    train, test = data.targets("train"), data.targets("test")
+    return LabelSets.collect(train).count_unseen(test)

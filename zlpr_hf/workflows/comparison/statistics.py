@@ -49,8 +49,9 @@ def evaluate_rule(
     metrics = compute_multi_label_metrics(logits, targets, predictions=predictions)
     names = [str(index) for index in range(predictions.shape[1])]
     scores = compute_label_scores(logits, targets, names, predictions=predictions)
+    judged = known_mask(np.asarray(targets)).any(0)
     for group, labels in groups.items():
-        f1 = [scores[label].f1 for label in labels]
+        f1 = [scores[label].f1 for label in labels if judged[label]]
         metrics[f"f1_macro_{group}"] = float(np.mean(f1)) if f1 else 0.0
     return metrics
 
