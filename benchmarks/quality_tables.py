@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks import coverage
 from benchmarks.output import RESULTS, markdown_table
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.workflows.comparison.results import Comparison
@@ -180,6 +181,12 @@ def loss_time() -> str:
     )
 
 
+def interval_coverage() -> str:
+    """How often intervals are given, and how often they hold the true value."""
+    found = json.loads((RESULTS / "coverage.json").read_text(encoding="utf-8"))
+    return coverage.render(found["populations"], found["draws"])
+
+
 def _size(name: str, runs: list[dict[str, Any]]) -> str:
     texts = sum(split["rows"] for split in runs[0]["profile"]["splits"].values())
     return f"{name}: {texts:,} texts, {len(runs[0]['label_scores'])} labels"
@@ -198,10 +205,12 @@ def _bold(values: list[float], best: list[float]) -> list[str]:
 
 
 def _reversed(interval: Interval) -> str:
-    """Return an interval with the two sides exchanged; bold if it excludes zero."""
-    shown = [f"{-value:+.3f}" for value in (interval.difference, interval.high, interval.low)]
-    difference, low, high = (text.replace("-", "\N{MINUS SIGN}") for text in shown)
-    text = f"{difference} ({low} to {high})"
+    """Return a difference and its interval, if any, from the other side; bold without zero."""
+    text = f"{-interval.difference:+.3f}"
+    if interval.ends is not None:
+        low, high = interval.ends
+        text += f" ({-high:+.3f} to {-low:+.3f})"
+    text = text.replace("-", "\N{MINUS SIGN}")
     return f"**{text}**" if interval.is_clear else text
 
 
@@ -216,4 +225,5 @@ BLOCKS = {
     "tutorial_data": tutorial_data,
     "tutorial_report": tutorial_report,
     "loss_time": loss_time,
+    "coverage": interval_coverage,
 }

@@ -7,12 +7,15 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from benchmarks import coverage
 from benchmarks.cost import kept_bytes
 from benchmarks.exact import WORLDS, boundary, exclusive, minimise
 from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
+from zlpr_hf import compute_decision_metrics
 
 MADE = Path(__file__).parents[2] / "results" / "made_data"
 
@@ -85,3 +88,16 @@ def test_the_page_quotes_the_files() -> None:
 def test_kept_bytes_counts_a_tensor_once() -> None:
     values = torch.ones(1000, requires_grad=True)
     assert kept_bytes(lambda: (values * values).sum()) == 4000
+
+
+def test_true_metrics_of_a_population_are_those_of_many_rows() -> None:
+    frequencies = np.array([0.4, 0.1, 0.03])
+    first = coverage.Predictor(np.array([0.8, 0.5, 0.9]), np.array([0.1, 0.02, 0.01]))
+    second = coverage.Predictor(np.array([0.2, 0.9, 0.1]), np.array([0.2, 0.2, 0.0]))
+    targets, decisions = coverage.draw(
+        np.random.default_rng(0), 300_000, frequencies, first, second
+    )
+    for predictor, decided in zip((first, second.mix(first)), decisions, strict=True):
+        found = compute_decision_metrics(decided, targets)
+        for name, value in coverage.true_metrics(frequencies, predictor).items():
+            assert found[name] == pytest.approx(value, abs=5e-3), name

@@ -185,6 +185,9 @@ def test_unusual_run_has_a_page(kind: str) -> None:
         logits, targets = logits[:1], targets[:1]
     page = Page(render(logits, targets, names))
     assert "nan" not in page.text.lower()
+    if kind == "nothing known":
+        assert "decisions on the test split are right" not in page.text
+        assert "Metrics at other thresholds" not in page.text
 
 
 def test_omitted_labels_are_mentioned() -> None:

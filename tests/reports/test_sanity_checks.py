@@ -81,6 +81,12 @@ def test_label_without_training_rows_is_a_warning() -> None:
     assert line.startswith("train: no row has 1 of 2 labels (b)")
 
 
+def test_label_that_no_training_row_knows_is_a_warning() -> None:
+    split = SplitProfile(10, 1.0, 0.5, 0, 10, 0.0, 0, {"a": 10, "b": 0}, unjudged_labels=["b"])
+    (line,) = check_run(DataProfile({"train": split}, {}, {}), {})
+    assert line.startswith("train: no row knows 1 of 2 labels (b)")
+
+
 def test_page_shows_the_warnings_escaped() -> None:
     logits, targets = make_logits()
     texts = [("text",)] * len(targets)

@@ -94,7 +94,10 @@ def test_table_and_plots_show_the_numbers(finished: tuple[Path, Comparison]) -> 
         x for x in text.splitlines() if x.startswith("| bce | one tuned offset |")
     )
     assert f"{row.mean['f1_micro']:.3f} ± {row.std['f1_micro']:.3f}" in quality
-    assert f"({row.difference['f1_micro'].low:+.3f} to " in difference
+    interval = row.difference["f1_micro"]
+    assert f"{interval.difference:+.3f}" in difference
+    assert (interval.ends is None) == (" to " not in difference)
+    assert "macro-F1: no interval, " in text
     summary = render_summary(comparison)
     assert max(map(len, summary.splitlines())) <= 80
     assert f"{row.mean['f1_micro']:.3f}" in summary

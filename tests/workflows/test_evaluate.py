@@ -186,3 +186,8 @@ def test_large_label_space_is_evaluated_by_its_best_labels(
         assert best["metrics"][name] == pytest.approx(dense["metrics"][name]), name
     assert main(["evaluate", model, *options, "--tune_thresholds", "global"]) == 2
     assert "not supported in a large label space" in capsys.readouterr().err
+    some = tmp_path / "some.csv"
+    some.write_text("text,red\nred sky,1\n")
+    columns = ["--dataset", str(some), "--label_columns", "red"]
+    assert main(["evaluate", model, *columns]) == 2
+    assert "labels are unknown" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +11,18 @@ from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import Counts, Floats, mean_or_nan, ratio
+from zlpr_hf.metrics.intervals import MIN_ROWS, Interval, score_interval
 from zlpr_hf.metrics.multi_label import LIMITS
 from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 
 Bools = NDArray[np.bool_]
 
-PERCENTILES = (2.5, 97.5)
 RANKING_DEPTH = 5
+COUNTS_OF_LABELS = ("predicted_cardinality", "coverage_error")
+"""Metrics between 0 and the number of labels; all others are between 0 and 1."""
 DRAWS_AT_ONCE = 100
 ROWS_AT_ONCE = 1000
 """Rows that are ranked at a time; both bounds limit memory."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """95 % interval of a metric."""
-
-    low: float
-    high: float
 
 
 def compute_intervals(
@@ -39,12 +33,14 @@ def compute_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Compute percentile intervals of metrics from rows drawn with replacement.
+    """Compute intervals of metrics from rows drawn with replacement.
 
     They describe the choice of rows, not training again with another seed. Each metric of a
-    resample equals :func:`zlpr_hf.compute_multi_label_metrics` of its rows. Average precision and
-    ``ece`` are left out: they are neither means nor ratios of sums over rows. A ranking metric is
-    missing if no row can be ranked; resamples without such a row do not count for it.
+    resample equals :func:`zlpr_hf.compute_multi_label_metrics` of its rows;
+    :func:`zlpr_hf.metrics.intervals.score_interval` makes an interval of them. Average precision
+    and ``ece`` are left out: they are neither means nor ratios of sums over rows. A macro average
+    is left out if a label has too few rows (see :func:`explain_missing`), and any metric that
+    depends on fewer than two rows; resamples without such a row do not count for it.
 
     Args:
         logits: Raw scores ``(N, L)``.
@@ -53,31 +49,54 @@ def compute_intervals(
         resamples: Number of resamples.
         seed: Random seed for resampling.
 
-    References:
-        Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13.
-
     Example:
-        >>> compute_intervals([[1.0, -1.0]] * 9, [[1, 0]] * 9)["f1_micro"]
-        Interval(low=1.0, high=1.0)
+        >>> interval = compute_intervals([[1.0, -1.0]] * 90, [[1, 0]] * 90)["f1_micro"]
+        >>> round(interval.low, 2), interval.high
+        (0.96, 1.0)
     """
     scores, truth = np.asarray(logits), np.asarray(targets, dtype=np.float32)
-    known = known_mask(truth)
     refuse_nan(scores)
-    decided = decide(scores) if predictions is None else np.asarray(predictions, dtype=bool)
-    decisions = DecisionCounts.from_decisions(decided & known, known & (truth >= 0.5), known)
-    others = RowMeans.from_scores(scores, truth, known)
+    decided = decide(scores) if predictions is None else predictions
+    parts: tuple[DecisionCounts | RowMeans, ...] = (
+        DecisionCounts.from_targets(decided, truth),
+        RowMeans.from_scores(scores, truth),
+    )
     drawn: dict[str, list[Floats]] = {}
     for weights in draw_weights(len(truth), resamples, seed):
-        for name, values in (decisions.metrics(weights) | others.metrics(weights)).items():
+        for name, values in _merge(part.metrics(weights) for part in parts).items():
             drawn.setdefault(name, []).append(values)
+    once = _merge(part.metrics(np.ones((1, len(truth)), np.float32)) for part in parts)
+    rows = _merge(part.rows_per_metric() for part in parts)
     intervals = {}
-    for name, parts in drawn.items():
-        values = np.concatenate(parts)
-        defined = values[~np.isnan(values)]
-        if len(defined):
-            low, high = np.percentile(defined, PERCENTILES)
-            intervals[name] = Interval(float(low), float(high))
+    for name, values in once.items():
+        limit = scores.shape[1] if name in COUNTS_OF_LABELS else 1
+        found = np.concatenate(drawn[name])
+        defined = found[~np.isnan(found)] / limit
+        if len(defined) and rows.get(name, 0) >= 2:
+            interval = score_interval(float(values[0]) / limit, defined, rows[name])
+            intervals[name] = Interval(limit * interval.low, limit * interval.high)
     return intervals
+
+
+def explain_missing(predictions: Any, targets: Any) -> dict[str, str]:
+    """Return, for each macro average without an interval, the reason in a few words.
+
+    Every judged label needs :data:`MIN_ROWS` rows: true ones, for the precision predicted ones.
+
+    Example:
+        >>> explain_missing([[1, 0]] * 10, [[1, 0]] * 10)["f1_macro"]
+        'fewer than 10 rows for 1 of 2 labels'
+    """
+    counts = DecisionCounts.from_targets(predictions, np.asarray(targets, dtype=np.float32))
+    return {
+        name: f"fewer than {MIN_ROWS} rows for {(rows < MIN_ROWS).sum()} of {len(rows)} labels"
+        for name, rows in counts.rows_per_label.items()
+        if (rows < MIN_ROWS).any()
+    }
+
+
+def _merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def draw_weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
@@ -108,8 +127,11 @@ class DecisionCounts:
     known: Floats | None
 
     @classmethod
-    def from_decisions(cls, decided: Bools, present: Bools, known: Bools) -> DecisionCounts:
-        """Count predicted and true cells ``(N, L)``; unknown cells must be neither."""
+    def from_targets(cls, predictions: Any, truth: Floats) -> DecisionCounts:
+        """Count predicted and true cells ``(N, L)`` where the target is known."""
+        known = known_mask(truth)
+        decided = known & np.asarray(predictions, dtype=bool)
+        present = known & (truth >= 0.5)
         counts = Counts.from_decisions(decided, present, axis=1)
         rows = {
             "f1_samples": counts.f1,
@@ -148,6 +170,30 @@ class DecisionCounts:
         found |= labels.averages("macro", judged) | {"hamming_loss": mean_or_nan(wrong, known)}
         return found | {name: mean_or_nan(values, rows) for name, values in sums.items()}
 
+    @property
+    def rows_per_label(self) -> dict[str, Floats]:
+        """Rows that decide each term of the macro averages, for the labels with a known target."""
+        judged = slice(None) if self.known is None else self.known.any(0)
+        true, predicted = (
+            each.sum(0)[judged] for each in (self.cells.support, self.cells.predicted)
+        )
+        return {"f1_macro": true, "recall_macro": true, "precision_macro": predicted}
+
+    def rows_per_metric(self) -> dict[str, float]:
+        """Return the number of rows that each metric depends on; macro averages only if defined.
+
+        Labels with few rows move a macro average most, hence the harmonic mean.
+        """
+        predicted, true = (each.any(1) for each in (self.cells.predicted, self.cells.support))
+        found = dict.fromkeys(self.rows, float(self.rows["judged"].sum()))
+        found |= {"hamming_loss": found["judged"], "f1_micro": float((predicted | true).sum())}
+        found |= {"precision_micro": float(predicted.sum()), "recall_micro": float(true.sum())}
+        return found | {
+            name: len(rows) / float(np.mean(1 / rows))
+            for name, rows in self.rows_per_label.items()
+            if len(rows) and rows.min() >= MIN_ROWS
+        }
+
 
 @dataclass(frozen=True)
 class RowMeans:
@@ -162,8 +208,9 @@ class RowMeans:
     counts: dict[str, Floats]
 
     @classmethod
-    def from_scores(cls, scores: Floats, truth: Floats, known: Bools) -> RowMeans:
+    def from_scores(cls, scores: Floats, truth: Floats) -> RowMeans:
         """Rank the labels of each row, and compute the Brier score of its cells."""
+        known: Bools = known_mask(truth)
         present = known & (truth >= 0.5)
         ranked: Bools = np.logical_and(known.all(1), present.any(1))
         depth = min(RANKING_DEPTH, scores.shape[1])
@@ -184,6 +231,10 @@ class RowMeans:
             weights @ np.stack([*part.values()], 1) for part in (self.values, self.counts)
         )
         return dict(zip(self.values, mean_or_nan(sums, counts).T, strict=True))
+
+    def rows_per_metric(self) -> dict[str, float]:
+        """Return the number of rows that each metric depends on."""
+        return {name: float((each > 0).sum()) for name, each in self.counts.items()}
 
 
 def _rankings(scores: Floats, present: Bools, depth: int) -> dict[str, Floats]:

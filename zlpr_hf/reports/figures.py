@@ -76,8 +76,13 @@ def plot_reliability(scores: Floats, truth: Floats, known: Bools) -> Plot | None
     )
 
 
-def plot_thresholds(scores: Floats, present: Bools, known: Bools) -> Plot:
-    """Plot metrics against the threshold, in a range that holds the maxima of F1 and accuracy."""
+def plot_thresholds(scores: Floats, present: Bools, known: Bools) -> Plot | None:
+    """Plot metrics against the threshold, in a range that holds the maxima of F1 and accuracy.
+
+    There is no plot if no target is known.
+    """
+    if not known.any():
+        return None
     thresholds = choose_thresholds(scores, present, known)
     curves = compute_metrics_at(thresholds, scores, present, known)
     zero = int(np.searchsorted(thresholds, 0))
@@ -136,11 +141,10 @@ def compute_metrics_at(
 ) -> dict[str, Floats]:
     """Return ``THRESHOLD_METRICS`` for each ascending threshold, from one pass over the cells.
 
-    ``present`` are the cells that are known and true.
+    ``present`` are the cells that are known and true; at least one cell must be known.
     """
-    if known.any():
-        judged = np.ix_(known.any(1), known.any(0))
-        scores, present, known = scores[judged], present[judged], known[judged]
+    judged = np.ix_(known.any(1), known.any(0))
+    scores, present, known = scores[judged], present[judged], known[judged]
     true_positives, predicted = (
         _count_above(thresholds, scores, cells) for cells in (present, known)
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
 from zlpr_hf.losses.zlpr import zlpr_loss
-from zlpr_hf.metrics.bootstrap import compute_intervals
+from zlpr_hf.metrics.bootstrap import compute_intervals, explain_missing
 from zlpr_hf.metrics.multi_label import LIMITS
 from zlpr_hf.reports.figures import (
     find_pairs,
@@ -83,6 +83,7 @@ def render_html_report(
             columns=COLUMNS,
             titles=METRIC_TITLES,
             intervals=compute_intervals(scores, truth),
+            missing_intervals=explain_missing(predicted, truth),
             labels=report.most_frequent(MAX_LABELS),
             rows=[(each.label, each.f1) for each in report.most_frequent(MAX_BARS)],
             reliability=plot_reliability(scores, truth, known),
@@ -90,12 +91,17 @@ def render_html_report(
             pairs=find_pairs(names, present, predicted),
             mistakes=_find_mistakes(scores, truth, present, predicted, texts, names),
             max_text_length=MAX_TEXT_LENGTH,
-            empty_truth=float(np.mean((known & ~present)[known.any(1)].all(1)))
-            if known.any()
-            else 0,
+            any_known=bool(known.any()),
+            empty_truth=_share_of_empty_rows(known, present),
         )
     )
     return page
+
+
+def _share_of_empty_rows(known: Bools, present: Bools) -> float:
+    """Return the share of rows without a label, among the rows with a known label."""
+    judged = int(known.any(1).sum())
+    return int((known & ~present).all(1).sum()) / judged if judged else 0.0
 
 
 def _find_mistakes(

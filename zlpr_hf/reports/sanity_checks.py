@@ -11,13 +11,19 @@ MAX_NAMES = 5
 
 def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return one warning per suspect number of a run, whose metrics are given per split."""
-    counts = profile.splits["train"].label_counts
-    untrained = [label for label, count in counts.items() if not count]
+    train = profile.splits["train"]
+    total = len(train.label_counts)
+    untrained = [label for label, count in train.judged_counts.items() if not count]
     found: list[str] = []
     if untrained:
         found.append(
-            f"train: no row has {_some(untrained, len(counts))}; the model can only learn never to "
+            f"train: no row has {_some(untrained, total)}; the model can only learn never to "
             "predict them. Add rows, or remove these labels"
+        )
+    if train.unjudged_labels:
+        found.append(
+            f"train: no row knows {_some(list(train.unjudged_labels), total)}; the model learns "
+            "nothing about them. Add rows that do, or remove these labels"
         )
     for name, values in metrics.items():
         split = profile.splits[name]

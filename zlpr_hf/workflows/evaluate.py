@@ -14,7 +14,8 @@ from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.metrics.bootstrap import Interval, compute_intervals
+from zlpr_hf.metrics.bootstrap import compute_intervals, explain_missing
+from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
     compute_label_scores,
@@ -39,9 +40,9 @@ TOP_K = 100
 class Evaluation:
     """All numbers of a model on labelled texts.
 
-    ``intervals`` are 95 % bootstrap intervals, none in a large label space. The metrics ``tuned``
-    use offsets that were fitted on the other half of the rows, ``thresholds`` are fitted on all of
-    them.
+    ``intervals`` are 95 % bootstrap intervals, none in a large label space;
+    ``missing_intervals`` are the reasons why metrics have none. The metrics ``tuned`` use offsets
+    that were fitted on the other half of the rows, ``thresholds`` are fitted on all of them.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Evaluation:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     label_scores: list[LabelScore]
+    missing_intervals: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
     versions: dict[str, str] = field(default_factory=find_versions)
@@ -70,6 +72,9 @@ class Evaluation:
             tuned = f"{self.tuned[name]:.4f}" if name in self.tuned else ""
             rows.append([name, f"{value:.4f}", between, tuned])
         lines = [f"{self.data}: {self.rows:,} texts", "", align_columns(rows)]
+        for why in dict.fromkeys(self.missing_intervals.values()):
+            names = [name for name, reason in self.missing_intervals.items() if reason == why]
+            lines.append(f"{', '.join(names)}: no interval, {why}")
         lines += ["", render_label_scores(self.label_scores)]
         if self.tuned:
             lines.append("tuned: offsets for each half of the rows were fitted on the other half")
@@ -136,6 +141,7 @@ def _evaluate_logits(
         "intervals": compute_intervals(
             logits, targets, predictions=predictions, resamples=resamples
         ),
+        "missing_intervals": explain_missing(predictions, targets),
         "label_scores": compute_label_scores(logits, targets, names, predictions=predictions),
     }
 
@@ -143,6 +149,11 @@ def _evaluate_logits(
 def _evaluate_top_k(
     classifier: Classifier, rows: EvaluationSet, reading: dict[str, Any]
 ) -> dict[str, Any]:
+    if rows.known_cells < len(rows.texts) * rows.num_labels:
+        raise InputError(
+            f"{rows.origin}: some labels are unknown (-100, NaN, or without a column), which is "
+            "not supported in a large label space; give all labels of the model"
+        )
     best = classifier.compute_top_k(rows.texts, TOP_K, **reading)
     positives, names = rows.positive_ids, classifier.label_space.names
     return {

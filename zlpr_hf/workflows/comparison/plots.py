@@ -63,13 +63,16 @@ def _differences(comparison: Comparison, dataset: str, rows: list[Row]) -> Any:
                     continue
                 interval = row.difference[metric]
                 height = losses.index(row.loss) + 0.24 * (shift - 1)
-                axis.plot([interval.low, interval.high], [height] * 2, color=COLOURS[rule])
+                if interval.ends is not None:
+                    axis.plot(interval.ends, [height] * 2, color=COLOURS[rule])
                 axis.plot(interval.difference, height, "o", markersize=4, color=COLOURS[rule])
             axis.plot([], [], "o-", markersize=4, color=COLOURS[rule], label=RULE_NAMES[rule])
         axis.set_title(METRIC_TITLES[metric])
         axis.set_yticks(range(len(losses)), losses)
     figure.get_axes()[0].invert_yaxis()
-    figure.supxlabel(f"difference from {comparison.reference} at zero on {dataset}, 95 % interval")
+    figure.supxlabel(
+        f"difference from {comparison.reference} at zero on {dataset}, 95 % interval (line, if any)"
+    )
     handles, labels = figure.get_axes()[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
@@ -83,8 +86,11 @@ def _groups(dataset: str, rows: list[Row]) -> Any:
     axis = figure.subplots()
     places = np.arange(len(own))
     for shift, (group, shade) in enumerate(zip(GROUPS, SHADES, strict=True)):
-        heights = [row.mean[f"f1_macro_{group}"] for row in own]
-        spread = [0.0 if row.std is None else row.std[f"f1_macro_{group}"] for row in own]
+        name = f"f1_macro_{group}"
+        if name not in own[0].mean:  # no test row knows a label of the group
+            continue
+        heights = [row.mean[name] for row in own]
+        spread = [0.0 if row.std is None else row.std[name] for row in own]
         axis.bar(places + 0.27 * (shift - 1), heights, 0.25, yerr=spread, color=shade, label=group,
                  error_kw={"linewidth": 0.8})  # fmt: skip
     names = [row.loss for row in own]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.bootstrap import PERCENTILES, DecisionCounts, draw_weights
+from zlpr_hf.metrics.bootstrap import DecisionCounts, draw_weights, explain_missing
+from zlpr_hf.metrics.intervals import MIN_ROWS, difference_interval
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
@@ -44,7 +45,10 @@ def split_into_groups(train_targets: Any) -> dict[str, NDArray[np.intp]]:
 def evaluate_rule(
     logits: Any, targets: Any, rule: Thresholds, groups: Mapping[str, NDArray[np.intp]]
 ) -> dict[str, float]:
-    """Return all metrics of test logits with a rule, and ``f1_macro_GROUP`` per group."""
+    """Return all metrics of test logits with a rule, and ``f1_macro_GROUP`` per group.
+
+    A group without a label that a test row knows has no entry.
+    """
     predictions = rule.apply(logits)
     metrics = compute_multi_label_metrics(logits, targets, predictions=predictions)
     names = [str(index) for index in range(predictions.shape[1])]
@@ -52,22 +56,32 @@ def evaluate_rule(
     judged = known_mask(np.asarray(targets)).any(0)
     for group, labels in groups.items():
         f1 = [scores[label].f1 for label in labels if judged[label]]
-        metrics[f"f1_macro_{group}"] = float(np.mean(f1)) if f1 else 0.0
+        if f1:
+            metrics[f"f1_macro_{group}"] = float(np.mean(f1))
     return metrics
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and the 95 % interval of its bootstrap distribution."""
+    """A difference and its 95 % interval from a paired bootstrap.
+
+    ``low`` and ``high`` are None if there is no interval, for the reason ``missing``.
+    """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    missing: str = ""
 
     @property
     def is_clear(self) -> bool:
         """True if the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        return self.ends is not None and not self.ends[0] <= 0 <= self.ends[1]
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of the interval, if there is one."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def paired_bootstrap(
@@ -83,18 +97,17 @@ def paired_bootstrap(
     ``predictions`` are decisions ``(N, L)`` per predictor and training seed. Each of
     ``PAIRED_METRICS`` is recomputed on every resample and averaged over the training seeds. The
     interval covers other test rows, not another training run; the standard deviation over seeds
-    covers that.
+    covers that. There is no interval of a macro average if a label has too few rows, and none at
+    all if too few rows tell the two predictors apart.
 
     References:
-        Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13.
+        Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 10.
         Berg-Kirkpatrick, Burkett, Klein: An Empirical Investigation of Statistical Significance in
         NLP, 2012.
     """
     truth = np.asarray(targets, dtype=np.float32)
-    known = known_mask(truth)
-    present = known & (truth >= 0.5)
     counts = {
-        key: [DecisionCounts.from_decisions(decided & known, present, known) for decided in runs]
+        key: [DecisionCounts.from_targets(decided, truth) for decided in runs]
         for key, runs in predictions.items()
     }
     draws: dict[Key, list[Floats]] = {key: [] for key in counts}
@@ -104,15 +117,42 @@ def paired_bootstrap(
     once = np.ones((1, len(truth)), np.float32)
     values = {key: _mean_metrics(runs, once)[0] for key, runs in counts.items()}
     base = np.concatenate(draws[reference])
+    rare = explain_missing(np.zeros_like(truth), truth)
     found: dict[Key, dict[str, Interval]] = {}
     for key in counts.keys() - {reference}:
-        ends = np.percentile(np.concatenate(draws[key]) - base, PERCENTILES, axis=0)
-        columns = np.stack([values[key] - values[reference], *ends], axis=1).tolist()
+        drawn = np.concatenate(draws[key]) - base
         found[key] = {
-            metric: Interval(*column)
-            for metric, column in zip(PAIRED_METRICS, columns, strict=True)
+            metric: _interval(
+                float(np.nan_to_num(values[key][index] - values[reference][index])),
+                drawn[:, index],
+                _count_differing(metric, counts[key], counts[reference]),
+                missing=rare.get(metric, ""),
+            )
+            for index, metric in enumerate(PAIRED_METRICS)
         }
     return found
+
+
+def _interval(difference: float, drawn: Floats, rows: int, *, missing: str) -> Interval:
+    if rows < MIN_ROWS:
+        missing = f"fewer than {MIN_ROWS} rows differ"
+    if missing:
+        return Interval(difference, None, None, missing)
+    ends = difference_interval(difference, drawn[~np.isnan(drawn)], rows)
+    return Interval(difference, ends.low, ends.high)
+
+
+def _count_differing(
+    metric: str, runs: Sequence[DecisionCounts], others: Sequence[DecisionCounts]
+) -> int:
+    """Count the rows that tell two predictors apart: by their own value, or by any decision."""
+    differ = [
+        run.rows[metric] != other.rows[metric]
+        if metric in run.rows
+        else (run.cells.predicted != other.cells.predicted).any(1)
+        for run, other in zip(runs, others, strict=True)
+    ]
+    return int(np.any(differ, axis=0).sum())
 
 
 def _mean_metrics(runs: Sequence[DecisionCounts], weights: Floats) -> Floats:

@@ -23,8 +23,10 @@ rule* of a loss is zero; `lsep` and `bp_mll` have none and get one offset fitted
 Tuned offsets maximise {metric} on validation. Head, middle and tail: macro-F1 of the labels by
 frequency in training, a third each. Differences are from `{reference}` with its own rule, with the
 95 % interval of a paired bootstrap over test rows, **bold** if it excludes zero; about five of a
-hundred such intervals do so by chance. Offsets for `powerset` are for study: a saved model cannot
-carry them. Peak memory on a CPU is that of the whole process, including earlier runs."""
+hundred such intervals do so by chance. No interval is given for macro-F1 if a label has fewer than
+10 test rows, and for any metric if the decisions differ in fewer rows. Offsets for `powerset` are
+for study: a saved model cannot carry them. Peak memory on a CPU is that of the whole process,
+including earlier runs."""
 
 
 def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
@@ -45,6 +47,7 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
             "rows have a label set that is not in training.",
             _markdown(_quality(comparison, dataset)),
             _markdown(_differences(comparison, dataset)),
+            "\n".join(_missing_intervals(comparison, dataset)),
             _markdown(_cost(comparison, dataset), texts=1),
         ]
     if comparison.failed:
@@ -61,7 +64,8 @@ def render_summary(comparison: Comparison) -> str:
         for row in comparison.rows_of(dataset):
             cells = (_summarise(row, name) for name in SUMMARY_METRICS)
             rows.append([row.loss, row.rule, *cells])
-        parts.append(f"{align_columns(rows, left=2)}\n{_describe_data(comparison, dataset)}")
+        below = [_describe_data(comparison, dataset), *_missing_intervals(comparison, dataset)]
+        parts.append("\n".join([align_columns(rows, left=2), *below]))
     parts.append(f"* the 95 % interval of the difference from {comparison.reference} excludes zero")
     parts += [f"failed: {cell}: {why}" for cell, why in comparison.failed.items()]
     return "\n\n".join(parts)
@@ -90,7 +94,8 @@ def _quality(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
     for row in comparison.rows_of(dataset):
         fewer = f" (seeds {', '.join(map(str, row.seeds))})" if len(row.seeds) < seeds else ""
         cells = (_mean_and_spread(row, name) for name in columns)
-        groups = " / ".join(f"{row.mean[f'f1_macro_{group}']:.3f}" for group in GROUPS)
+        means = [row.mean.get(f"f1_macro_{group}") for group in GROUPS]
+        groups = " / ".join("-" if mean is None else f"{mean:.3f}" for mean in means)
         yield [row.loss + fewer, RULE_NAMES[row.rule], *cells, groups]
 
 
@@ -108,9 +113,22 @@ def _differences(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
     for row in rows:
         cells = []
         for interval in ((row.difference or {})[name] for name in PAIRED_METRICS):
-            text = f"{interval.difference:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+            text = f"{interval.difference:+.3f}"
+            if interval.ends is not None:
+                text += " ({:+.3f} to {:+.3f})".format(*interval.ends)
             cells.append(f"**{text}**" if interval.is_clear else text)
         yield [row.loss, RULE_NAMES[row.rule], *cells]
+
+
+def _missing_intervals(comparison: Comparison, dataset: str) -> list[str]:
+    """Return one line per metric and reason for which a difference has no interval."""
+    reasons = {
+        f"{METRIC_TITLES[name]}: no interval, {interval.missing}"
+        for row in comparison.rows_of(dataset)
+        for name, interval in (row.difference or {}).items()
+        if interval.missing
+    }
+    return sorted(reasons)
 
 
 def _cost(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
