@@ -168,9 +168,10 @@ def render(found: dict[str, list[dict[str, Any]]], draws: int) -> str:
         for setting in settings:
             for kind, title in (("single", "metric"), ("difference", "paired difference")):
                 cells = [_cell(setting[kind][metric], draws) for metric in METRICS]
-                rows.append([name, f"{setting['rows']:,}", title, *cells])
-    columns = ["population", "test rows", "interval of the", *METRICS.values()]
-    return markdown_table(columns, rows, texts=3)
+                true = f"{setting['single']['f1_micro']['true']:.2f}"
+                rows.append([name, f"{setting['rows']:,}", true, title, *cells])
+    columns = ["population", "test rows", "true micro-F1", "interval of the", *METRICS.values()]
+    return markdown_table(columns, rows, texts=4)
 
 
 def _cell(entry: dict[str, float], draws: int) -> str:

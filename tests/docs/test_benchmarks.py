@@ -15,6 +15,7 @@ from benchmarks import coverage
 from benchmarks.cost import kept_bytes
 from benchmarks.exact import WORLDS, boundary, exclusive, minimise
 from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
+from benchmarks.output import RESULTS
 from zlpr_hf import compute_decision_metrics
 
 MADE = Path(__file__).parents[2] / "results" / "made_data"
@@ -101,3 +102,15 @@ def test_true_metrics_of_a_population_are_those_of_many_rows() -> None:
         found = compute_decision_metrics(decided, targets)
         for name, value in coverage.true_metrics(frequencies, predictor).items():
             assert found[name] == pytest.approx(value, abs=5e-3), name
+
+
+def test_stored_intervals_hold_the_true_value() -> None:
+    """At least 92 %, wherever an interval is given in more than a handful of the draws."""
+    stored = json.loads((RESULTS / "coverage.json").read_text())
+    assert stored["draws"] == coverage.DRAWS
+    assert set(stored["populations"]) == set(coverage.POPULATIONS)
+    settings = [each for some in stored["populations"].values() for each in some]
+    entries = [
+        each for s in settings for kind in ("single", "difference") for each in s[kind].values()
+    ]
+    assert min(each["held"] / each["given"] for each in entries if each["given"] > 50) >= 0.92
