@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows.arguments import RENAMED_OPTIONS
 from zlpr_hf.workflows.comparison.plan import read_plan
+from zlpr_hf.workflows.comparison.plots import draw_comparison
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
+from zlpr_hf.workflows.comparison.statistics import Interval
 from zlpr_hf.workflows.comparison.table import render_comparison, render_summary
 from zlpr_hf.workflows.finetune import finetune_config
 
@@ -97,12 +100,46 @@ def test_table_and_plots_show_the_numbers(finished: tuple[Path, Comparison]) -> 
     interval = row.difference["f1_micro"]
     assert f"{interval.difference:+.3f}" in difference
     assert (interval.ends is None) == (" to " not in difference)
-    assert "macro-F1: no interval, " in text
     summary = render_summary(comparison)
     assert max(map(len, summary.splitlines())) <= 80
     assert f"{row.mean['f1_micro']:.3f}" in summary
     for name in ("differences-colours.svg", "groups-colours.svg"):
         assert (folder / name).read_text().startswith("<?xml")
+
+
+def test_missing_interval_is_explained_in_table_summary_and_plot(
+    finished: tuple[Path, Comparison], tmp_path: Path
+) -> None:
+    missing = Interval(0.5, None, None, "fewer than 10 rows for 2 of 3 labels")
+    rows = [
+        replace(row, difference=row.difference and row.difference | {"f1_macro": missing})
+        for row in finished[1].rows
+    ]
+    changed = replace(finished[1], rows=tuple(rows))
+    changed.save(tmp_path)
+    assert Comparison.load(tmp_path / "comparison.json") == changed
+    table, summary = (
+        render_comparison(changed, threshold_metric="f1_micro"), render_summary(changed)
+    )  # fmt: skip
+    for text in (table, summary):
+        assert text.count(f"macro-F1: no interval, {missing.missing}") == 1
+    assert "| +0.500 |" in table
+    assert max(map(len, summary.splitlines())) <= 80
+    assert all(path.stat().st_size for path in draw_comparison(changed, tmp_path))
+
+
+def test_comparison_of_an_earlier_version_is_read(
+    finished: tuple[Path, Comparison], tmp_path: Path
+) -> None:
+    content = json.loads((finished[0] / "comparison.json").read_text())
+    for row in content["rows"]:
+        for interval in (row["difference"] or {}).values():
+            del interval["missing"]
+            interval |= {"low": -1.0, "high": 1.0}
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    rows = Comparison.load(tmp_path / "old.json").rows
+    intervals = [each for row in rows for each in (row.difference or {}).values()]
+    assert {(each.ends, each.missing) for each in intervals} == {((-1.0, 1.0), "")}
 
 
 def test_runs_of_two_losses_differ_in_the_loss_only(finished: tuple[Path, Comparison]) -> None:
