@@ -14,6 +14,7 @@ from zlpr_hf import LabelSpace, load_model
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.lora import add_lora, merge_lora
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
 pytest.importorskip("peft", reason="peft is not installed")
@@ -110,3 +111,13 @@ def test_resumed_run_with_adapters_has_identical_metrics(
     again = run(command, tmp_path / "again", *LORA, *more)
     assert again.training["resumed_from"] == last[0].name
     assert again.metrics == whole.metrics
+
+
+def test_adapter_of_a_local_encoder_is_reported(
+    command: list[str], encoder_dir: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    options = [*command, *LORA, "--peft_save=adapter", "--max_steps=1"]
+    config = parse_arguments([*options, f"--output_dir={tmp_path / 'out'}"])
+    finetune_config(config, log=lines.append)
+    assert [line for line in lines if "peft_save merged" in line and str(encoder_dir) in line]
