@@ -31,9 +31,10 @@ def test_svm_of_a_label_is_fitted_on_the_rows_that_know_it(unknown: float) -> No
     given[(np.random.default_rng(1).random(given.shape) < 0.8) & (given == 1)] = unknown
     known = given == targets
     found = predict_tfidf_svm(texts, given, texts)
-    features = TfidfVectorizer().fit_transform(texts)
     for label in range(2):
         rows = known[:, label]
+        vectorizer = TfidfVectorizer().fit(np.array(texts)[rows])
+        features = vectorizer.transform(texts)
         svm = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
         svm.fit(features[rows], targets[rows, label])
         assert found is not None
@@ -52,6 +53,13 @@ def test_label_that_nobody_judged_is_not_predicted() -> None:
     found = predict_tfidf_svm(texts, targets, texts)
     assert found is not None
     assert found[:, 0].all(), "every row that knows the label has it"
+
+
+def test_label_whose_known_texts_have_no_words_is_not_predicted() -> None:
+    targets = np.array([[1, 0], [0, 1], [np.nan, 1]])
+    found = predict_tfidf_svm(["!", "?", "red dog"], targets, ["red", "!"])
+    assert found is not None
+    assert not found[:, 0].any()
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.svm import LinearSVC
 from tqdm.auto import tqdm
 
@@ -74,15 +74,15 @@ def predict_tfidf_svm(
 ) -> Bools | None:
     """Predict with TF-IDF of single words and one balanced linear SVM per label.
 
-    The SVM of a label is fitted on the rows in which it is known. The result is None if the
-    training texts have no words.
+    Weights of words and SVM of a label are fitted on the rows in which it is known. The result is
+    None if the training texts have no words.
     """
-    vectorizer = TfidfVectorizer()
+    vectorizer = CountVectorizer()
     try:
-        train_features = vectorizer.fit_transform(train_texts)
+        train_counts = vectorizer.fit_transform(train_texts)
     except ValueError:  # no text has a word of two or more letters
         return None
-    features = vectorizer.transform(texts)
+    counts = vectorizer.transform(texts)
     known = known_mask(train_targets)
     present = known & (train_targets >= 0.5)
     predictions = np.zeros((len(texts), present.shape[1]), dtype=bool)
@@ -92,6 +92,12 @@ def predict_tfidf_svm(
         if column.all() or not column.any():
             predictions[:, label] = column.any()
             continue
+        known_counts = train_counts[rows]
+        words = known_counts.getnnz(axis=0) > 0
+        if not words.any():
+            continue
+        weights = TfidfTransformer().fit(known_counts[:, words])
         svm = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
-        predictions[:, label] = svm.fit(train_features[rows], column).predict(features)
+        svm.fit(weights.transform(known_counts[:, words]), column)
+        predictions[:, label] = svm.predict(weights.transform(counts[:, words]))
     return predictions
