@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart compare test quick torture docs check clean
+.PHONY: help quickstart compare test quick torture models docs check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,10 @@ quick: $(VENV)/installed ## run the fast tests
 
 torture: $(VENV)/installed ## kill runs, fill disks, feed broken input (30 to 60 minutes on two cores)
 	$(BIN)/python -m tests.torture
+
+models: $(VENV)/installed ## check every classifier class of transformers (5 to 10 minutes on one core)
+	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.tables
 
 docs: $(VENV)/installed ## build the documentation in site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site

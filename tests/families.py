@@ -54,7 +54,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
         hf.ModernBertConfig(**SIZES, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3)
     ),
     "mpnet": lambda: hf.MPNetModel(hf.MPNetConfig(**SIZES | {"pad_token_id": 1})),
-    "qwen2": lambda: hf.Qwen2Model(hf.Qwen2Config(**DECODER)),
+    "qwen3": lambda: hf.Qwen3Model(hf.Qwen3Config(**DECODER)),
     "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**SIZES)),
     "xlnet": lambda: hf.XLNetModel(hf.XLNetConfig(**XLNET)),
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.tiny_models import save_encoder
 from tests.families import FAMILIES, save_family
 from zlpr_hf import InputError, LabelSpace, load_model, load_tokenizer
 from zlpr_hf.inference.classifier import Classifier
@@ -140,3 +141,25 @@ def test_adapter_stores_and_uses_the_revision_of_its_encoder(
     assert set(asked["config"]) == {"v2"}
     assert asked["adapter"] == ["v2"]
     assert asked["encoder"] == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("class_name", "adapted", "left_out"),
+    [
+        ("Zamba", "mamba", "shared_transf"),  # a weight with two adapters cannot be merged
+        ("Phimoe", "q_proj", "router"),  # its layer returns a tuple
+        ("Falcon", "query_key_value", "none"),  # linear layers with a forward of their own
+    ],
+)
+def test_adapted_layers_can_be_merged(
+    class_name: str, adapted: str, left_out: str, tmp_path: Path
+) -> None:
+    save_encoder(f"{class_name}ForSequenceClassification", tmp_path)
+    model = load_model(str(tmp_path), LABELS)
+    wrapped = add_lora(model, name="x", rank=2, dropout=0.0)
+    names = [name for name, _ in wrapped.named_parameters() if "lora_" in name]
+    assert any(adapted in name for name in names)
+    assert not any(left_out in name for name in names)
+    train_step(wrapped)
+    expected = logits_of(wrapped)
+    torch.testing.assert_close(logits_of(wrapped.merge_and_unload()), expected)

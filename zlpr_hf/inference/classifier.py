@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,6 +34,7 @@ from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import resolve_model_path
+from zlpr_hf.models.probe import explain_failure, padding_matters
 from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -189,10 +190,12 @@ class Classifier:
             raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
         texts = [(text,) if isinstance(text, str) else text for text in texts]
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
+        lengths = {len(window["input_ids"]) for window in windows}
         run = partial(
             compute_window_logits,
             self.model,
             self.tokenizer,
+            mix_lengths=len(lengths) < 2 or self._may_pad,
             label_sets=self.label_sets,
             batch_size=batch_size,
             progress=progress,
@@ -235,6 +238,14 @@ class Classifier:
             parts.append(torch.from_numpy(logits).topk(min(k, labels), dim=1))
         best = torch.cat([part.values for part in parts])
         return TopK(best.numpy(), torch.cat([part.indices for part in parts]).numpy(), labels)
+
+    @cached_property
+    def _may_pad(self) -> bool:
+        """Whether texts of different lengths may share a batch; an export was checked for it."""
+        if isinstance(self.model, OnnxModel):
+            return True
+        with explain_failure(self.model):
+            return not padding_matters(self.model, self.tokenizer)
 
     def fingerprint(self) -> str:
         """Return a hexadecimal digest of the configuration and the weights."""

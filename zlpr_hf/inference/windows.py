@@ -18,6 +18,7 @@ from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
 from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
+from zlpr_hf.models.probe import RowsByLength, explain_failure
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
 
 logger = logging.getLogger(__name__)
@@ -98,12 +99,14 @@ def compute_window_logits(
     label_sets: LabelSets | None,
     batch_size: int,
     progress: bool,
+    mix_lengths: bool = True,
     bfloat16: bool = False,
 ) -> NDArray[np.float32]:
     """Return the logits of windows, ``(W, L)``; outputs of a powerset model become label scores.
 
-    Batches go from long to short windows, so that they hold little padding. A window without
-    tokens, such as an empty text of a decoder, has no label.
+    Batches go from long to short windows, so that they hold little padding. Without
+    ``mix_lengths`` the model reads windows of one length at a time. A window without tokens, such
+    as an empty text of a decoder, has no label.
     """
     lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
@@ -111,13 +114,18 @@ def compute_window_logits(
     labels: int = config.num_labels if label_sets is None else label_sets.num_labels
     found = np.full((len(windows), labels), -MAX_LOGIT_THRESHOLD, np.float32)
     device: Any = model.device
+    call = model if mix_lengths else RowsByLength(model, tokenizer.pad_token_id)
     starts = range(0, len(order), batch_size)
     with without_autocast(model), first_token_only(model):
         for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
             chosen = order[start : start + batch_size]
             batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                outputs: Any = model(**batch.to(device))
+            texts = f"texts of up to {lengths[chosen[0]]} tokens"
+            with (
+                explain_failure(model, texts),
+                torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
+            ):
+                outputs: Any = call(**batch.to(device))
             logits = outputs.logits.float()
             if label_sets is not None:
                 members = torch.from_numpy(label_sets.members()).to(logits.device)

@@ -58,6 +58,15 @@ def fold_stored_offsets(model: Any) -> Thresholds:
     return stored.fold_into(head, model.config)
 
 
+def encoder_parameters(model: Any) -> set[int]:
+    """Return the ids of the parameters of the encoder, without a head inside it (Perceiver)."""
+    found = {id(parameter) for parameter in model.base_model.parameters()}
+    try:
+        return found - {id(parameter) for parameter in classification_head(model).parameters()}
+    except (AttributeError, ValueError):  # a model of the user's own
+        return found
+
+
 def without_adapters(model: Any) -> Any:
     """Return the model inside LoRA adapters, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

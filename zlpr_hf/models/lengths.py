@@ -24,9 +24,14 @@ def limit_to_positions(
     Without ``model``, its layers are built from ``config`` and without weights if they matter.
     """
     tokenizer.model_max_length = int(min(tokenizer.model_max_length, NO_LIMIT))
-    positions: int = getattr(config, "max_position_embeddings", None) or 0
+    text_config: Any = config.get_text_config()
+    positions: int = (
+        getattr(text_config, "max_position_embeddings", None)
+        or getattr(text_config, "max_seq_len", None)  # MPT
+        or 0
+    )
     # RoBERTa and others number positions from padding_idx + 1, which is pad_token_id + 1.
-    surely_free = positions - 1 - (getattr(config, "pad_token_id", None) or 0)
+    surely_free = positions - 1 - (getattr(text_config, "pad_token_id", None) or 0)
     if positions <= 0 or tokenizer.model_max_length <= surely_free:
         return
     if model is None:

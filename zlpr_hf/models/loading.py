@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -36,6 +36,9 @@ from zlpr_hf.models.pooling import (
 )
 from zlpr_hf.zlpr_config import ZLPRConfig
 
+SCRIPTS = "red 1 \u0430 \u4e00"
+"""Characters of which any tokenizer knows some."""
+
 
 def load_tokenizer(
     name: str, *, revision: str | None = None, trust_remote_code: bool = False
@@ -63,7 +66,7 @@ def load_tokenizer(
     try:
         config = AutoConfig.from_pretrained(path, **options)
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise _not_loaded(name, error) from error
     vocabulary = getattr(config, "vocab_size", 0)
     if 2 * len(tokenizer) < vocabulary:
@@ -72,11 +75,25 @@ def load_tokenizer(
             f"model {name!r}: the tokenizer knows {len(tokenizer)} tokens, the encoder "
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
+    _check_tokenizer(name, tokenizer)
     match_pad_token(tokenizer, config)
     _set_pad_token(name, tokenizer)
     read_special_tokens_as_text(tokenizer)
     limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
     return tokenizer
+
+
+def _check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    kind = f"model {name!r}: its tokenizer, loaded as {type(tokenizer).__name__},"
+    try:
+        ids = tokenizer(SCRIPTS, add_special_tokens=False)["input_ids"]
+    except (AssertionError, TypeError, ValueError) as error:  # it needs a table, boxes or nodes
+        raise InputError(f"{kind} takes no plain texts: {explain_loading_error(error)}") from error
+    if not ids:
+        raise InputError(
+            f"{kind} finds no token in {SCRIPTS!r}; are its files those of another kind of "
+            "tokenizer?"
+        )
 
 
 def read_special_tokens_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -155,7 +172,7 @@ def load_model(
         config = AutoConfig.from_pretrained(path, **options)
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
         same_task = LabelSets.from_config(config) == label_sets and _is_named(config, outputs)
-        if config.get_text_config().pad_token_id is None:
+        if getattr(config.get_text_config(), "pad_token_id", None) is None:
             tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
             match_pad_token(tokenizer, config)
         config.id2label = outputs.id2label
@@ -177,7 +194,7 @@ def load_model(
         if dropout is not None:
             _set_dropout(config, dropout)
         if hasattr(config, "classifier_pooling"):
-            config.classifier_pooling = "mean" if pooling == "mean" else "cls"
+            _set_classifier_pooling(config, mean=pooling == "mean")
         model: PreTrainedModel
         with without_load_report():
             model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -192,7 +209,7 @@ def load_model(
         remember_new_weights(model, loading)
     except InputError:
         raise
-    except (OSError, SafetensorError, ValueError) as error:
+    except (ImportError, OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
     renew_head(model, keep=same_task)  # from_pretrained keeps one with as many other labels
     if not has_new_head(model):
@@ -204,6 +221,15 @@ def load_model(
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
         append_pooling_layer(model)
     return model
+
+
+def _set_classifier_pooling(config: Any, *, mean: bool) -> None:
+    """Choose the mean, or the family's own summary, which need not be the first token."""
+    if mean:
+        config.classifier_pooling = "mean"
+    elif config.classifier_pooling == "mean":
+        own = type(config)().classifier_pooling
+        config.classifier_pooling = "cls" if own == "mean" else own
 
 
 def _set_dropout(config: PretrainedConfig, rate: float) -> None:
@@ -242,6 +268,8 @@ def explain_loading_error(error: Exception) -> str:
     """Return one line on why transformers did not load a model, and how to go on."""
     text = str(error).strip()
     reason = text.splitlines()[0].strip() if text else type(error).__name__
+    if isinstance(error, ImportError):
+        return reason.partition(". ")[0]
     if "trust_remote_code" in text:
         return f"{reason} Read this code first, then run it with trust_remote_code"
     if "safetensors" in text:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.hub import cached_file
@@ -98,12 +99,14 @@ def _adapted_layers(
 ) -> list[str]:
     """Return the full names of the layers that get an adapter."""
     full = (*whole, "classifier", "score")
+    uses = Counter(id(module.weight) for module in model.modules() if hasattr(module, "weight"))
     found = [
         name
         for name, module in model.named_modules()
         if not _is_inside(name, full)
+        and uses[id(getattr(module, "weight", None))] < 2  # adapters of a tied weight cannot merge
         and (
-            isinstance(module, (nn.Linear, Conv1D))
+            _is_plain_linear(module)
             if targets is None
             else any(f".{name}".endswith(f".{target}") for target in targets)
         )
@@ -112,6 +115,14 @@ def _adapted_layers(
         named = "linear layers" if targets is None else ", ".join(targets)
         raise InputError(f"LoRA: No modules were targeted: the encoder has no {named}")
     return found
+
+
+def _is_plain_linear(module: nn.Module) -> bool:
+    """Whether a layer returns a linear map and nothing else, unlike some routers."""
+    if not isinstance(module, nn.Linear) or type(module).forward is nn.Linear.forward:
+        return isinstance(module, (nn.Linear, Conv1D))
+    with torch.no_grad():
+        return isinstance(module(module.weight.new_zeros(1, module.in_features)), Tensor)
 
 
 def _is_inside(name: str, layers: Iterable[str]) -> bool:

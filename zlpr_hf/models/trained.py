@@ -45,7 +45,7 @@ def load_trained_model(
                 raise InputError(f"{name}: not a trained classifier, no weights for {missing}")
     except InputError:
         raise
-    except (OSError, SafetensorError, ValueError) as error:
+    except (ImportError, OSError, SafetensorError, ValueError) as error:
         reason = explain_loading_error(error)
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error
     device = torch.accelerator.current_accelerator() or torch.device("cpu")

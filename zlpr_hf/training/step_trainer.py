@@ -17,7 +17,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.data.streaming.batches import StreamedRows
-from zlpr_hf.models.head import without_adapters
+from zlpr_hf.models.head import encoder_parameters, without_adapters
 from zlpr_hf.training.checkpoints import UNFINISHED_FILE, remove_old_checkpoints
 from zlpr_hf.training.dataloaders import (
     EpochLengthGroupedSampler,
@@ -243,7 +243,7 @@ def _set_head_rate(optimizer: torch.optim.Optimizer, model: Any, rate: float) ->
     model = without_adapters(model)
     if not hasattr(model, "base_model"):
         return
-    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    encoder = encoder_parameters(model)
     for group in list(optimizer.param_groups):
         head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
         group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]

@@ -32,6 +32,7 @@ from zlpr_hf.models.head import (
     fold_stored_offsets,
 )
 from zlpr_hf.models.pad_token import match_pad_token
+from zlpr_hf.models.probe import without_padding
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.training.callbacks import LossOfRun
 from zlpr_hf.training.checkpoints import find_whole_checkpoint
@@ -95,6 +96,7 @@ class ZLPRTrainer(StepTrainer):
 
     _objective: Objective | ChunkedHead | None = None
     _training: ExitStack | None = None
+    _by_length: Any = None
 
     def __init__(
         self,
@@ -272,6 +274,7 @@ class ZLPRTrainer(StepTrainer):
             stack.enter_context(without_autocast(self.accelerator.unwrap_model(model)))
             if isinstance(self._objective, ChunkedHead) and "labels" not in inputs:
                 stack.enter_context(self._objective.features())  # transformers runs the model
+            model = self._by_length or model
             loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
         # Further outputs, such as hidden states, have other sizes in each batch.
         return loss, logits[0] if isinstance(logits, tuple) else logits, labels
@@ -286,6 +289,9 @@ class ZLPRTrainer(StepTrainer):
     ) -> EvalLoopOutput:
         """Evaluate as transformers does; the loss is the mean over rows and not over batches."""
         self._row_losses = []
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # all processes call as often
+            plain = self.accelerator.unwrap_model(self.model)
+            self._by_length = without_padding(plain, self.processing_class)
         try:
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix

@@ -17,6 +17,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
+from zlpr_hf.models.probe import explain_failure
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
@@ -132,7 +133,8 @@ def finetune_config(
     seconds = time.monotonic() - started
     if config.model.use_peft and config.model.peft_save == "merged":
         trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
-    outcome = evaluate_run(trainer, prepared, config.model)
+    with explain_failure(trainer.model):
+        outcome = evaluate_run(trainer, prepared, config.model)
     baselines = {}
     if is_main and not prepared.large:
         baselines = compute_baselines(prepared.data, svm=config.model.baselines)
@@ -204,7 +206,8 @@ def _train(trainer: ZLPRTrainer, checkpoint: Path | None) -> float:
     """Train and return the training loss; errors that a user can fix become an InputError."""
     try:
         resume = None if checkpoint is None else str(checkpoint)
-        return float(trainer.train(resume_from_checkpoint=resume).training_loss)
+        with explain_failure(trainer.model):
+            return float(trainer.train(resume_from_checkpoint=resume).training_loss)
     except Exception as error:
         progress: Any = trainer.pop_callback(BriefProgress)
         if progress is not None:

@@ -26,6 +26,7 @@ from zlpr_hf.models.loading import load_model, load_tokenizer
 from zlpr_hf.models.lora import add_lora
 from zlpr_hf.models.new_weights import has_new_head
 from zlpr_hf.models.pooling import has_added_layer
+from zlpr_hf.models.probe import check_model
 from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer
@@ -118,6 +119,7 @@ def build_model(
         check_head_has_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
     elif not prepared.loss.decides_at_zero:
         check_head_has_bias(model, f"loss {loss_name(prepared.loss)}")
+    check_model(model, prepared.tokenizer)
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
     elif _starts_from_names(arguments, model):
