@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config
+from transformers import (
+    LayoutLMv3Config,
+    LayoutLMv3Tokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from benchmarks.tiny_models import save_encoder
 from tests.training.builders import arguments, rows
@@ -63,3 +68,14 @@ def test_head_inside_the_base_model_has_the_rate_of_a_head(tmp_path: Path) -> No
     assert {rates[each] for each in head} == {10 * trainer.args.learning_rate}
     others = {rate for each, rate in rates.items() if each not in head}
     assert trainer.args.learning_rate in others
+
+
+def test_tokenizer_that_takes_no_plain_text_is_refused(tmp_path: Path) -> None:
+    config = LayoutLMv3Config(vocab_size=262, max_position_embeddings=64)
+    config.save_pretrained(tmp_path)
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    names = [*signs, "<s>", "<pad>", "</s>", "<unk>", "<mask>", "red"]
+    vocabulary = {name: index for index, name in enumerate(names)}
+    LayoutLMv3Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="LayoutLMv3Tokenizer, takes no plain texts"):
+        load_tokenizer(str(tmp_path))

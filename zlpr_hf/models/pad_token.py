@@ -14,7 +14,7 @@ def match_pad_token(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
     with two pad tokens, the logits of a text would depend on the texts beside it.
     """
     text_config: Any = config.get_text_config()
-    wanted = getattr(text_config, "pad_token_id", None)  # Perceiver has none
+    wanted: Any = getattr(text_config, "pad_token_id", None)  # Perceiver has none
     known = isinstance(wanted, int) and 0 <= wanted < len(tokenizer)
     token = tokenizer.convert_ids_to_tokens(wanted) if known else None
     if token is None:
