@@ -1,4 +1,4 @@
-"""Run a model on two short texts: does it take texts, tell them apart, and ignore padding?"""
+"""Run a model on a few short texts: does it take texts, tell them apart, and ignore padding?"""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from zlpr_hf.models.head import classification_head, without_adapters
 logger = logging.getLogger(__name__)
 
 PROBE_TEXTS = (
+    "red",
     "a red fish is in the sea",
     "the big green dog runs and a small cat sleeps in the old stone house by the new river",
 )
@@ -37,7 +38,7 @@ def check_model(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     If logits depend on the side of the padding, the tokenizer pads on the other side from now on.
 
     Raises:
-        InputError: If the model fails on two texts in training, or gives all texts the same
+        InputError: If the model fails on short texts in training, or gives all texts the same
             features.
     """
     was_training = model.training
@@ -92,8 +93,9 @@ def _choose_padding_side(model: Any, tokenizer: PreTrainedTokenizerBase) -> None
 def padding_matters(model: Any, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a text gets other logits beside a longer one; the model is in evaluation mode."""
     with without_autocast(model):
-        alone = model(**_encode(tokenizer, PROBE_TEXTS[:1]).to(model.device)).logits[0]
-        beside = model(**_encode(tokenizer, PROBE_TEXTS).to(model.device)).logits[0]
+        beside = model(**_encode(tokenizer, PROBE_TEXTS).to(model.device)).logits
+        rows = [_encode(tokenizer, (text,)).to(model.device) for text in PROBE_TEXTS]
+        alone = torch.cat([model(**row).logits for row in rows])
     limit = max(MAX_CHANGE, MAX_ROUNDING * torch.finfo(alone.dtype).eps)
     change = (alone - beside).abs().max().item()
     return bool(change > limit * max(1.0, alone.abs().max().item()))
