@@ -27,6 +27,7 @@ import pyarrow.parquet
 from zlpr_hf.choices import Quoting
 from zlpr_hf.data.columns import SEPARATORS, separator_hint
 from zlpr_hf.data.json_document import find_rows, rows_of_document
+from zlpr_hf.data.json_exports import rows_of_export
 from zlpr_hf.data.tabbed_lines import read_tabbed_lines
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.json_lines import parse_json_line
@@ -246,14 +247,15 @@ class JsonFile(RowFile):
                 return
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    yield find_bad_byte([line], number) or _parse_object(line, number)
+                    bad = find_bad_byte([line], number)
+                    yield from [bad] if bad else _parse_object(line, number)
 
 
-def _parse_object(line: str, number: int) -> dict[str, Any] | Defect:
+def _parse_object(line: str, number: int) -> list[dict[str, Any]] | list[Defect]:
     try:
-        return parse_json_line(line)
+        return rows_of_export(parse_json_line(line))
     except ValueError as error:
-        return Defect(str(error), line.rstrip("\n"), number)
+        return [Defect(str(error), line.rstrip("\n"), number)]
 
 
 class TextFile(RowFile):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from zlpr_hf.data.json_exports import rows_of_export
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.json_lines import check_row, to_dict
 
@@ -16,7 +17,7 @@ def rows_of_document(text: str, origin: str) -> Iterator[dict[str, Any]]:
     """Return the rows of a JSON document.
 
     Reads an array of objects, an object with the array under one key, the orientations of
-    ``pandas.DataFrame.to_json``, and the tasks of Label Studio.
+    ``pandas.DataFrame.to_json``, and exports of annotation tools.
 
     Raises:
         InputError: If the document is not valid JSON or holds no rows.
@@ -31,14 +32,15 @@ def rows_of_document(text: str, origin: str) -> Iterator[dict[str, Any]]:
             f"{origin}: no rows in this JSON document; expected an array of objects, or one object "
             "per line"
         )
-    for number, row in enumerate(rows, start=1):
+    for number, document in enumerate(rows, start=1):
         try:
-            if not isinstance(row, dict):
-                raise ValueError(f"expected an object, got {row!r:.40}")
-            check_row(row)
+            for row in rows_of_export(document):
+                if not isinstance(row, dict):
+                    raise ValueError(f"expected an object, got {row!r:.40}")
+                check_row(row)
+                yield row
         except ValueError as error:
             raise InputError(f"{origin}, row {number}: {error}") from error
-        yield from _rows_of_task(row)
 
 
 def find_rows(document: Any) -> list[Any] | None:
@@ -68,26 +70,3 @@ def find_rows(document: Any) -> list[Any] | None:
     ):
         return [dict(zip(document, cells, strict=True)) for cells in zip(*values, strict=True)]
     return None
-
-
-def _rows_of_task(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield one row per annotation of a Label Studio task; other rows stay as they are."""
-    annotations = row.get("annotations", row.get("completions"))
-    if not isinstance(row.get("data"), Mapping) or not isinstance(annotations, list):
-        yield row
-        return
-    for annotation in annotations or [{}]:
-        labels: dict[str, list[str] | None] = {}
-        for result in annotation.get("result", ()):
-            value = result.get("value", {})
-            for chosen in (value.get("choices"), value.get("labels")):
-                if isinstance(chosen, list):
-                    labels[result["from_name"]] = [
-                        *(labels.get(result["from_name"]) or ()),
-                        *chosen,
-                    ]
-        yield {
-            **row["data"],
-            **labels,
-            "was_cancelled": bool(annotation.get("was_cancelled", not annotations)),
-        }

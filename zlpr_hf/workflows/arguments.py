@@ -128,6 +128,10 @@ class DataArguments:
     test_file: str | None = _option(
         None, "Test file; default: split off the training rows (test_size)."
     )
+    labels_file: str | None = _option(
+        None, "File with the label columns, joined to the texts of all files by id_column."
+    )
+    id_column: str = _option("id", "Column of the ids, in the files of texts and in labels_file.")
     column_names: list[str] | None = _option(
         None, "Names of the columns, for CSV and TSV files without a header."
     )

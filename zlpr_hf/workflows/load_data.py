@@ -8,7 +8,9 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
-from zlpr_hf.data.sources import load_source, read_file
+from zlpr_hf.data.labels_file import join_labels_file
+from zlpr_hf.data.responses import split_responses
+from zlpr_hf.data.sources import Source, load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
 from zlpr_hf.errors import InputError
@@ -46,16 +48,12 @@ def load_data(arguments: DataArguments) -> LabelledData:
         join_rows=keep_corpus_rows(arguments.dataset_name, arguments.join_rows),
         use_verdicts=arguments.use_verdicts,
     )
+    if arguments.labels_file and (arguments.streaming or not arguments.train_file):
+        raise InputError("labels_file goes with train_file, and without streaming")
     if arguments.streaming:
         return _load_streamed_data(arguments, labels, files)
     data = build_labelled_data(
-        load_source(
-            dataset_name=arguments.dataset_name,
-            dataset_config_name=arguments.dataset_config_name,
-            data_dir=arguments.data_dir,
-            files=files,
-            options=_file_options(arguments, labels),
-        ),
+        _load_source(arguments, labels, files),
         labels,
         text_column=arguments.text_column,
         text_pair_column=arguments.text_pair_column,
@@ -72,6 +70,26 @@ def load_data(arguments: DataArguments) -> LabelledData:
     return data
 
 
+def _load_source(arguments: DataArguments, labels: LabelColumns, files: dict[str, str]) -> Source:
+    options = _file_options(arguments, labels)
+    source = load_source(
+        dataset_name=arguments.dataset_name,
+        dataset_config_name=arguments.dataset_config_name,
+        data_dir=arguments.data_dir,
+        files=files,
+        options=options,
+    )
+    if arguments.labels_file:
+        path = Path(arguments.labels_file)
+        rows = read_file(path, options)
+        for name, texts in source.splits.items():
+            origin, id_column = source.origins[name], arguments.id_column
+            source.splits[name] = join_labels_file(texts, origin, rows, path, id_column)
+    for name, each in source.splits.items():
+        source.splits[name] = split_responses(each, labels.used)
+    return source
+
+
 def keep_corpus_rows(dataset_name: str | None, join_rows: bool | None) -> bool | None:
     """Return ``join_rows``; by default the rows of the built-in corpora stay as published."""
     return False if join_rows is None and dataset_name in CORPORA else join_rows
@@ -80,9 +98,10 @@ def keep_corpus_rows(dataset_name: str | None, join_rows: bool | None) -> bool |
 def _file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
     others = (
         arguments.text_column, arguments.text_pair_column, arguments.group_column,
-        arguments.teacher_logits_column,
+        arguments.teacher_logits_column, arguments.labels_file and arguments.id_column,
     )  # fmt: skip
-    needed = frozenset({*labels.used, *filter(None, others)})
+    statuses = [f"{name}.status" for name in labels.used]
+    needed = frozenset({*labels.used, *statuses, *filter(None, others)})
     return FileOptions(tuple(arguments.column_names or ()), arguments.quoting, needed)
 
 
