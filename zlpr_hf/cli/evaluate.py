@@ -103,6 +103,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         tune=options.tune_thresholds,
         metric=options.threshold_metric,
     )
+    if rows.reading is not None:
+        print(f"{rows.reading.render()}\n")
     print(evaluation.render())
     for name, count in rows.dropped.items():
         print(f"dropped label {name!r}, unknown to the model, from {count} rows")

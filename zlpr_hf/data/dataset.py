@@ -20,7 +20,8 @@ from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.data_sets import SPLITS
 from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_columns import LabelColumns, LabelReader
+from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.splits import is_missing
@@ -47,12 +48,14 @@ class LabelledData:
         label_space: The labels, fitted on the training rows or declared by the data.
         label_descriptions: A few words on labels whose names say little.
         dropped: Labels dropped because training has none, and from how many rows.
+        reading: How the training rows were read.
     """
 
     splits: DatasetDict
     label_space: LabelSpace
     label_descriptions: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    reading: Reading | None = None
 
     def targets(self, split: str) -> NDArray[np.float32]:
         """Dense targets ``(N, L)`` of a split; NaN where a label is not known."""
@@ -85,41 +88,41 @@ def read_splits(
     origins: Mapping[str, str],
     labels: LabelColumns,
     text_columns: Sequence[str],
-) -> tuple[dict[str, SplitRows], tuple[str, ...] | None]:
+) -> tuple[dict[str, SplitRows], LabelReader]:
     """Read texts (one column, or two for pairs) and labels of each split.
 
     Rows that were not judged are left out; see :class:`LabelColumns` for rows of the same text.
 
     Returns:
-        The rows of each split, and all label names if the data declares them.
+        The rows of each split, and the reader of the labels of the first one.
 
     Raises:
         InputError: If a column is missing, a row is wrong, two splits declare other labels, or a
             text has different labels.
     """
     rows: dict[str, SplitRows] = {}
-    declared: dict[str, tuple[str, ...] | None] = {}
+    readers: dict[str, LabelReader] = {}
     for split, dataset in splits.items():
         if dataset.num_rows == 0:
             raise InputError(f"{origins[split]}: the split holds no rows")
-        declared[split], rows[split] = read_rows(dataset, origins[split], labels, text_columns)
-    first, *others = declared
+        readers[split], rows[split] = read_rows(dataset, origins[split], labels, text_columns)
+    first, *others = readers
     for split in others:
-        if declared[split] != declared[first]:
+        if readers[split].names != readers[first].names:
             raise InputError(f"{origins[split]}: its labels differ from those of {origins[first]}")
-    return rows, declared[first]
+    return rows, readers[first]
 
 
 def read_rows(
     dataset: Dataset, origin: str, labels: LabelColumns, text_columns: Sequence[str]
-) -> tuple[tuple[str, ...] | None, SplitRows]:
-    """Read the judged rows of one split, and the label names if the data declares them.
+) -> tuple[LabelReader, SplitRows]:
+    """Read the judged rows of one split; also return the reader of their labels.
 
     Raises:
         InputError: If a column is missing, a row is wrong, or a text has different labels.
     """
     texts = [read_texts(dataset, column, origin) for column in text_columns]
-    names, found = labels.read(dataset, origin)
+    reader, found = labels.read(dataset, origin)
     verdicts = _read_verdicts(dataset, origin, labels, text_columns)
     rejected = [i for i, verdict in enumerate(verdicts) if verdict == "reject" and found[i]]
     if rejected:
@@ -133,7 +136,9 @@ def read_rows(
         [row or {} for row in found],
         list(range(1, dataset.num_rows + 1)),
     )
-    return names, join_rows(everything.take(judged), origin, True if rejected else labels.join_rows)
+    return reader, join_rows(
+        everything.take(judged), origin, True if rejected else labels.join_rows
+    )
 
 
 def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
@@ -243,7 +248,8 @@ def build_labelled_data(
         raise InputError(f"the data has no train split, only others such as {name}")
     labels.check_apart(text_column, text_pair_column)
     text_columns = [name for name in (text_column, text_pair_column) if name]
-    rows, names = read_splits(source.splits, source.origins, labels, text_columns)
+    rows, reader = read_splits(source.splits, source.origins, labels, text_columns)
+    names = reader.names
     if group_column:
         for split, each in rows.items():
             groups = _read_groups(source.splits[split], group_column, source.origins[split])
@@ -254,6 +260,7 @@ def build_labelled_data(
     if teacher_logits_column:
         logits = _read_logits(train, teacher_logits_column, origin)
         rows["train"].columns["teacher_logits"] = [logits[i - 1] for i in rows["train"].numbers]
+    example = rows["train"].example()
     rows["train"].columns["row"] = list(rows["train"].numbers)
     try:
         for split, size in (("test", test_size), ("validation", validation_size)):
@@ -268,7 +275,10 @@ def build_labelled_data(
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     _check_logits(logits, space.num_labels, origin)
     splits = {split: rows[split].to_dataset(space) for split in SPLITS if split in rows}
-    return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped)
+    reading = Reading.from_reader(
+        reader, labels, text_columns, format=source.format, names=space.names, example=example
+    )
+    return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped, reading)
 
 
 def warn_of_lookalikes(names: Sequence[str], origin: str) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.dataset import LabelledData, read_rows
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import drop_unknown
 from zlpr_hf.errors import InputError
@@ -30,6 +31,7 @@ class EvaluationSet:
         label_values: Their values; NaN means not known.
         num_labels: Number of labels of the model, ``L``.
         dropped: Dropped labels that the model does not have, and from how many rows.
+        reading: How the rows were read, if they are not those of the model's own data.
     """
 
     origin: str
@@ -38,6 +40,7 @@ class EvaluationSet:
     label_values: list[list[float]]
     num_labels: int
     dropped: dict[str, int] = field(default_factory=dict)
+    reading: Reading | None = None
 
     @property
     def targets(self) -> NDArray[np.float32]:
@@ -105,7 +108,8 @@ class EvaluationSet:
             InputError: If a column is missing, a row is wrong, or the model lacks a label.
         """
         names = [name for name in (text_column, text_pair_column) if name]
-        _, judged = read_rows(rows, origin, labels, names)
+        reader, judged = read_rows(rows, origin, labels, names)
+        reading = Reading.from_reader(reader, labels, names, names=label_space.names)
         texts = list(zip(*judged.columns.values(), strict=True))
         absence = f"is not a label of the model ({label_space.summary()})"
         dropped = drop_unknown(judged, label_space, unseen_labels, origin, absence)
@@ -116,7 +120,7 @@ class EvaluationSet:
             found = [row | dict.fromkeys(missing, math.nan) for row in found]
         ids = [[label_space.label2id[name] for name in row] for row in found]
         values = [list(row.values()) for row in found]
-        return cls(origin, texts, ids, values, label_space.num_labels, dict(dropped))
+        return cls(origin, texts, ids, values, label_space.num_labels, dict(dropped), reading)
 
     @classmethod
     def from_split(

@@ -67,6 +67,11 @@ class RowFile(Iterable[Mapping[str, Any] | Defect]):
 
     schema: pa.Schema | None = None
 
+    @property
+    def description(self) -> str:
+        """The format in words."""
+        return "plain text"
+
     def read_table(self) -> pa.Table | None:
         """Return all rows at once if the format stores typed columns, else None."""
         return None
@@ -110,6 +115,12 @@ class DelimitedFile(RowFile):
         self.schema = pa.schema([(name, pa.string()) for name in self.names])
         # Standard input cannot be opened again: its rows follow the header in the same stream.
         self._rest = records if path == STDIN else None
+
+    @property
+    def description(self) -> str:
+        """The format in words."""
+        header = ", no header" if self.options.column_names else ""
+        return f"columns separated by {self.delimiter!r}{header}"
 
     def _read_header(self, records: Iterator[tuple[int, list[str] | Defect]]) -> list[str]:
         where = f"{origin_of(self.path)}, line 1"
@@ -223,6 +234,11 @@ class JsonFile(RowFile):
         self.path = path
         self._document = path != STDIN and self._is_document()
 
+    @property
+    def description(self) -> str:
+        """The format in words."""
+        return "a JSON document" if self._document else "JSON Lines"
+
     def _is_document(self) -> bool:
         with open_text(self.path) as stream:
             lines = (line.strip() for line in stream if line.strip())
@@ -275,6 +291,8 @@ class TextFile(RowFile):
 class FastTextFile(RowFile):
     """Lines of fastText and Flair: labels with the prefix ``__label__``, then the text."""
 
+    description = "fastText lines"
+
     def __init__(self, path: str) -> None:
         self.path = path
 
@@ -295,6 +313,8 @@ def _parse_fasttext(line: str) -> dict[str, Any]:
 
 class ParquetFile(RowFile):
     """A Parquet file."""
+
+    description = "Parquet"
 
     def __init__(self, path: str) -> None:
         if path == STDIN:

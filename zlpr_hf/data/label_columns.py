@@ -74,14 +74,11 @@ class LabelColumns:
         """The columns that hold the labels."""
         return self.columns or (self.column,)
 
-    def read(
-        self, rows: Dataset, origin: str
-    ) -> tuple[tuple[str, ...] | None, list[RowLabels | None]]:
+    def read(self, rows: Dataset, origin: str) -> tuple[LabelReader, list[RowLabels | None]]:
         """Read the labels of one split.
 
         Returns:
-            All label names if the data or ``names`` declares them (else None), and the labels of
-            each row, None for a row that was not judged.
+            The reader, and the labels of each row, None for a row that was not judged.
 
         Raises:
             InputError: If a column is missing or of another type, a cell cannot be read (with the
@@ -93,7 +90,7 @@ class LabelColumns:
         read = self.reader(rows.features, cells, origin)
         found = [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]
         self.check_readings(read, found, origin)
-        return read.names, found
+        return read, found
 
     def reader(self, features: Features, cells: Iterable[Any], origin: str) -> LabelReader:
         """Return the reader of rows with these columns, whose label cells are given.
@@ -133,6 +130,7 @@ class LabelColumns:
             cell_reader(form, names, self.delimiter, bare=survey.is_bare),
             missing_words=frozenset(words if self.words == "missing" else ()),
             missing_is_no_label=self.missing == "no_label",
+            in_lists=survey.structures > 0,
         )
 
     def _columns_reader(self, origin: str) -> LabelReader:
@@ -290,6 +288,7 @@ class LabelReader:
     in_columns: bool = False
     missing_words: frozenset[str] = frozenset()
     missing_is_no_label: bool = False
+    in_lists: bool = False
 
     def cell_of(self, row: Mapping[str, Any]) -> Any:
         """Return the label cell of a row, None if the row has no such column."""

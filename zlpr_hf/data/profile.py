@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -50,11 +51,15 @@ class SplitProfile:
 
 @dataclass(frozen=True)
 class DataProfile:
-    """Profiles of all splits, with counts of texts that two splits share and of dropped labels."""
+    """Profiles of all splits, with counts of texts that two splits share and of dropped labels.
+
+    ``reading`` says how the training rows were read; see :class:`zlpr_hf.data.reading.Reading`.
+    """
 
     splits: dict[str, SplitProfile]
     shared_texts: dict[str, int]
     dropped_labels: dict[str, int]
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the profile to a JSON file."""
@@ -134,7 +139,7 @@ def compute_streamed_profile(
         for name in data.splits
     }
     splits = {"train": train, **held.splits}
-    return DataProfile(splits, shared | held.shared_texts, held.dropped_labels)
+    return DataProfile(splits, shared | held.shared_texts, held.dropped_labels, held.reading)
 
 
 def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataProfile:
@@ -170,7 +175,8 @@ def compute_profile(data: LabelledData, encoded: Mapping[str, Dataset]) -> DataP
     for earlier, name in combinations(splits, 2):
         known = set(texts[earlier])
         shared[f"in {name} and {earlier}"] = sum(text in known for text in texts[name])
-    return DataProfile(splits, shared, data.dropped)
+    reading = {} if data.reading is None else data.reading.facts()
+    return DataProfile(splits, shared, data.dropped, reading)
 
 
 def _divide(total: int, count: int) -> float:

@@ -43,7 +43,10 @@ def _one_per_row(rows: Dataset, name: str, responses: list[list[tuple[Any, Any]]
     flat = [pair for found in responses for pair in found or ((None, None),)]
     kept = rows.select(indices)
     record = kept["status"] if "status" in kept.column_names else [None] * len(flat)
-    status = [status or whole for (_, status), whole in zip(flat, record, strict=True)]
+    status = [
+        status or whole or ("pending" if value is None else "submitted")
+        for (value, status), whole in zip(flat, record, strict=True)
+    ]
     replaced = Dataset.from_dict({name: [value for value, _ in flat], "status": status})
     kept = kept.remove_columns([each for each in (name, "status") if each in kept.column_names])
     return concatenate_datasets([kept, replaced], axis=1)

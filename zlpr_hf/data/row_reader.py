@@ -156,6 +156,11 @@ class RowReader:
             if first is not None:
                 self._check_columns(list(first))
 
+    @property
+    def description(self) -> str:
+        """The format in words."""
+        return self._file.description
+
     def _check_columns(self, names: Collection[str]) -> None:
         for name in self.text_columns:
             check_column(name, names, origin=self.origin, of="the text", option="--text_column")

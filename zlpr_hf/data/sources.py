@@ -20,11 +20,15 @@ from zlpr_hf.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """Splits with their own columns, the name of each for messages, and texts on labels."""
+    """Splits with their own columns, the name of each for messages, and texts on labels.
+
+    ``format`` is the format of the training file in words.
+    """
 
     splits: DatasetDict
     origins: dict[str, str]
     label_descriptions: dict[str, str] = field(default_factory=dict)
+    format: str = ""
 
 
 def load_source(
@@ -54,7 +58,8 @@ def load_source(
         if "train" not in files:
             raise InputError("train_file is missing; validation_file and test_file are optional")
         splits = {name: read_file(Path(path), options) for name, path in files.items()}
-        return Source(DatasetDict(splits), dict(files))
+        described = RowReader(files["train"], labelled=True, files=options).description
+        return Source(DatasetDict(splits), dict(files), format=described)
     assert dataset_name is not None
     if dataset_name in CORPORA:
         corpus = CORPORA[dataset_name](data_dir)

@@ -41,6 +41,12 @@ class SplitRows:
             None if self.groups is None else [self.groups[i] for i in indices],
         )
 
+    def example(self) -> tuple[int, tuple[str, ...], RowLabels]:
+        """Return the number, the texts and the labels of the first row with a label."""
+        index = next((i for i, each in enumerate(self.labels) if positives(each)), 0)
+        texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
+        return self.numbers[index], tuple(each[index] for each in texts), self.labels[index]
+
     def text_keys(self) -> list[tuple[str, ...]]:
         """Return the texts of each row in a form in which equal texts are equal."""
         texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
@@ -75,7 +81,7 @@ class SplitRows:
 
     def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
         """Split off a share of the rows, stratified by label; equal texts stay together."""
-        sets = [[name for name, value in row.items() if value >= 0.5] for row in self.labels]
+        sets = [positives(row) for row in self.labels]
         kept, moved = split_rows(sets, size=size, seed=seed, groups=self._units())
         return self.take(kept), self.take(moved)
 
@@ -114,6 +120,11 @@ class SplitRows:
             "label_values": [list(row.values()) for row in self.labels],
         }
         return Dataset.from_dict(content, features=features)
+
+
+def positives(labels: RowLabels) -> list[str]:
+    """Return the labels of a row that apply."""
+    return [name for name, value in labels.items() if value >= 0.5]
 
 
 def join_labels(rows: Sequence[RowLabels]) -> RowLabels:

@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 Verdict = Literal["keep", "reject", "drop"]
 """``reject``: the label does not apply; ``drop``: the row was not judged."""
 
-ANSWERS: dict[str, Verdict] = {"accept": "keep", "reject": "reject", "ignore": "drop"}
+ANSWERS: dict[str, Verdict] = {"accept": "keep", "reject": "reject", "ignore": "drop", "": "drop"}
 STATES: dict[str, Verdict] = {
     **dict.fromkeys(
         ("validated", "submitted", "completed", "accepted", "approved", "edited", "done"), "keep"
     ),
     **dict.fromkeys(
-        ("discarded", "default", "draft", "pending", "rejected", "skipped", "cancelled"), "drop"
+        ("discarded", "default", "draft", "pending", "rejected", "skipped", "cancelled", ""), "drop"
     ),
 }
 FLAGS: dict[str, Verdict] = {
@@ -62,7 +62,9 @@ def find_verdicts(
     for name in verdict_columns(columns, used):
         values = [_plain(value) for value in columns[name]]
         known = VERDICTS[name.lower()]
-        if not set(values) <= set(known) and set(values) & set(known):
+        if not any(values):
+            continue
+        if not set(values) <= set(known) and (set(values) - {""}) & set(known):
             logger.warning(
                 "%s: column %r is not taken for verdicts, for it also holds %r",
                 origin, name, min(set(values) - set(known)),

@@ -171,6 +171,8 @@ def _start_output_dir(
         clear_leftovers(output_dir)
     elif config.data.overwrite_output_dir or is_unfinished(output_dir):
         clear_run(output_dir)
+    if prepared.data.reading is not None:
+        log(f"{prepared.data.reading.render()}\n")
     log(prepared.profile.render())
     if config.data.streaming and config.model.baselines:
         log("no SVM baseline: it needs all training texts in memory, which streaming avoids")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from zlpr_hf.data.corpora import CORPORA
@@ -85,6 +86,7 @@ def _load_source(arguments: DataArguments, labels: LabelColumns, files: dict[str
         for name, texts in source.splits.items():
             origin, id_column = source.origins[name], arguments.id_column
             source.splits[name] = join_labels_file(texts, origin, rows, path, id_column)
+        source = replace(source, format=f"{source.format}; labels from {path} by {id_column!r}")
     for name, each in source.splits.items():
         source.splits[name] = split_responses(each, labels.used)
     return source

@@ -35,11 +35,13 @@ class RowStream:
         origin: Name of the rows, for messages.
         features: Types of their columns, as far as they are known.
         read: Starts a pass from the first row.
+        format: Format of the file in words.
     """
 
     origin: str
     features: Features
     read: Callable[[], Iterable[Cells]]
+    format: str = ""
 
     def __iter__(self) -> Iterator[Cells]:
         return iter(self.read())
@@ -62,7 +64,7 @@ def stream_files(
         names = [name for name in first.schema.names if needed is None or name in needed]
         schema = pa.schema([first.schema.field(name) for name in names])
         features = features_of(schema, first.origin)
-    return RowStream(first.origin, features, partial(_read_files, readers))
+    return RowStream(first.origin, features, partial(_read_files, readers), first.description)
 
 
 def _read_files(readers: Iterable[RowReader]) -> Iterator[Cells]:

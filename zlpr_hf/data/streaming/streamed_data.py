@@ -18,6 +18,7 @@ from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.dataset import LabelledData, read_splits, warn_of_lookalikes
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.data.unseen_labels import handle_unseen
@@ -47,6 +48,7 @@ class Scan:
         sample: Texts of a uniform sample of the rows.
         shared: Training texts that are also in validation or test.
         fingerprint: SHA-256 of texts and labels of all rows, in their order.
+        example: Number, texts and labels of the first row with a label.
     """
 
     rows: int = 0
@@ -61,6 +63,7 @@ class Scan:
     sample: list[tuple[str, ...]] = field(default_factory=list)
     shared: set[tuple[str, ...]] = field(default_factory=set)
     fingerprint: str = ""
+    example: tuple[int, tuple[str, ...], RowLabels] | None = None
 
     @property
     def unknown_cells(self) -> int:
@@ -150,6 +153,8 @@ def scan_rows(
         digest.update(json.dumps([row.texts, labels]).encode("ascii"))
         present = frozenset(name for name, value in labels.items() if value >= 0.5)
         scan.label_counts.update(present)
+        if present and scan.example is None:
+            scan.example = (row.number, row.texts, labels)
         unknown = [name for name, value in labels.items() if math.isnan(value)]
         scan.labelled_rows += bool(present)
         scan.empty_rows += not present and not unknown
@@ -215,7 +220,7 @@ def build_streamed_data(
         check_column(name, rows.features, origin=rows.origin, of="the text", option="text_column")
     reader = labels.reader(rows.features, _LabelCells(rows, labels), rows.origin)
     splits, declared = read_splits(held, origins, labels, text_columns)
-    if declared != reader.names:
+    if declared.names != reader.names:
         raise InputError(f"{min(origins.values())}: its labels differ from those of {rows.origin}")
     stream = TextStream(rows, text_columns, reader, labels.use_verdicts)
     look_for = {
@@ -232,6 +237,10 @@ def build_streamed_data(
         warn_of_lookalikes(space.names, rows.origin)
     dropped = handle_unseen(splits, space, unseen_labels, origins)
     held_rows = {split: each.to_dataset(space) for split, each in splits.items()}
-    return StreamedData(
-        splits=DatasetDict(held_rows), label_space=space, dropped=dropped, stream=stream, scan=scan
+    reading = Reading.from_reader(
+        reader, labels, text_columns, format=rows.format, names=space.names, example=scan.example
     )
+    return StreamedData(
+        splits=DatasetDict(held_rows), label_space=space, dropped=dropped, reading=reading,
+        stream=stream, scan=scan,
+    )  # fmt: skip

@@ -1,0 +1,128 @@
+"""Reading: how the rows of a source were understood."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.label_columns import LabelColumns, LabelReader
+
+NAMES_SHOWN, COLUMNS_SHOWN = 6, 4
+EXAMPLE_WIDTH = 60
+
+Example = tuple[int, tuple[str, ...], RowLabels]
+"""Number of a row, its texts and its labels."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a source were understood, for you to check before you train.
+
+    Args:
+        origin: File or data set.
+        format: Format of the file in words.
+        text_columns: Column of the text, or of both texts.
+        label_columns: Column of the labels, or one per label.
+        label_form: Form of the labels.
+        label_words: The form in words.
+        label_order: Source of the order of the labels, in words.
+        labels: All labels in this order.
+        example: A row with labels.
+    """
+
+    origin: str
+    format: str
+    text_columns: tuple[str, ...]
+    label_columns: tuple[str, ...]
+    label_form: str
+    label_words: str
+    label_order: str
+    labels: tuple[str, ...]
+    example: Example | None = None
+
+    @classmethod
+    def from_reader(
+        cls,
+        reader: LabelReader,
+        columns: LabelColumns,
+        text_columns: Sequence[str],
+        *,
+        names: tuple[str, ...],
+        format: str = "",
+        example: Example | None = None,
+    ) -> Reading:
+        """Collect the facts from a reader and the options that it was made from."""
+        return cls(
+            reader.origin,
+            format,
+            tuple(text_columns),
+            reader.columns,
+            reader.form,
+            _words_of_form(reader, columns),
+            _words_of_order(reader, columns),
+            names,
+            example,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields without the row and the labels, which may be private or many."""
+        found = asdict(self)
+        del found["example"], found["labels"]
+        return found
+
+    def render(self) -> str:
+        """Return the facts in a few lines."""
+        lines = [
+            f"{self.origin}: {self.format}" if self.format else self.origin,
+            f"text: {', '.join(self.text_columns)} | labels: "
+            f"{_shorten(self.label_columns, COLUMNS_SHOWN)}, {self.label_words}",
+            f"{len(self.labels)} labels, {self.label_order}: {_shorten(self.labels, NAMES_SHOWN)}",
+        ]
+        if self.example is not None:
+            number, texts, labels = self.example
+            shown = ", ".join(
+                name if value == 1 else f"{name} {value:g}"
+                for name, value in labels.items()
+                if value > 0
+            )
+            text = textwrap.shorten(" | ".join(texts), EXAMPLE_WIDTH, placeholder=" ...")
+            lines.append(f"row {number}: {text!r} -> {shown or 'no label'}")
+        return "\n".join(" ".join(line.split()) for line in lines)  # a name may hold a line break
+
+
+def _shorten(names: Sequence[str], shown: int) -> str:
+    return ", ".join(names[:shown]) + (f" ... {names[-1]}" if len(names) > shown else "")
+
+
+def _words_of_form(reader: LabelReader, columns: LabelColumns) -> str:
+    if reader.form in ("names", "delimited"):
+        words = "one name per row"
+        if reader.in_columns:
+            words = "one name per column"
+        elif reader.in_lists:
+            words = "lists of names"
+        elif columns.delimiter:
+            words = f"names separated by {columns.delimiter!r}"
+    elif reader.form == "columns":
+        words = "one column per label" if reader.in_columns else "values by name"
+    else:
+        separated = f" separated by {columns.delimiter!r}" if columns.delimiter else ""
+        words = {"ids": "ids", "multi_hot": "one number per label"}[reader.form] + separated
+    return words + (" (empty: no label)" if reader.missing_is_no_label else "")
+
+
+def _words_of_order(reader: LabelReader, columns: LabelColumns) -> str:
+    if columns.default_names:
+        return "in the order of the model"
+    if columns.names:
+        return "in the order of label_names_file"
+    if reader.in_columns and reader.form == "columns":
+        return "in the order of the columns"
+    if reader.form == "multi_hot":
+        return "numbered by position"
+    if reader.names is None or reader.form == "columns":
+        return "in alphabetical order"
+    return "in the order that the data declares"
