@@ -42,6 +42,19 @@ def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> N
         writer.writerows(rows)
 
 
+def test_files_without_a_header_and_without_quoting(
+    model: str, expected: list[list[str]], tmp_path: Path
+) -> None:
+    path, output = tmp_path / "in.tsv", tmp_path / "out.jsonl"
+    path.write_text("".join(f'{i}\t"{text}"\n' for i, text in enumerate(TEXTS)))
+    words = ["predict", model, "--input", str(path), "--output", str(output)]
+    for quoting, mark in (("none", '"'), ("auto", "")):
+        how = ["--column_names", "id", "text", "--quoting", quoting, "--overwrite"]
+        assert main([*words, *how]) == 0
+        assert [row["text"] for row in read(output)] == [f"{mark}{text}{mark}" for text in TEXTS]
+    assert [row["predicted_labels"] for row in read(output)] == expected
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Read rows, with labels as lists, independently of the package."""
     if path.suffix == ".parquet":

@@ -39,6 +39,21 @@ def evaluated(path: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def test_file_without_a_header_and_how_it_was_read(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new.tsv"
+    path.write_text("".join(f'"{row["text"]}\t{";".join(row["labels"])}\n' for row in ROWS))
+    found = evaluated(
+        tmp_path / "e.json", model, "--dataset", str(path), "--column_names", "text", "labels",
+        "--quoting", "none", "--label_delimiter", ";", "--missing_labels", "no_label",
+    )  # fmt: skip
+    assert found["rows"] == len(ROWS)
+    printed = capsys.readouterr().out.splitlines()
+    assert "names separated by ';' (empty: no label)" in printed[0]
+    assert "in the order of the model: blue, green, red" in printed[1]
+
+
 def test_evaluation_without_a_dataset_repeats_the_numbers_of_training(
     model: str, finished: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

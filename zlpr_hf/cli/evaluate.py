@@ -16,7 +16,14 @@ from zlpr_hf.choices import (
     Scope,
     UnseenLabels,
 )
-from zlpr_hf.cli.parser import CommandParser, add_shared, bool_type, count_type, load_classifier
+from zlpr_hf.cli.parser import (
+    CommandParser,
+    add_shared,
+    bool_type,
+    count_type,
+    file_options,
+    load_classifier,
+)
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import is_free
 
@@ -40,7 +47,7 @@ def _parser() -> CommandParser:
     add("--dataset_config_name", help="configuration of a dataset on the Hub")
     add("--data_dir", help="folder with the files of a built-in corpus")
     add("--split", default="test", help="split of a dataset with splits")
-    add_shared(data, "text_column", "text_pair_column")
+    add_shared(data, "column_names", "quoting", "text_column", "text_pair_column")
     add("--label_column", default="labels", help="column of the labels")
     add("--label_columns", nargs="+", help="one column per label, with 0/1")
     forms, unseen = get_args(LabelForm), get_args(UnseenLabels)
@@ -104,7 +111,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         metric=options.threshold_metric,
     )
     if rows.reading is not None:
-        print(f"{rows.reading.render()}\n")
+        print(f"{rows.reading.render_columns()}\n")
     print(evaluation.render())
     for name, count in rows.dropped.items():
         print(f"dropped label {name!r}, unknown to the model, from {count} rows")
@@ -169,12 +176,14 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
         origin = arguments.dataset_name or arguments.train_file or "data"
         return EvaluationSet.from_split(load_data(arguments), options.split, label_space, origin)
     if Path(options.dataset).is_file():
-        rows, origin = read_file(Path(options.dataset)), options.dataset
+        rows = read_file(Path(options.dataset), file_options(options))
+        origin = options.dataset
     else:
         source = load_source(
             dataset_name=options.dataset,
             dataset_config_name=options.dataset_config_name,
             data_dir=options.data_dir,
+            options=file_options(options),
         )
         if options.split not in source.splits:
             known = ", ".join(source.splits)

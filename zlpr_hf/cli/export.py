@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.cli.parser import CommandParser, add_shared, load_classifier
+from zlpr_hf.cli.parser import CommandParser, add_shared, file_options, load_classifier
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -38,7 +38,7 @@ def _parser() -> CommandParser:
     check.add_argument(
         "--check_file", type=Path, help="CSV, TSV, JSON Lines, Parquet, or a text file"
     )
-    add_shared(check, "text_column", "text_pair_column", "batch_size")
+    add_shared(check, "column_names", "quoting", "text_column", "text_pair_column", "batch_size")
     return parser
 
 
@@ -101,6 +101,6 @@ def _texts(options: Any) -> Texts:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a file of UTF-8 text (--check_file)") from error
         return [(line,) for line in lines if line.strip()]
-    rows = read_file(path)
+    rows = read_file(path, file_options(options))
     names = [name for name in (options.text_column, options.text_pair_column) if name]
     return list(zip(*(read_texts(rows, name, str(path)) for name in names), strict=True))

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from zlpr_hf.choices import Backend, HelpFormatter, LongTexts
+from zlpr_hf.choices import Backend, HelpFormatter, LongTexts, Quoting
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError, suggest
 
 if TYPE_CHECKING:
+    from zlpr_hf.data.formats import FileOptions
     from zlpr_hf.inference.classifier import Classifier
 
 
@@ -76,6 +77,12 @@ def count_type(least: int) -> Callable[[str], int]:
 
 
 SHARED_OPTIONS: dict[str, dict[str, Any]] = {
+    "column_names": {"nargs": "+", "help": "columns of a CSV or TSV file without a header"},
+    "quoting": {
+        "default": "auto",
+        "choices": get_args(Quoting),
+        "help": "quotes in CSV and TSV files: csv, escaped by backslash, none: part of the text",
+    },
     "text_column": {"default": "text", "help": "column of the text"},
     "text_pair_column": {"help": "column of the second text, for pairs of texts"},
     "long_texts": {
@@ -99,6 +106,13 @@ def add_shared(group: argparse._ActionsContainer, *names: str) -> None:
     """Add options of :data:`SHARED_OPTIONS` to a parser or a group of options."""
     for name in names:
         group.add_argument(f"--{name}", **SHARED_OPTIONS[name])
+
+
+def file_options(options: argparse.Namespace) -> FileOptions:
+    """Return how to read files of text cells, as the options of a command say."""
+    from zlpr_hf.data.formats import FileOptions
+
+    return FileOptions(tuple(options.column_names or ()), options.quoting)
 
 
 def load_classifier(options: argparse.Namespace) -> Classifier:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Precision
-from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, load_classifier, share_type
+from zlpr_hf.cli.parser import (
+    CommandParser,
+    add_shared,
+    count_type,
+    file_options,
+    load_classifier,
+    share_type,
+)
 from zlpr_hf.data.formats import FORMATS, STDIN
 from zlpr_hf.data.row_reader import RowReader, format_of
 from zlpr_hf.distributed import Processes
@@ -39,7 +46,7 @@ def _parser() -> CommandParser:
     add("--output", default=STDIN, help=f"{known} file (default: -, standard output)")
     add("--input_format", choices=FORMATS, help="format of the input (by suffix; lines for -)")
     add("--output_format", choices=FORMATS, help="format of the output (by suffix; jsonl for -)")
-    add_shared(files, "text_column", "text_pair_column")
+    add_shared(files, "column_names", "quoting", "text_column", "text_pair_column")
     add("--label_delimiter", default=";", help="separator of labels in a cell")
     add("--logits", action="store_true", help="add the logits of all labels")
     add(
@@ -111,6 +118,7 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         options.input_format or ("lines" if options.input == STDIN else None),
         option="--input_format",
         text_columns=[name for name in (options.text_column, options.text_pair_column) if name],
+        files=file_options(options),
     )
     output_format = _check_output(options)
     classifier = load_classifier(options)
@@ -180,8 +188,8 @@ def _plan(options: Any, task: _Task) -> dict[str, Any]:
         found = os.stat(options.input)
         content = [str(Path(options.input).resolve()), found.st_size, found.st_mtime_ns]
     names = (
-        "output_format", "text_column", "text_pair_column", "label_delimiter", "logits",
-        "spreadsheet_safe",
+        "output_format", "column_names", "quoting", "text_column", "text_pair_column",
+        "label_delimiter", "logits", "spreadsheet_safe",
     )  # fmt: skip
     labelling = asdict(task.options)
     del labelling["batch_size"]  # a run that ran out of memory can resume with smaller batches

@@ -74,13 +74,9 @@ class Reading:
         return found
 
     def render(self) -> str:
-        """Return the facts in a few lines."""
-        lines = [
-            f"{self.origin}: {self.format}" if self.format else self.origin,
-            f"text: {', '.join(self.text_columns)} | labels: "
-            f"{_shorten(self.label_columns, COLUMNS_SHOWN)}, {self.label_words}",
-            f"{len(self.labels)} labels, {self.label_order}: {_shorten(self.labels, NAMES_SHOWN)}",
-        ]
+        """Return the facts and the example in a few lines."""
+        lines = [f"{self.origin}: {self.format}" if self.format else self.origin]
+        lines.append(self.render_columns())
         if self.example is not None:
             number, texts, labels = self.example
             shown = ", ".join(
@@ -89,12 +85,26 @@ class Reading:
                 if value > 0
             )
             text = textwrap.shorten(" | ".join(texts), EXAMPLE_WIDTH, placeholder=" ...")
-            lines.append(f"row {number}: {text!r} -> {shown or 'no label'}")
-        return "\n".join(" ".join(line.split()) for line in lines)  # a name may hold a line break
+            lines.append(_one_line(f"row {number}: {text!r} -> {shown or 'no label'}"))
+        return "\n".join(lines)
+
+    def render_columns(self) -> str:
+        """Return the columns, the form of the labels, and their names in two lines."""
+        columns = _shorten(self.label_columns, COLUMNS_SHOWN)
+        lines = (
+            f"text: {', '.join(self.text_columns)} | labels: {columns}, {self.label_words}",
+            f"{len(self.labels)} labels, {self.label_order}: {_shorten(self.labels, NAMES_SHOWN)}",
+        )
+        return "\n".join(map(_one_line, lines))
+
+
+def _one_line(text: str) -> str:
+    """Return a text without line breaks, which the name of a label may hold."""
+    return " ".join(text.split())
 
 
 def _shorten(names: Sequence[str], shown: int) -> str:
-    return ", ".join(names[:shown]) + (f" ... {names[-1]}" if len(names) > shown else "")
+    return ", ".join(names[:shown]) + (f", ..., {names[-1]}" if len(names) > shown else "")
 
 
 def _words_of_form(reader: LabelReader, columns: LabelColumns) -> str:
