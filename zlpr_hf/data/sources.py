@@ -57,9 +57,11 @@ def load_source(
     if files:
         if "train" not in files:
             raise InputError("train_file is missing; validation_file and test_file are optional")
-        splits = {name: read_file(Path(path), options) for name, path in files.items()}
-        described = RowReader(files["train"], labelled=True, files=options).description
-        return Source(DatasetDict(splits), dict(files), format=described)
+        readers = {
+            name: RowReader(path, labelled=True, files=options) for name, path in files.items()
+        }
+        splits = {name: _read_all(reader, options) for name, reader in readers.items()}
+        return Source(DatasetDict(splits), dict(files), format=readers["train"].description)
     assert dataset_name is not None
     if dataset_name in CORPORA:
         corpus = CORPORA[dataset_name](data_dir)
@@ -116,7 +118,10 @@ def read_file(path: Path, options: FileOptions | None = None) -> Dataset:
     Raises:
         InputError: If the file is missing, of another format, empty, or broken; with the line.
     """
-    reader = RowReader(str(path), labelled=True, files=options)
+    return _read_all(RowReader(str(path), labelled=True, files=options), options)
+
+
+def _read_all(reader: RowReader, options: FileOptions | None) -> Dataset:
     needed = None if options is None else options.needed
     table = reader.read_table()
     if table is None:
@@ -124,7 +129,7 @@ def read_file(path: Path, options: FileOptions | None = None) -> Dataset:
     else:
         dataset = Dataset(_without_odd_columns(table, needed, reader.origin))
     if dataset.num_rows == 0:
-        raise InputError(f"{path}: the file holds no rows")
+        raise InputError(f"{reader.path}: the file holds no rows")
     return dataset
 
 
