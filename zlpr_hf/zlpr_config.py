@@ -18,6 +18,8 @@ class ZLPRConfig:
         labels: Label names of a powerset model, whose outputs are label sets.
         label_sets: Label ids of each output of a powerset model.
         thresholds: Fields of :class:`zlpr_hf.Thresholds`; empty for the plain rule ``logit > 0``.
+        data: Options that read the training data, such as ``text_column``; see
+            :func:`zlpr_hf.workflows.arguments.reading_options`.
     """
 
     loss: str | None = None
@@ -26,6 +28,7 @@ class ZLPRConfig:
     labels: Sequence[str] = ()
     label_sets: Sequence[Sequence[int]] = ()
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Any) -> ZLPRConfig:

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.local_hub import LocalHub
 from tests.reports.builders import make_report
+from zlpr_hf.data.seen_texts import SEEN_FILE
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.labels import LabelSpace
@@ -195,6 +196,7 @@ FAILURES = """
 import contextlib, io, json, os, sys
 import huggingface_hub.constants
 from zlpr_hf.cli.main import main
+from zlpr_hf.data.seen_texts import SEEN_FILE
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.push import check_access, push_folder
 
@@ -327,3 +329,9 @@ def test_no_message_contains_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="illegal header") as refused:
         check_access("me/colours", token=WRITE)
     assert "Secret" not in str(refused.value)
+
+
+def test_record_of_training_texts_stays_at_home(finished: tuple[Path, Any]) -> None:
+    # With it, anybody could find out whether a text was in the training data.
+    assert (finished[0] / SEEN_FILE).is_file()
+    assert SEEN_FILE not in {path.name for path in find_files(finished[0])}

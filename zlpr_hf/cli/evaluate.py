@@ -24,6 +24,7 @@ from zlpr_hf.cli.parser import (
     file_options,
     load_classifier,
 )
+from zlpr_hf.cli.remembered import read_remembered, use_remembered
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import is_free
 
@@ -37,7 +38,7 @@ def _parser() -> CommandParser:
         "zlpr evaluate",
         description="Compute all metrics of a model on labelled texts, with 95 % bootstrap "
         "intervals.\nWithout --dataset: on the test split of the data that the model was trained "
-        "on.",
+        "on.\nOptions of the data that are not given are those of its training.",
         example="zlpr evaluate out/quickstart --dataset new.csv --label_delimiter ';'",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
@@ -85,9 +86,11 @@ def _parser() -> CommandParser:
 
 def run(argv: list[str], program: Sequence[str]) -> int:
     """Evaluate a model, print its metrics, and save the tuned model if asked."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     _check(options)
     classifier = load_classifier(options)
+    from zlpr_hf.data.seen_texts import SeenTexts
     from zlpr_hf.inference.onnx_model import OnnxModel
     from zlpr_hf.workflows.evaluate import evaluate
 
@@ -99,7 +102,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         raise InputError(
             "--tuned_model: not supported for ONNX models; tune the torch model, then export"
         )
-    rows = _rows(options, classifier.label_space)
+    rows = _rows(options, classifier.label_space, parser.find_given(argv))
+    seen = SeenTexts.find(options.model)
     evaluation = evaluate(
         classifier,
         rows,
@@ -109,6 +113,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         resamples=options.resamples,
         tune=options.tune_thresholds,
         metric=options.threshold_metric,
+        seen=None if options.dataset is None and options.split == "train" else seen,
     )
     if rows.reading is not None:
         print(f"{rows.reading.render_columns()}\n")
@@ -120,6 +125,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         print(f"\nwritten to {options.output}")
     if options.tuned_model is not None:
         classifier.save(options.tuned_model, evaluation.thresholds)
+        if seen is not None:
+            seen.with_validation(rows.texts).save(options.tuned_model)
         print(f"\nthe model with these offsets: {options.tuned_model}; evaluate it on new rows:")
         print(f"  {shlex.join([*program, str(options.tuned_model), '--dataset', 'OTHER.csv'])}")
     return 0
@@ -163,18 +170,19 @@ def _read_names(path: str | None, label_space: LabelSpace) -> tuple[str, ...] | 
     return names
 
 
-def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
+def _rows(options: Any, label_space: LabelSpace, given: set[str]) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
     from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
-    from zlpr_hf.workflows.load_data import keep_corpus_rows, load_data, read_data_arguments
+    from zlpr_hf.workflows.load_data import keep_corpus_rows, load_own_data, read_data_arguments
 
     if options.dataset is None:
         arguments = read_data_arguments(options.model, otherwise="give --dataset")
         if options.split not in ("train", "validation", "test"):
             raise InputError(f"--split: expected train, validation or test, got {options.split}")
         origin = arguments.dataset_name or arguments.train_file or "data"
-        return EvaluationSet.from_split(load_data(arguments), options.split, label_space, origin)
+        data = load_own_data(options.model, arguments)
+        return EvaluationSet.from_split(data, options.split, label_space, origin)
     if Path(options.dataset).is_file():
         rows = read_file(Path(options.dataset), file_options(options))
         origin = options.dataset
@@ -189,6 +197,13 @@ def _rows(options: Any, label_space: LabelSpace) -> EvaluationSet:
             known = ", ".join(source.splits)
             raise InputError(f"{options.dataset}: no split {options.split!r}; expected {known}")
         rows, origin = source.splits[options.split], source.origins[options.split]
+    use_remembered(
+        options,
+        read_remembered(options.model, options.revision),
+        given=given,
+        columns=rows.column_names,
+        origin=origin,
+    )
     labels = LabelColumns(
         column=options.label_column,
         columns=tuple(options.label_columns or ()),

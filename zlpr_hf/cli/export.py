@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.cli.parser import CommandParser, add_shared, file_options, load_classifier
+from zlpr_hf.cli.remembered import read_remembered, use_remembered
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -44,7 +45,8 @@ def _parser() -> CommandParser:
 
 def run(argv: list[str], program: Sequence[str]) -> int:
     """Export a model and compare it with the original; write nothing if they disagree."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
     announce_loading()
@@ -55,7 +57,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     source = model if model.is_dir() else None
     folder = options.output or _beside(source, options)
     check_export(folder, source=source, overwrite=options.overwrite)
-    texts = _texts(options)
+    texts = _texts(options, parser.find_given(argv))
     export = export_onnx(
         load_classifier(options),
         texts,
@@ -81,18 +83,18 @@ def _beside(source: Path | None, options: Any) -> Path:
     return whole.with_name(whole.name + suffix)
 
 
-def _texts(options: Any) -> Texts:
+def _texts(options: Any, given: set[str]) -> Texts:
     """Return the texts of ``--check_file``, or of the test split of the training data."""
     from zlpr_hf.data.columns import read_texts
     from zlpr_hf.data.sources import read_file
-    from zlpr_hf.workflows.load_data import load_data, read_data_arguments
+    from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
 
     path = options.check_file
     if path is None:
         otherwise = "give texts with --check_file"
         arguments = read_data_arguments(options.model, otherwise=otherwise)
         try:
-            return load_data(arguments).texts("test")
+            return load_own_data(options.model, arguments).texts("test")
         except InputError as error:
             raise InputError(f"{options.model}: {error}; {otherwise}") from error
     if path.suffix.lower() == ".txt":
@@ -102,5 +104,12 @@ def _texts(options: Any) -> Texts:
             raise InputError(f"{path}: not a file of UTF-8 text (--check_file)") from error
         return [(line,) for line in lines if line.strip()]
     rows = read_file(path, file_options(options))
+    use_remembered(
+        options,
+        read_remembered(options.model, options.revision),
+        given=given,
+        columns=rows.column_names,
+        origin=str(path),
+    )
     names = [name for name in (options.text_column, options.text_pair_column) if name]
     return list(zip(*(read_texts(rows, name, str(path)) for name in names), strict=True))

@@ -149,5 +149,13 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unknown option {unknown[0]!r}{hint}")
         return options
 
+    def find_given(self, args: Sequence[str]) -> set[str]:
+        """Return the names of the options that a valid command line sets."""
+        unset, names = object(), [action.dest for action in self._actions]
+        found, _ = self.parse_known_args(
+            list(args), argparse.Namespace(**dict.fromkeys(names, unset))
+        )
+        return {name for name in names if getattr(found, name) is not unset}
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")

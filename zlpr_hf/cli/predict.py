@@ -18,7 +18,8 @@ from zlpr_hf.cli.parser import (
     load_classifier,
     share_type,
 )
-from zlpr_hf.data.formats import FORMATS, STDIN
+from zlpr_hf.cli.remembered import read_remembered, use_remembered
+from zlpr_hf.data.formats import FORMATS, STDIN, origin_of
 from zlpr_hf.data.row_reader import RowReader, format_of
 from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.label_file import Counts, LabellingOptions
 
+TEXT_OPTIONS = ("text_column", "text_pair_column")
+"""Options that a model remembers; the delimiter of labels is that of the output here."""
+
 
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr predict",
         description="Label the texts of a file. The output has all columns of the input,\n"
-        "predicted_labels and predicted_scores. To resume a killed run, start it again. With\n"
+        "predicted_labels and predicted_scores. Columns that are not given are those of the\n"
+        "model's training, if the file has them. To resume a killed run, start it again. With\n"
         "torchrun --nproc_per_node N -m zlpr_hf.cli predict ... N processes share the file.",
         example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
     )
@@ -82,8 +87,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Label a file, as ``zlpr predict --help`` says; return 1 if no row could be labelled."""
     processes = Processes.join()
     with processes.fail_together():
-        options = _parser().parse_args(argv)
-        task = _prepare(options, processes)
+        parser = _parser()
+        options = parser.parse_args(argv)
+        task = _prepare(options, processes, parser.find_given(argv))
     if options.output == STDIN:
         from zlpr_hf.inference.label_file import label_stream
 
@@ -106,21 +112,31 @@ class _Task:
     options: LabellingOptions
 
 
-def _prepare(options: Any, processes: Processes) -> _Task:
+def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
     """Check options, input and model before a row is labelled."""
     if processes.count > 1 and STDIN in (options.input, options.output):
         raise InputError(
             f"{processes.count} processes label a file together: give --input FILE and "
             "--output FILE, or start only one for standard input and output"
         )
+    input_format = options.input_format or ("lines" if options.input == STDIN else None)
+    columns = _find_columns(options, input_format)
+    output_format = _check_output(options)
+    remembered = read_remembered(options.model, options.revision)
+    use_remembered(
+        options,
+        {name: remembered[name] for name in TEXT_OPTIONS if name in remembered},
+        given=given,
+        columns=columns,
+        origin=origin_of(options.input),
+    )
     reader = RowReader(
         options.input,
-        options.input_format or ("lines" if options.input == STDIN else None),
+        input_format,
         option="--input_format",
         text_columns=[name for name in (options.text_column, options.text_pair_column) if name],
         files=file_options(options),
     )
-    output_format = _check_output(options)
     classifier = load_classifier(options)
     from zlpr_hf.inference.label_file import LabellingOptions
 
@@ -136,6 +152,16 @@ def _prepare(options: Any, processes: Processes) -> _Task:
         spreadsheet_safe=options.spreadsheet_safe,
     )
     return _Task(classifier, reader, writer, labelling)
+
+
+def _find_columns(options: Any, input_format: str | None) -> list[str] | None:
+    """Return the columns of the input before its model is read; None if they are not known."""
+    if options.input == STDIN:  # which cannot be read twice
+        return ["text"] if input_format == "lines" else None
+    reader = RowReader(
+        options.input, input_format, option="--input_format", files=file_options(options)
+    )
+    return reader.find_columns()
 
 
 def _label(options: Any, task: _Task, processes: Processes) -> tuple[PartedFile, Counts]:

@@ -8,7 +8,7 @@ import logging
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,7 @@ from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.data_sets import SPLITS
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns, LabelReader
+from zlpr_hf.data.made_splits import KnownSplits, make_splits
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
@@ -49,6 +50,7 @@ class LabelledData:
         label_descriptions: A few words on labels whose names say little.
         dropped: Labels dropped because training has none, and from how many rows.
         reading: How the training rows were read.
+        unused: Texts of training rows that ``max_train_samples`` leaves out.
     """
 
     splits: DatasetDict
@@ -56,6 +58,13 @@ class LabelledData:
     label_descriptions: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     reading: Reading | None = None
+    unused: Sequence[tuple[str, ...]] = ()
+
+    def first_rows(self, count: int) -> LabelledData:
+        """Return the data with its first training rows only."""
+        rows, used = self.splits["train"], range(min(count, len(self.splits["train"])))
+        splits = DatasetDict({**self.splits, "train": rows.select(used)})
+        return replace(self, splits=splits, unused=self.texts("train")[count:])
 
     def targets(self, split: str) -> NDArray[np.float32]:
         """Dense targets ``(N, L)`` of a split; NaN where a label is not known."""
@@ -224,6 +233,7 @@ def build_labelled_data(
     test_size: float = 0.1,
     split_seed: int = 0,
     unseen_labels: UnseenLabels = "error",
+    known: Sequence[KnownSplits] = (),
 ) -> LabelledData:
     """Check the texts, read the labels, split off missing splits, and fit the label space.
 
@@ -239,6 +249,7 @@ def build_labelled_data(
         test_size: Share of the training rows for a missing test split.
         split_seed: Random seed of the splits.
         unseen_labels: ``error`` or ``drop``: labels that no training row has.
+        known: Earlier runs, the first one counts: their rows keep their split.
 
     Raises:
         InputError: If a column is missing, a row is wrong, or a label is unseen in training.
@@ -263,10 +274,11 @@ def build_labelled_data(
     example = rows["train"].example()
     rows["train"].columns["row"] = list(rows["train"].numbers)
     try:
-        for split, size in (("test", test_size), ("validation", validation_size)):
-            if split not in rows:
-                rows["train"], rows[split] = rows["train"].split(size, split_seed)
-                del rows[split].columns["row"]
+        sizes = {"test": test_size, "validation": validation_size}
+        missing = {split: size for split, size in sizes.items() if split not in rows}
+        rows |= make_splits(rows["train"], missing, split_seed, known, origin=origin)
+        for split in missing:
+            del rows[split].columns["row"]
         space = LabelSpace.fit(rows["train"].labels) if names is None else LabelSpace(names)
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,21 +149,25 @@ class RowReader:
         found = labelled_format_of if labelled else partial(format_of, option=option)
         self._file = FORMATS[format or found(path)].open(path, text_column, files or FileOptions())
         self.schema = self._file.schema
-        if self.schema is not None:
-            self._check_columns(self.schema.names)
-        elif path != STDIN and text_columns:
-            first = next((row for row in self._file if not isinstance(row, Defect)), None)
-            if first is not None:
-                self._check_columns(list(first))
+        columns = self.find_columns() if text_columns else None
+        if columns is not None:
+            for name in self.text_columns:
+                option = "--text_column"
+                check_column(name, columns, origin=self.origin, of="the text", option=option)
 
     @property
     def description(self) -> str:
         """The format in words."""
         return self._file.description
 
-    def _check_columns(self, names: Collection[str]) -> None:
-        for name in self.text_columns:
-            check_column(name, names, origin=self.origin, of="the text", option="--text_column")
+    def find_columns(self) -> list[str] | None:
+        """Return the columns of the file or its first row; None if only reading it shows them."""
+        if self.schema is not None:
+            return list(self.schema.names)
+        if self.path == STDIN:
+            return None
+        first = next((row for row in self._file if not isinstance(row, Defect)), None)
+        return None if first is None else list(first)
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         for number, cells in enumerate(self._file, start=1):

@@ -12,6 +12,7 @@ from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 
 from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.seen_texts import text_key
 from zlpr_hf.data.splits import is_missing, split_rows
 from zlpr_hf.labels import LabelSpace
 
@@ -50,7 +51,7 @@ class SplitRows:
     def text_keys(self) -> list[tuple[str, ...]]:
         """Return the texts of each row in a form in which equal texts are equal."""
         texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
-        return [tuple(" ".join(text.split()) for text in row) for row in zip(*texts, strict=True)]
+        return [text_key(row) for row in zip(*texts, strict=True)]
 
     def rows_by_text(self) -> dict[tuple[str, ...], list[int]]:
         """Return the indices of the rows of each text."""
@@ -81,11 +82,15 @@ class SplitRows:
 
     def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
         """Split off a share of the rows, stratified by label; equal texts stay together."""
-        sets = [positives(row) for row in self.labels]
-        kept, moved = split_rows(sets, size=size, seed=seed, groups=self._units())
+        kept, moved = self.draw(size, seed)
         return self.take(kept), self.take(moved)
 
-    def _units(self) -> list[Any] | None:
+    def draw(self, size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices of the rows that :meth:`split` keeps and of those it splits off."""
+        sets = [positives(row) for row in self.labels]
+        return split_rows(sets, size=size, seed=seed, groups=self.units())
+
+    def units(self) -> list[Any] | None:
         """Return the group of each row; rows of one text are in one group."""
         keys = self.text_keys()
         if len(set(keys)) == len(keys):

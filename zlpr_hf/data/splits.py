@@ -46,8 +46,7 @@ def split_rows(
         >>> len(first), len(second)
         (16, 4)
     """
-    if not 0 < size < 1:
-        raise InputError(f"the share of a split must be between 0 and 1, got {size:g}")
+    check_share(size)
     unit_of_row = np.arange(len(label_sets))
     sets = label_sets
     if groups is not None:
@@ -88,6 +87,12 @@ def split_rows(
         )
     on_second_side = chosen[unit_of_row]
     return np.flatnonzero(~on_second_side), np.flatnonzero(on_second_side)
+
+
+def check_share(size: float) -> None:
+    """Refuse a share of a split that is not between 0 and 1."""
+    if not 0 < size < 1:
+        raise InputError(f"the share of a split must be between 0 and 1, got {size:g}")
 
 
 def is_missing(group: Hashable) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, get_session, try_to_load_from_cache
+from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    HfHubHTTPError,
     HFValidationError,
     HTTPError,
     OfflineModeIsEnabled,
@@ -88,6 +90,25 @@ def check_hub(name: str, revision: str | None = None) -> None:
             f"model {name!r}: not a local folder, not in the Hub cache, and {reason}; expected a "
             "folder, a Hub id, or package:MODULE/FOLDER for weights in a Python package"
         ) from error
+
+
+def read_config_file(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Return ``config.json`` of a model without loading transformers.
+
+    Empty if it cannot be read: loading the model reports why.
+
+    Raises:
+        InputError: If the model does not exist, or cannot be downloaded.
+    """
+    path = Path(find_model(name, revision))
+    try:
+        file = path / "config.json"
+        if not path.is_dir():
+            file = Path(hf_hub_download(str(path), "config.json", revision=revision))
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, HfHubHTTPError, HTTPError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def hub_options(revision: str | None, trust_remote_code: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,23 @@ class LossOfRun(TrainerCallback):
         config = getattr(model, "config", None)
         if config is not None:
             record_loss(config, self.loss)
+
+
+class DataOfRun(TrainerCallback):
+    """Records how the training data was read in the model's configuration, after the loss."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.data = data
+
+    def on_train_begin(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        ZLPRConfig.update(model.config, data=self.data)
 
 
 def record_loss(config: Any, loss: MultiLabelLoss) -> None:

@@ -238,6 +238,11 @@ UNSAVED_OPTIONS = (
     "trust_remote_code",
 )
 """Options that depend on the machine, say how to start, or need the consent of each user."""
+READING_OPTIONS = (
+    "text_column", "text_pair_column", "label_column", "label_columns", "label_form",
+    "label_delimiter", "missing_labels", "missing_words", "join_rows", "use_verdicts",
+)  # fmt: skip
+"""Options that a model remembers, as defaults for other data."""
 ALWAYS_SAVED = ("bf16", "cpu_speedups", "seed")
 """Options with defaults that depend on the machine or on the caller."""
 
@@ -385,6 +390,20 @@ def render_config(config: RunConfig) -> str:
                 values[spec.name] = hide_secrets(value) if isinstance(value, str) else value
     values |= {name: getattr(config.training, name) for name in ALWAYS_SAVED}
     return render_yaml(values)
+
+
+def reading_options(arguments: DataArguments) -> dict[str, Any]:
+    """Return the columns of texts and labels, and options that read them and are not defaults."""
+    defaults = {spec.name: _default(spec) for spec in dataclasses.fields(DataArguments)}
+    labels = "label_columns" if arguments.label_columns else "label_column"
+    values = {name: getattr(arguments, name) for name in READING_OPTIONS}
+    if arguments.label_columns:
+        del values["label_column"]
+    return {
+        name: value
+        for name, value in values.items()
+        if value != defaults[name] or name in ("text_column", labels)
+    }
 
 
 def _default(spec: dataclasses.Field[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from zlpr_hf.choices import LongTexts, Scope
 from zlpr_hf.data.evaluation_set import EvaluationSet
+from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.inference.classifier import Classifier
@@ -43,6 +45,8 @@ class Evaluation:
     ``intervals`` are 95 % bootstrap intervals, none in a large label space;
     ``missing_intervals`` are the reasons why metrics have none. The metrics ``tuned`` use offsets
     that were fitted on the other half of the rows, ``thresholds`` are fitted on all of them.
+    ``seen`` counts texts that the model was trained on (``train``), and others that chose its epoch
+    or offsets (``validation``); it is empty if the model has no record of its texts.
     """
 
     model: str
@@ -56,6 +60,7 @@ class Evaluation:
     missing_intervals: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    seen: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=find_versions)
     warnings: list[str] = field(default_factory=list)
 
@@ -97,8 +102,12 @@ def evaluate(
     resamples: int = 1000,
     tune: Scope | None = None,
     metric: str = "f1_macro",
+    seen: SeenTexts | None = None,
 ) -> Evaluation:
-    """Evaluate a model on labelled texts; ``tune`` also fits offsets that maximise ``metric``."""
+    """Evaluate a model on labelled texts; ``tune`` also fits offsets that maximise ``metric``.
+
+    ``seen`` is the record of the texts that the model was trained on.
+    """
     reading: dict[str, Any] = {"batch_size": batch_size, "long_texts": long_texts, "progress": True}
     if classifier.label_space.num_labels > MAX_DENSE_LABELS:
         if tune is not None:
@@ -120,15 +129,31 @@ def evaluate(
         rows=rows.judged_rows,
         cells=rows.known_cells,
     )
+    counts = {} if seen is None else seen.count(rows.texts)
     return Evaluation(
         model=model,
         data=rows.origin,
         rows=len(rows.texts),
         long_rows=classifier.count_long(rows.texts),
         long_texts=long_texts,
-        warnings=warnings,
+        warnings=[*_describe_seen(rows, counts), *warnings],
+        seen=counts,
         **numbers,
     )
+
+
+def _describe_seen(rows: EvaluationSet, counts: Mapping[str, int]) -> Iterator[str]:
+    total = f"of {len(rows.texts):,} texts"
+    if counts.get("train"):
+        yield (
+            f"{rows.origin}: the model was trained on {counts['train']:,} {total}; the metrics are "
+            "too good for new texts"
+        )
+    if counts.get("validation"):
+        yield (
+            f"{rows.origin}: {counts['validation']:,} {total} chose the epoch or the offsets of "
+            "the model; the metrics may be too good for new texts"
+        )
 
 
 def _evaluate_logits(

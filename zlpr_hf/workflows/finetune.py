@@ -24,12 +24,19 @@ from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.reports.sanity_checks import check_run
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.training.callbacks import BriefProgress, TrainingCost
+from zlpr_hf.training.callbacks import BriefProgress, DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
-from zlpr_hf.workflows.arguments import DataArguments, ModelArguments, RunConfig, render_config
+from zlpr_hf.workflows.arguments import (
+    DataArguments,
+    ModelArguments,
+    RunConfig,
+    reading_options,
+    render_config,
+)
 from zlpr_hf.workflows.baselines import compute_baselines
+from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
@@ -112,7 +119,8 @@ def finetune_config(
         overwrite=config.data.overwrite_output_dir,
         only_model=config.training.save_only_model,
     )
-    prepared = prepare(config, data=data)
+    earlier = EarlierRuns.find(config, checkpoint)
+    prepared = prepare(config, data=data, earlier=earlier)
     name = config.model.teacher_model_name_or_path
     teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
@@ -121,10 +129,13 @@ def finetune_config(
     trainer = build_trainer(prepared, model, config)
     cost = TrainingCost()
     trainer.add_callback(cost)
+    trainer.add_callback(DataOfRun(reading_options(config.data)))
     is_main = trainer.is_world_process_zero()
     trainer.accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
     if is_main:
         _start_output_dir(output_dir, config, prepared, checkpoint, log)
+        for note in earlier.record(prepared.data, config.data, output_dir):
+            log(note)
     if teacher is not None:
         _add_teacher_logits(trainer, teacher, prepared, config)
         teacher = None  # frees its memory
@@ -141,6 +152,7 @@ def finetune_config(
     training = _training_facts(trainer, prepared, checkpoint)
     training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
     report = _build_report(output_dir, prepared, outcome, baselines, training)
+    report = replace(report, warnings=[*earlier.find_leaks(prepared.data), *report.warnings])
     with run_end(output_dir, is_main=is_main) as part:
         trainer.save_model(str(part))  # on every process
         if is_main:

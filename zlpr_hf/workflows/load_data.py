@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.labels_file import join_labels_file
+from zlpr_hf.data.made_splits import KnownSplits
 from zlpr_hf.data.responses import split_responses
+from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.sources import Source, load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
@@ -28,8 +31,8 @@ def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
     return parse_arguments([str(config)]).data
 
 
-def load_data(arguments: DataArguments) -> LabelledData:
-    """Read all splits of a dataset."""
+def load_data(arguments: DataArguments, known: Sequence[KnownSplits] = ()) -> LabelledData:
+    """Read all splits of a dataset; rows of ``known`` runs keep their split."""
     check_fields(arguments)
     given = {
         "train": arguments.train_file,
@@ -64,11 +67,16 @@ def load_data(arguments: DataArguments) -> LabelledData:
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
         unseen_labels=arguments.unseen_labels,
+        known=known,
     )
-    if arguments.max_train_samples is not None:
-        rows = data.splits["train"]
-        data.splits["train"] = rows.select(range(min(arguments.max_train_samples, len(rows))))
-    return data
+    most = arguments.max_train_samples
+    return data if most is None else data.first_rows(most)
+
+
+def load_own_data(model: str, arguments: DataArguments) -> LabelledData:
+    """Read the data of a trained model again, in the splits of its training."""
+    seen = SeenTexts.find(model)
+    return load_data(arguments, () if seen is None else (seen,))
 
 
 def _load_source(arguments: DataArguments, labels: LabelColumns, files: dict[str, str]) -> Source:

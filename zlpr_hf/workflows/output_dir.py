@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zlpr_hf.data.seen_texts import SEEN_FILE
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import part_of
 from zlpr_hf.training.checkpoints import (
@@ -27,6 +28,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 RUN_FILES = (
     *MODEL_FILES, *ADAPTER_FILES, *CARD_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE, REPORT_FILE,
+    SEEN_FILE,
 )  # fmt: skip
 END_FOLDER = "part-end"
 """Collects the files of a finished run until all are written."""

@@ -32,6 +32,7 @@ from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
 from zlpr_hf.workflows.arguments import ModelArguments, RunConfig
+from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.zlpr_config import ZLPRConfig
 
@@ -55,10 +56,13 @@ class Prepared:
     profile: DataProfile
 
 
-def prepare(config: RunConfig, *, data: LabelledData | None = None) -> Prepared:
+def prepare(
+    config: RunConfig, *, data: LabelledData | None = None, earlier: EarlierRuns | None = None
+) -> Prepared:
     """Read the data unless it has been read already, encode it, and fit the loss; write nothing."""
     model, training = config.model, config.training
-    data = load_data(config.data) if data is None else data
+    if data is None:
+        data = load_data(config.data, (earlier or EarlierRuns.find(config)).known)
     num_labels = data.label_space.num_labels
     large = is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
     check_best_metric(training, num_labels, large=large)

@@ -18,7 +18,7 @@ from zlpr_hf.reports.provenance import UNCOMMITTED_SUFFIX, Provenance, find_vers
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
 from zlpr_hf.workflows.finetune import finetune_config
-from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.load_data import load_own_data
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
 
 ENVIRONMENT_FIELDS = ("system", "processor", "device", "revision")
@@ -101,7 +101,7 @@ def reproduce(
         raise InputError(f"{output_dir} exists: remove it, or choose another --output_dir")
     is_main = config.training.process_index == 0
     with _torch_threads(recorded["threads"]) as threads:
-        data = load_data(config.data)
+        data = load_own_data(str(folder), config.data)
         here = Provenance.find(config.training.device, data.fingerprints(), output_dir)
         notes = list(_differences(before, here, config.training.world_size))
         if threads != recorded["threads"]:

@@ -22,6 +22,7 @@ from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
+from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
@@ -122,7 +123,7 @@ def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
     for cell in plan.cells:
         key = repr(cell.config.data)
         if key not in loaded:
-            loaded[key] = load_data(cell.config.data)
+            loaded[key] = load_data(cell.config.data, EarlierRuns.find(cell.config).known)
     data = {cell: loaded[repr(cell.config.data)] for cell in plan.cells}
     first: dict[str, LabelledData] = {}
     for cell in plan.cells:
