@@ -10,6 +10,9 @@ import pytest
 from tests.data.export_files import write_csv, write_lines
 from zlpr_hf import InputError
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.evaluation_set import EvaluationSet
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.sources import read_file
 from zlpr_hf.workflows.arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
@@ -111,6 +114,11 @@ def test_responses_of_several_annotators(form: Any, tmp_path: Path) -> None:
     names = data.label_space.names
     found = {row["text"]: {names[i] for i in row["label_ids"]} for row in data.splits["train"]}
     assert found == {"text 0": {"a", "b"}, "text 1": {"b"}, "text 2": {"a", "c"}}
+    rows = EvaluationSet.from_rows(
+        read_file(tmp_path / "d.jsonl"), "d.jsonl",
+        LabelColumns(column="topics.responses", join_rows=True), data.label_space,
+    )  # fmt: skip
+    assert rows.label_ids == data.splits["train"]["label_ids"][:]
 
 
 def test_broken_export_is_one_line(tmp_path: Path) -> None:

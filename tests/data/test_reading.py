@@ -82,7 +82,9 @@ def test_facts_are_those_of_the_file(name: str, tmp_path: Path) -> None:
     assert (found.format, found.label_words, found.label_order) == facts
     assert list(found.labels) == labels
     assert len(found.render().splitlines()) == 4
-    assert "example" not in found.facts()
+    facts = found.facts()
+    assert "example" not in facts
+    assert json.loads(json.dumps(facts)) == facts
     if "join_rows" not in options:
         assert read(tmp_path / file, content, **options, streaming=True) == found
 

@@ -146,6 +146,8 @@ def test_rejected_labels_are_negatives_and_ignored_rows_are_left_out(
         ("answer", ["accept", "reject", "ignore"]),
         ("status", ["Validated", "Discarded", "Default"]),
         ("status", ["submitted", "discarded", "pending"]),
+        ("status", ["submitted", None, ""]),
+        ("answer", ["accept", None, "ignore"]),
         ("was_cancelled", [False, True, True]),
         ("was_cancelled", ["False", "True", "1"]),
         ("AssignmentStatus", ["Approved", "Rejected", "Rejected"]),
@@ -161,6 +163,12 @@ def test_verdicts_on_rows(column: str, values: list[Any], tmp_path: Path) -> Non
     assert set(content(load(path, use_verdicts=False))) == {"a", "b", "c"}
     if column != "answer":
         assert load(path, streaming=True).scan.rows == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("column", ["answer", "status", "was_cancelled"])
+def test_column_without_a_value_is_no_verdict(column: str, tmp_path: Path) -> None:
+    rows = [{"text": t, "labels": ["x", t], column: value} for t, value in (("a", ""), ("b", None))]
+    assert len(content(load(write(tmp_path / "d.jsonl", rows)))) == 2
 
 
 def test_column_with_other_values_is_no_verdict(

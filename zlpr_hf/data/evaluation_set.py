@@ -14,6 +14,7 @@ from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.dataset import LabelledData, read_rows
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.reading import Reading
+from zlpr_hf.data.responses import split_responses
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import drop_unknown
 from zlpr_hf.errors import InputError
@@ -108,6 +109,7 @@ class EvaluationSet:
             InputError: If a column is missing, a row is wrong, or the model lacks a label.
         """
         names = [name for name in (text_column, text_pair_column) if name]
+        rows = split_responses(rows, labels.used)
         reader, judged = read_rows(rows, origin, labels, names)
         reading = Reading.from_reader(reader, labels, names, names=label_space.names)
         texts = list(zip(*judged.columns.values(), strict=True))

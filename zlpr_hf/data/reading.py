@@ -71,7 +71,10 @@ class Reading:
         """Return the fields without the row and the labels, which may be private or many."""
         found = asdict(self)
         del found["example"], found["labels"]
-        return found
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+        }
 
     def render(self) -> str:
         """Return the facts and the example in a few lines."""
