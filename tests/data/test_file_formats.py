@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import lzma
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,28 @@ def test_compressed_files(inner: str, tmp_path: Path) -> None:
             archive.writestr(member, content)
     for path in tmp_path.iterdir():
         assert read_file(path).to_list() == frame.to_dict("records")
+
+
+@pytest.mark.parametrize("suffix", [*COMPRESSORS, ".zip"])
+@pytest.mark.parametrize("inner", ["csv", "jsonl", "txt", "json"])
+def test_damaged_compressed_files_are_one_line(suffix: str, inner: str, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": str(random.random()), "labels": "x"}) for _ in range(3000)]
+    content = "\n".join(lines) if inner != "csv" else "text,labels\n" + "\n".join(lines)
+    path = tmp_path / f"d.{inner}{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"d.{inner}", content)
+    else:
+        with COMPRESSORS[suffix](path, "wt") as file:
+            file.write(content)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    other = whole[:middle] + bytes(range(256)) + whole[middle + 256 :]
+    for damaged in (whole[:middle], b"text" + whole[4:middle], other):
+        path.write_bytes(damaged)
+        for read in (read_file, lambda path: list(RowReader(str(path), text_columns=["text"]))):
+            with pytest.raises(InputError, match=f"d.{inner}{suffix}"):
+                read(path)
 
 
 def test_archive_of_several_files_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import logging
 import lzma
 import sys
 import zipfile
+import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -393,6 +394,17 @@ def open_text(path: str, newline: str | None = None) -> TextIO:
         start = stream.read(2)
     encoding = "utf-16" if start in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     return TextIOWrapper(_open_bytes(path), encoding, "surrogateescape", newline)
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn the errors of a damaged compressed file into one line."""
+    try:
+        yield
+    except (EOFError, OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+        if Path(path).suffix.lower() not in (*COMPRESSED, ".zip"):
+            raise
+        raise InputError(f"{path}: not a readable compressed file: {error}") from error
 
 
 def _open_bytes(path: str) -> IO[bytes]:

@@ -37,10 +37,10 @@ def _label_studio_rows(row: dict[str, Any]) -> Rows:
     """Yield one row per annotation, with a column per ``from_name``."""
     annotations = row.get("annotations", row.get("completions"))
     for annotation in annotations or [{}]:
-        labels: dict[str, list[str]] = {}
+        labels: dict[str, list[Any]] = {}
         for result in annotation.get("result", ()):
             value = result.get("value", {})
-            for chosen in (value.get("choices"), value.get("labels")):
+            for chosen in (value.get(key) for key in ("choices", "labels", "taxonomy")):
                 if isinstance(chosen, list):
                     labels.setdefault(result["from_name"], []).extend(chosen)
         cancelled = bool(annotation.get("was_cancelled", not annotations))

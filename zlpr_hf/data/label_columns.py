@@ -452,8 +452,9 @@ def _form_of(feature: Any, where: str, delimiter: str | None, *, one_per_row: bo
             return "names"
         if delimiter is None:
             raise InputError(
-                f"{where}: the labels are a string; say label_delimiter (such as ';'), or "
-                "label_columns if each label has its own column"
+                f"{where}: the labels are a string; say label_delimiter (such as ';'), "
+                "label_columns if each label has its own column, or join_rows true if each row has "
+                "one label"
             )
         return "delimited"
     inner = feature.feature if isinstance(feature, (List, LargeList)) else None

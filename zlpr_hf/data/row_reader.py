@@ -19,6 +19,7 @@ from zlpr_hf.data.formats import (
     FileOptions,
     guess_format,
     origin_of,
+    readable,
     zip_member_suffix,
 )
 from zlpr_hf.errors import InputError
@@ -147,7 +148,9 @@ class RowReader:
         self.origin = origin_of(path)
         text_column = self.text_columns[0] if text_columns else "text"
         found = labelled_format_of if labelled else partial(format_of, option=option)
-        self._file = FORMATS[format or found(path)].open(path, text_column, files or FileOptions())
+        with readable(path):
+            kind = FORMATS[format or found(path)]
+            self._file = kind.open(path, text_column, files or FileOptions())
         self.schema = self._file.schema
         columns = self.find_columns() if text_columns else None
         if columns is not None:
@@ -166,17 +169,21 @@ class RowReader:
             return list(self.schema.names)
         if self.path == STDIN:
             return None
-        first = next((row for row in self._file if not isinstance(row, Defect)), None)
+        with readable(self.path):
+            first = next((row for row in self._file if not isinstance(row, Defect)), None)
         return None if first is None else list(first)
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        for number, cells in enumerate(self._file, start=1):
-            if isinstance(cells, Defect):
-                yield BadRow(number, cells.reason, cells.content, cells.line)
-            elif reason := self._find_missing_text(cells):
-                yield BadRow(number, reason, cells)
-            else:
-                yield Row(number, tuple(cells[name] for name in self.text_columns), cells)
+        with readable(self.path):
+            for number, cells in enumerate(self._file, start=1):
+                yield self._check_row(number, cells)
+
+    def _check_row(self, number: int, cells: Mapping[str, Any] | Defect) -> Row | BadRow:
+        if isinstance(cells, Defect):
+            return BadRow(number, cells.reason, cells.content, cells.line)
+        if reason := self._find_missing_text(cells):
+            return BadRow(number, reason, cells)
+        return Row(number, tuple(cells[name] for name in self.text_columns), cells)
 
     def read_table(self) -> pa.Table | None:
         """Return all rows at once if the format stores typed columns, else None."""
