@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import importlib.util
 import json
 import logging
-import lzma
-import sys
-import zipfile
-import zlib
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -30,19 +21,14 @@ from zlpr_hf.data.columns import SEPARATORS, separator_hint
 from zlpr_hf.data.json_document import find_rows, rows_of_document
 from zlpr_hf.data.json_exports import rows_of_export
 from zlpr_hf.data.tabbed_lines import read_tabbed_lines
+from zlpr_hf.data.text_streams import STDIN, open_text
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.json_lines import parse_json_line
 
 logger = logging.getLogger(__name__)
 
-COMPRESSED: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
 FASTTEXT_PREFIX = "__label__"
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-STDIN = "-"
 MAX_CELL_LENGTH = 2**25
 """Characters per cell: an unclosed quote must not load the rest of a large file into memory."""
 MAX_HEADER_LENGTH = 2**20
@@ -381,62 +367,6 @@ FORMATS = {
     "fasttext": Format((".ft",), lambda path, *_: FastTextFile(path)),
 }
 """All formats by name. To support another one, add it here."""
-
-
-def open_text(path: str, newline: str | None = None) -> TextIO:
-    """Open a text file, compressed or not, or standard input.
-
-    Files are UTF-8, or UTF-16 with a byte order mark; other bytes become lone surrogates.
-    """
-    if path == STDIN:
-        return TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "surrogateescape", newline)
-    with _open_bytes(path) as stream:
-        start = stream.read(2)
-    encoding = "utf-16" if start in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
-    return TextIOWrapper(_open_bytes(path), encoding, "surrogateescape", newline)
-
-
-@contextmanager
-def readable(path: str) -> Iterator[None]:
-    """Turn the errors of a damaged compressed file into one line."""
-    try:
-        yield
-    except (EOFError, OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        if Path(path).suffix.lower() not in (*COMPRESSED, ".zip"):
-            raise
-        raise InputError(f"{path}: not a readable compressed file: {error}") from error
-
-
-def _open_bytes(path: str) -> IO[bytes]:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".zip":
-        return _open_zip(path)
-    if suffix in COMPRESSED:
-        stream: IO[bytes] = COMPRESSED[suffix](path, "rb")
-        return stream
-    return open(path, "rb")
-
-
-def _open_zip(path: str) -> IO[bytes]:
-    return zipfile.ZipFile(path).open(_zip_member(path))
-
-
-def zip_member_suffix(path: str) -> str:
-    """Return the suffix of the only file in an archive."""
-    return Path(_zip_member(path)).suffix.lower()
-
-
-def _zip_member(path: str) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a zip archive: {error}") from error
-    members = [name for name in names if not name.endswith("/")]
-    members = [name for name in members if not name.startswith("__MACOSX/")]
-    if len(members) != 1:
-        raise InputError(f"{path}: expected one file in the archive, got {len(members)}")
-    return members[0]
 
 
 def guess_format(path: str) -> str | None:

@@ -12,16 +12,13 @@ import pyarrow as pa
 
 from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.formats import (
-    COMPRESSED,
     FORMATS,
-    STDIN,
     Defect,
     FileOptions,
     guess_format,
     origin_of,
-    readable,
-    zip_member_suffix,
 )
+from zlpr_hf.data.text_streams import COMPRESSED, STDIN, readable, zip_member_suffix
 from zlpr_hf.errors import InputError
 
 SUFFIXES = {suffix: name for name, each in FORMATS.items() for suffix in each.suffixes}

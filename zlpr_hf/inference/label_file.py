@@ -11,8 +11,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from zlpr_hf.choices import LongTexts, Precision
-from zlpr_hf.data.formats import STDIN
 from zlpr_hf.data.row_reader import BadRow, Row, RowReader
+from zlpr_hf.data.text_streams import STDIN
 from zlpr_hf.distributed import Processes
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.parted_file import PartedFile
