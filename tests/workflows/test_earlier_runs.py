@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.runs import run
@@ -180,6 +181,21 @@ def test_resuming_with_changed_rows_is_told_and_keeps_splits(
         assert seen.splits[name].tolist() == sorted(hash_texts((t,) for t in texts[name]).tolist())
     # The weights have read the row that is missing now.
     assert seen.count([(gone,), ("one more",)]) == {"train": 2, "validation": 0}
+
+
+def test_resumed_run_leaves_the_record_of_an_undisturbed_one(
+    model: tuple[Path, Report], encoder_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model[0], folder)
+    data = parse_arguments([str(folder / "train_config.yaml")]).data.train_file
+    start = [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *READ, *FAST]
+    lines, _ = log_of([*start, "--max_steps=2", "--resume_from_checkpoint=true"], folder)
+    assert not any("warning" in line for line in lines)
+    with np.load(folder / SEEN_FILE) as now, np.load(model[0] / SEEN_FILE) as before:
+        assert now.files == before.files
+        for name in now.files:
+            np.testing.assert_array_equal(now[name], before[name])
 
 
 def test_replaced_run_keeps_splits_only_if_it_draws_alike(

@@ -335,3 +335,17 @@ def test_record_of_training_texts_stays_at_home(finished: tuple[Path, Any]) -> N
     # With it, anybody could find out whether a text was in the training data.
     assert (finished[0] / SEEN_FILE).is_file()
     assert SEEN_FILE not in {path.name for path in find_files(finished[0])}
+
+
+@pytest.mark.usefixtures("printed")
+def test_configuration_on_the_hub_is_read_without_transformers(
+    environment: dict[str, str], folder: Path
+) -> None:
+    code = """
+import json, sys
+from zlpr_hf.models.paths import read_config_file
+print(json.dumps([read_config_file(name) for name in ("me/colours", "me/unknown", "a b")]))
+assert not {"torch", "transformers"} & set(sys.modules)
+"""
+    found = json.loads(run_python(environment, "-c", code))
+    assert found == [json.loads((folder / "config.json").read_text()), {}, {}]

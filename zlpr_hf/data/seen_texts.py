@@ -30,8 +30,8 @@ class SeenTexts:
 
     Args:
         splits: Sorted fingerprints of the texts of ``train``, ``validation`` and ``test``; of
-            ``unused`` training rows (``max_train_samples``); and of texts that the weights were
-            trained on in ``earlier`` runs.
+            ``unused`` training rows (``max_train_samples``); and of other texts that the weights
+            were trained on in ``earlier`` runs.
         drawing: Shares and random seed of the splits; two runs that agree in them draw alike.
     """
 
@@ -45,8 +45,8 @@ class SeenTexts:
         """Return the fingerprints of a data set; ``earlier`` ones are of the initial weights."""
         splits = {name: np.unique(hash_texts(data.texts(name))) for name in data.splits}
         splits["unused"] = np.unique(hash_texts(data.unused))
-        if earlier is not None:
-            splits["earlier"] = earlier.trained
+        trained = hash_texts([]) if earlier is None else earlier.trained
+        splits["earlier"] = np.setdiff1d(trained, splits["train"])
         return cls(splits, tuple(map(float, drawing)))
 
     @classmethod
