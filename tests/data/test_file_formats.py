@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.data.formats import FileOptions
+from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import read_file
 from zlpr_hf.workflows.arguments import DataArguments

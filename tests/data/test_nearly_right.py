@@ -64,7 +64,7 @@ def test_warnings_of_empty_texts_and_two_spellings(
     rows = ROWS + "".join(f"more {i},Red\n" for i in range(4)) + '" ",blue\n,blue\n'
     read(tmp_path / "a.csv", f"text,labels\n{rows}")
     assert [record.getMessage().partition(", column ")[2] for record in caplog.records][:1] == [
-        "'text': 2 of 18 texts are empty, the first in row 17"
+        "'text': 2 of 18 texts are empty, the first in row 17; merged cells of a spreadsheet?"
     ]
     assert caplog.messages[1].endswith("'Red' and 'red' are two labels; is one of them misspelt?")
     caplog.clear()

@@ -11,7 +11,7 @@ from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError, suggest
 
 if TYPE_CHECKING:
-    from zlpr_hf.data.formats import FileOptions
+    from zlpr_hf.data.row_file import FileOptions
     from zlpr_hf.inference.classifier import Classifier
 
 
@@ -110,7 +110,7 @@ def add_shared(group: argparse._ActionsContainer, *names: str) -> None:
 
 def file_options(options: argparse.Namespace) -> FileOptions:
     """Return how to read files of text cells, as the options of a command say."""
-    from zlpr_hf.data.formats import FileOptions
+    from zlpr_hf.data.row_file import FileOptions
 
     return FileOptions(tuple(options.column_names or ()), options.quoting)
 

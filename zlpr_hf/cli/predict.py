@@ -19,7 +19,8 @@ from zlpr_hf.cli.parser import (
     share_type,
 )
 from zlpr_hf.cli.remembered import read_remembered, use_remembered
-from zlpr_hf.data.formats import FORMATS, origin_of
+from zlpr_hf.data.formats import FORMATS
+from zlpr_hf.data.row_file import origin_of
 from zlpr_hf.data.row_reader import RowReader, format_of
 from zlpr_hf.data.text_streams import STDIN
 from zlpr_hf.distributed import Processes

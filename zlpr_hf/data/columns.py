@@ -94,7 +94,8 @@ def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
     empty = [number for number, value in enumerate(values, start=1) if not value.strip()]
     if empty:
         logger.warning(
-            "%s, column %r: %d of %d texts are empty, the first in row %d",
+            "%s, column %r: %d of %d texts are empty, the first in row %d; merged cells of a "
+            "spreadsheet?",
             origin, column, len(empty), len(values), empty[0],
         )  # fmt: skip
     return values

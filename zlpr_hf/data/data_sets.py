@@ -24,7 +24,7 @@ from datasets.packaged_modules.text.text import TextConfig
 from huggingface_hub import HfFileSystem, hf_hub_download
 
 from zlpr_hf.data.corpora import CORPORA
-from zlpr_hf.data.formats import FileOptions
+from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import SUFFIXES
 from zlpr_hf.errors import InputError
 

@@ -6,26 +6,26 @@ import hashlib
 import json
 import logging
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Value
+from datasets import Dataset, DatasetDict
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_column, read_texts
 from zlpr_hf.data.data_sets import SPLITS
-from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.label_columns import LabelColumns, LabelReader
+from zlpr_hf.data.label_cells import RowLabels, is_missing
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_reader import LabelReader
+from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.made_splits import KnownSplits, make_splits
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
-from zlpr_hf.data.splits import is_missing
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import handle_unseen
 from zlpr_hf.data.verdicts import Verdict, find_verdicts, verdict_columns
@@ -111,19 +111,41 @@ def read_splits(
     """
     rows: dict[str, SplitRows] = {}
     readers: dict[str, LabelReader] = {}
+    labels = labels.with_keys(splits.values())
     for split, dataset in splits.items():
         if dataset.num_rows == 0:
             raise InputError(f"{origins[split]}: the split holds no rows")
-        readers[split], rows[split] = read_rows(dataset, origins[split], labels, text_columns)
+        # The first split shows whether labels are ever judged absent; a small one may not.
+        readers[split], rows[split] = read_rows(
+            dataset, origins[split], labels, text_columns, ask_unknown=not readers
+        )
     first, *others = readers
     for split in others:
-        if readers[split].names != readers[first].names:
-            raise InputError(f"{origins[split]}: its labels differ from those of {origins[first]}")
+        _check_same_labels(readers[split], readers[first], origins[split], origins[first])
     return rows, readers[first]
 
 
+def _check_same_labels(reader: LabelReader, first: LabelReader, origin: str, other: str) -> None:
+    names, expected = reader.names or (), first.names or ()
+    if names == expected:
+        return
+    added, missing = set(names) - set(expected), set(expected) - set(names)
+    how = "they are in another order"
+    if added or missing:
+        how = f"only it has {min(added)!r}" if added else f"it lacks {min(missing)!r}"
+    raise InputError(
+        f"{origin}: its labels differ from those of {other}: {how}; declare the same labels in "
+        "both, or store names instead of ids"
+    )
+
+
 def read_rows(
-    dataset: Dataset, origin: str, labels: LabelColumns, text_columns: Sequence[str]
+    dataset: Dataset,
+    origin: str,
+    labels: LabelColumns,
+    text_columns: Sequence[str],
+    *,
+    ask_unknown: bool = True,
 ) -> tuple[LabelReader, SplitRows]:
     """Read the judged rows of one split; also return the reader of their labels.
 
@@ -131,10 +153,18 @@ def read_rows(
         InputError: If a column is missing, a row is wrong, or a text has different labels.
     """
     texts = [read_texts(dataset, column, origin) for column in text_columns]
-    reader, found = labels.read(dataset, origin)
+    reader, found = labels.read(dataset, origin, ask_unknown=ask_unknown)
     verdicts = _read_verdicts(dataset, origin, labels, text_columns)
+    if reader.in_columns or reader.in_lists or any(len(row or ()) > 1 for row in found):
+        # A rejected choice of several labels says nothing about any one of them.
+        verdicts = ["drop" if verdict == "reject" else verdict for verdict in verdicts]
     rejected = [i for i, verdict in enumerate(verdicts) if verdict == "reject" and found[i]]
     if rejected:
+        if labels.join_rows is False:
+            raise InputError(
+                f"{origin}, row {rejected[0] + 1}: a rejected label needs the other rows of its "
+                "text: leave join_rows false out, or set use_verdicts false"
+            )
         found = _with_rejected(found, rejected)
     judged = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
     _log_left_out(origin, found, verdicts)
@@ -180,12 +210,7 @@ def _read_verdicts(
         names = verdict_columns(dataset.column_names, used)
         columns = {name: read_column(dataset, name, origin) for name in names}
         verdicts = find_verdicts(columns, used, origin)
-    if verdicts is None:
-        return ["keep"] * dataset.num_rows
-    if not isinstance(dataset.features[labels.used[0]], Value):
-        # A rejected choice of several labels says nothing about any one of them.
-        return ["drop" if verdict == "reject" else verdict for verdict in verdicts]
-    return verdicts
+    return ["keep"] * dataset.num_rows if verdicts is None else verdicts
 
 
 def _with_rejected(
@@ -206,7 +231,9 @@ def _with_rejected(
 def _log_left_out(
     origin: str, found: Sequence[RowLabels | None], verdicts: Sequence[Verdict]
 ) -> None:
-    missing = sum(row is None for row in found)
+    missing = sum(
+        row is None and verdict != "drop" for row, verdict in zip(found, verdicts, strict=True)
+    )
     if missing:
         logger.warning(
             "%s: %d of %d rows are left out: their label cell is empty, so that they were not "
@@ -291,29 +318,6 @@ def build_labelled_data(
         reader, labels, text_columns, format=source.format, names=space.names, example=example
     )
     return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped, reading)
-
-
-def warn_of_lookalikes(names: Sequence[str], origin: str) -> None:
-    """Warn of two spellings of a label, which are two labels and rarely intended."""
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(_skeleton(name), name)
-        if other != name:
-            logger.warning(
-                "%s: %r and %r are two labels; is one of them misspelt?", origin, other, name
-            )
-
-
-LATIN_TWINS = str.maketrans("авсеорхуікмнтгαβεικνορτυχ", "abceopxyikmhtraβeikvoptux")
-"""Small Cyrillic and Greek letters to the Latin ones that look the same."""
-
-
-def _skeleton(name: str) -> str:
-    """Return a name without everything that is hard to see: case, blanks, other alphabets."""
-    plain = unicodedata.normalize("NFKC", name).casefold().translate(LATIN_TWINS)
-    return "".join(
-        sign for sign in plain if unicodedata.category(sign) not in ("Zs", "Cf", "Cc", "Pc", "Pd")
-    )
 
 
 def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import drop_unknown
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class EvaluationSet:
             rows: The rows as they are stored.
             origin: Name of the rows, for messages.
             labels: Columns and form of their labels; ids are those of the model unless the data
-                declares names. With one column per label, labels without a column are not known.
+                declares names. Labels that are not among declared names are not known.
             label_space: The model's labels.
             text_column: Column of the text.
             text_pair_column: Column of a second text, for pairs.
@@ -116,9 +119,13 @@ class EvaluationSet:
         absence = f"is not a label of the model ({label_space.summary()})"
         dropped = drop_unknown(judged, label_space, unseen_labels, origin, absence)
         found = judged.labels
-        # Without a column, nothing says that a label is absent.
-        if labels.columns and labels.form != "names":
-            missing = [name for name in label_space.names if name not in labels.columns]
+        # Nothing says that a label is absent where the data has no place for it.
+        missing = [name for name in label_space.names if name not in (reader.names or (name,))]
+        if missing:
+            logger.warning(
+                "%s: has no place for %d of %d labels of the model, such as %r: they count in no "
+                "metric", origin, len(missing), label_space.num_labels, missing[0],
+            )  # fmt: skip
             found = [row | dict.fromkeys(missing, math.nan) for row in found]
         ids = [[label_space.label2id[name] for name in row] for row in found]
         values = [list(row.values()) for row in found]

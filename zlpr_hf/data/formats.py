@@ -5,21 +5,28 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from zlpr_hf.choices import Quoting
 from zlpr_hf.data.columns import SEPARATORS, separator_hint
 from zlpr_hf.data.json_document import find_rows, rows_of_document
 from zlpr_hf.data.json_exports import rows_of_export
+from zlpr_hf.data.row_file import (
+    Defect,
+    FileOptions,
+    RowFile,
+    check_names,
+    find_bad_byte,
+    origin_of,
+)
 from zlpr_hf.data.tabbed_lines import read_tabbed_lines
 from zlpr_hf.data.text_streams import STDIN, open_text
 from zlpr_hf.errors import InputError
@@ -27,6 +34,8 @@ from zlpr_hf.files.json_lines import parse_json_line
 
 logger = logging.getLogger(__name__)
 
+JSON_LINES = {".jsonl", ".ndjson"}
+"""Suffixes of files in which a line is a row, even if it is the only one."""
 FASTTEXT_PREFIX = "__label__"
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 MAX_CELL_LENGTH = 2**25
@@ -35,55 +44,6 @@ MAX_HEADER_LENGTH = 2**20
 QUOTING_RULE = "; close every quoted cell, and double the quotes inside it"
 BATCH_ROWS, TABLE_ROWS = 1024, 65_536
 """Rows of a Parquet file that are decoded at a time: as Python objects, and as a table."""
-
-
-@dataclass(frozen=True)
-class Defect:
-    """A row that cannot be read, its raw content, and its first line in the file."""
-
-    reason: str
-    content: Any
-    line: int
-
-
-class RowFile(Iterable[Mapping[str, Any] | Defect]):
-    """A file of one format; iterating yields the cells of each row by column name.
-
-    ``schema`` holds the columns with their types; it is None if every row has its own columns.
-    """
-
-    schema: pa.Schema | None = None
-
-    @property
-    def description(self) -> str:
-        """The format in words."""
-        return "plain text"
-
-    def read_table(self) -> pa.Table | None:
-        """Return all rows at once if the format stores typed columns, else None."""
-        return None
-
-
-def origin_of(path: str) -> str:
-    """Return the name of an input for messages."""
-    return "standard input" if path == STDIN else path
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """How to read files of text cells.
-
-    Args:
-        column_names: Names of the columns of a file without a header.
-        quoting: ``csv`` (quotes around cells, doubled inside), ``backslash`` (escaped inside),
-            ``none`` (quotes belong to the text), or ``auto``: as in CSV; in tab-separated files
-            quotes that close their own cell.
-        needed: Columns that are used; others are left out if they have no single type.
-    """
-
-    column_names: tuple[str, ...] = ()
-    quoting: Quoting = "auto"
-    needed: frozenset[str] | None = None
 
 
 class DelimitedFile(RowFile):
@@ -116,6 +76,10 @@ class DelimitedFile(RowFile):
             raise InputError(f"{origin_of(self.path)}, line {names.line}: {names.reason}")
         if not names:
             raise InputError(f"{where}: expected a line of column names, got nothing")
+        if names[0].startswith("sep=") and len("".join(names)) <= len("sep=;"):
+            raise InputError(f"{where}: remove this line, which tells Excel the separator")
+        while len(names) > 1 and not names[-1].strip():  # columns that a spreadsheet left empty
+            names = names[:-1]
         check_names(names, where)
         return names
 
@@ -125,8 +89,10 @@ class DelimitedFile(RowFile):
         for line, cells in self._rest or islice(self._records(), header, None):
             if isinstance(cells, Defect):
                 yield cells
-            elif len(cells) == width:
-                yield dict(zip(self.names, cells, strict=True))
+            elif cells == self.names:
+                yield Defect("the header is repeated here; remove this line", cells, line)
+            elif len(cells) >= width and not any(map(str.strip, cells[width:])):
+                yield dict(zip(self.names, cells[:width], strict=True))
             elif cells:
                 yield Defect(self._explain_width(len(cells)), cells, line)
             elif width == 1:  # an empty cell; in wider files an empty line is no row
@@ -232,6 +198,8 @@ class JsonFile(RowFile):
             first, second = next(lines, ""), next(lines, "")
         if first.startswith("["):
             return True
+        if JSON_LINES.intersection(Path(self.path).suffixes) and first.endswith("}"):
+            return False
         try:
             row = json.loads(first)
         except (ValueError, RecursionError):
@@ -373,35 +341,8 @@ def guess_format(path: str) -> str | None:
     """Return the format of a text file by its first line, None for plain lines."""
     with open_text(path) as stream:
         line = next((line for line in stream if line.strip()), "")
-    if FASTTEXT_PREFIX in line.split(maxsplit=1)[0] if line.strip() else False:
+    if FASTTEXT_PREFIX in line:
         return "fasttext"
     if line.lstrip().startswith(("{", "[{")) or line.strip() == "[":
         return "jsonl"
     return "tsv" if "\t" in line else None
-
-
-def find_bad_byte(lines: Sequence[str], first: int) -> Defect | None:
-    """Return the first line with a byte that was not UTF-8, if any; ``first`` is its number."""
-    for number, line in enumerate(lines, start=first):
-        if line.isascii():
-            continue
-        try:
-            line.encode("utf-8")
-        except UnicodeEncodeError as error:
-            byte = len(line[: error.start].encode("utf-8")) + 1
-            reason = (
-                f"expected UTF-8 text, byte {byte} is not; save the file as UTF-8 "
-                "(a spreadsheet: as CSV UTF-8)"
-            )
-            return Defect(reason, "".join(lines), number)
-    return None
-
-
-def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse duplicate column names, and names that Arrow would cut."""
-    duplicates = [name for name, count in Counter(names).items() if count > 1]
-    if duplicates:
-        raise InputError(f"{where}: duplicate column {min(duplicates)!r}")
-    for name in names:
-        if "\0" in name:
-            raise InputError(f"{where}: column {name!r:.80} has a NUL byte in its name")

@@ -50,11 +50,10 @@ def find_rows(document: Any) -> list[Any] | None:
     if not isinstance(document, dict):
         return None
     if set(document) >= {"columns", "data"} and isinstance(document["columns"], list):
-        names = document["columns"]
-        return [dict(zip(names, cells, strict=True)) for cells in document["data"]]
+        return _table_rows(document["columns"], document["data"])
     for key in ROW_KEYS:
         rows = document.get(key)
-        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        if rows and isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             return rows
     values = list(document.values())
     if values and all(isinstance(each, dict) for each in values):
@@ -70,3 +69,13 @@ def find_rows(document: Any) -> list[Any] | None:
     ):
         return [dict(zip(document, cells, strict=True)) for cells in zip(*values, strict=True)]
     return None
+
+
+def _table_rows(names: list[Any], rows: Any) -> list[Any] | None:
+    """Return the rows of a table with its column names beside it, None if they do not fit."""
+    fits = isinstance(rows, list) and all(
+        isinstance(cells, list) and len(cells) == len(names) for cells in rows
+    )
+    if not fits or not all(isinstance(name, str) for name in names):
+        return None
+    return [dict(zip(names, cells, strict=True)) for cells in rows]

@@ -74,15 +74,23 @@ def open_cell(cell: object, *, bare: bool = False) -> Any:
 
 
 def cell_reader(
-    form: LabelForm, names: tuple[str, ...] | None, delimiter: str | None, *, bare: bool = False
+    form: LabelForm,
+    names: tuple[str, ...] | None,
+    delimiter: str | None,
+    *,
+    bare: bool = False,
+    missing: float = math.nan,
 ) -> CellReader:
-    """Return a function that reads a cell of a form; it can be pickled for data loader workers."""
+    """Return a function that reads a cell of a form; it can be pickled for data loader workers.
+
+    ``missing`` is the value of a label whose number is missing, beside others that are there.
+    """
     known = None if names is None else frozenset(names)
     read: CellReader
     if form == "ids":
         read = partial(_from_ids, names=names or (), delimiter=delimiter)
     elif form in ("multi_hot", "columns"):
-        read = partial(_from_numbers, names=names or (), delimiter=delimiter)
+        read = partial(_from_numbers, names=names or (), delimiter=delimiter, missing=missing)
     else:
         read = partial(_from_names, known=known, delimiter=delimiter)
     return partial(_read_cell, read=read, bare=bare)
@@ -149,7 +157,9 @@ def _split_ids(cell: object, delimiter: str | None) -> object:
     ]
 
 
-def _from_numbers(cell: object, names: tuple[str, ...], delimiter: str | None) -> RowLabels:
+def _from_numbers(
+    cell: object, names: tuple[str, ...], delimiter: str | None, missing: float
+) -> RowLabels:
     if isinstance(cell, Mapping):
         cell = [cell.get(name) for name in names]
     if isinstance(cell, str) and delimiter:
@@ -158,7 +168,10 @@ def _from_numbers(cell: object, names: tuple[str, ...], delimiter: str | None) -
         raise CellError(f"expected a list of numbers, one per label, got {cell!r:.80}")
     if len(cell) != len(names):
         raise CellError(f"expected {len(names)} numbers, one per label, got {len(cell)}")
-    numbers = {name: _number(raw, name) for name, raw in zip(names, cell, strict=True)}
+    numbers = {
+        name: missing if is_missing(raw) else _number(raw, name)
+        for name, raw in zip(names, cell, strict=True)
+    }
     return {name: value for name, value in numbers.items() if value != 0}
 
 
@@ -167,8 +180,6 @@ def _number(raw: object, name: str) -> float:
         f"label {name!r}: expected 0, 1, yes, no, a probability between 0 and 1, or nothing or "
         "-100 for unknown"
     )
-    if is_missing(raw):
-        return math.nan
     if isinstance(raw, str):
         word = raw.strip().lower()
         raw = 1.0 if word in YES_WORDS else 0.0 if word in NO_WORDS else raw

@@ -5,35 +5,44 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
-from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
+from datasets import Dataset, Features
 
 from zlpr_hf.choices import LabelForm, MissingLabels, MissingWords
 from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.label_cells import (
-    CellError,
-    CellReader,
     RowLabels,
     cell_reader,
     clean_name,
     is_missing,
-    open_cell,
 )
-from zlpr_hf.data.written_cells import parse_bare
-from zlpr_hf.errors import InputError
+from zlpr_hf.data.label_reader import LabelReader
+from zlpr_hf.data.label_survey import (
+    SEPARATORS,
+    LabelSurvey,
+    declared_names,
+    form_of_type,
+    ids_or_flags_error,
+    needs_survey,
+    try_open,
+    width_of_lists,
+)
+from zlpr_hf.errors import InputError, suggest
 
 logger = logging.getLogger(__name__)
 
-MISSING_WORDS = frozenset(
-    "nan none null nil na n/a #n/a <na> nat undefined missing - -- ? . (no genres listed)".split()
-) | {"(no genres listed)", "not available", "no label", "no labels"}
-"""Words, in lower case, that tools and people write where a row has no label."""
-SEPARATORS = (";", ",", "|", "\t", "\n")
+
+FLAGS = frozenset({"0", "1", "0.0", "1.0"})
+"""Texts that are 0/1 flags rather than names."""
+ID_AND_NAME = re.compile(r"\d+\s*[,;\t|]|\d+ ")
+HEADERS = frozenset({"name", "names", "label", "labels", "id,name", "id;name", "class", "classes"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,9 @@ class LabelColumns:
         """The columns that hold the labels."""
         return self.columns or (self.column,)
 
-    def read(self, rows: Dataset, origin: str) -> tuple[LabelReader, list[RowLabels | None]]:
+    def read(
+        self, rows: Dataset, origin: str, *, ask_unknown: bool = True
+    ) -> tuple[LabelReader, list[RowLabels | None]]:
         """Read the labels of one split.
 
         Returns:
@@ -89,8 +100,24 @@ class LabelColumns:
         cells: Sequence[Any] = list(zip(*columns, strict=True)) if self.columns else columns[0]
         read = self.reader(rows.features, cells, origin)
         found = [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]
-        self.check_readings(read, found, origin)
+        self.check_readings(read, found, origin, ask_unknown=ask_unknown)
         return read, found
+
+    def with_keys(self, splits: Iterable[Dataset]) -> LabelColumns:
+        """Return the columns with the keys of objects in all splits as the names.
+
+        An object may leave out labels that are unknown, so that a split may lack a key.
+        """
+        if self.columns or self.names or self.default_names or self.form not in ("auto", "columns"):
+            return self
+        keys: set[str] = set()
+        for rows in splits:
+            cells = rows[self.column] if self.column in rows.column_names else ()
+            first = next((cell for cell in cells if not is_missing(cell)), None)
+            if not isinstance(try_open(first), Mapping):
+                return self
+            keys.update(*(each for each in map(try_open, cells) if isinstance(each, Mapping)))
+        return replace(self, names=tuple(sorted(keys))) if keys else self
 
     def reader(self, features: Features, cells: Iterable[Any], origin: str) -> LabelReader:
         """Return the reader of rows with these columns, whose label cells are given.
@@ -100,43 +127,60 @@ class LabelColumns:
         """
         self._check(features, origin)
         if self.columns:
-            return self._columns_reader(origin)
+            return self._columns_reader(cells, origin)
         where = f"{origin}, column {self.column!r}"
         feature = features[self.column]
-        survey = _Survey()
-        if _needs_survey(feature):
-            survey = _Survey.from_cells(cells, self.delimiter, where)
+        survey = LabelSurvey()
+        if needs_survey(feature):
+            survey = LabelSurvey.from_cells(cells, self.delimiter, where)
         form = self._form(feature, survey, where)
         names = self._names(feature, survey, form, where)
         if form == "multi_hot" and names is None:
-            width = survey.width if survey.rows else _width(cells)
+            width = survey.width if survey.rows else width_of_lists(cells)
+            if not width:
+                raise InputError(f"{where}: expected lists of numbers, such as [0, 1], got others")
             names = tuple(f"LABEL_{index}" for index in range(width))
             logger.warning(
                 "%s: no names, so that the labels are called LABEL_0 to LABEL_%d; name them with "
                 "label_names_file", where, width - 1,
             )  # fmt: skip
-        words = survey.missing_words((*(names or ()), *(self.default_names or ())))
-        if words and self.words == "ask":
-            listed = ", ".join(f"{name!r} ({count} rows)" for name, count in words.items())
-            raise InputError(
-                f"{where}: {listed} is only ever alone in a cell: a missing value or a label? "
-                "Set missing_words missing or missing_words label"
-            )
         return LabelReader(
             form,
             names,
             (self.column,),
             origin,
-            cell_reader(form, names, self.delimiter, bare=survey.is_bare),
-            missing_words=frozenset(words if self.words == "missing" else ()),
+            cell_reader(form, names, self.delimiter, bare=survey.is_bare, missing=self._missing()),
+            missing_words=self._missing_words(survey, names, where),
             missing_is_no_label=self.missing == "no_label",
             in_lists=survey.structures > 0,
         )
 
-    def _columns_reader(self, origin: str) -> LabelReader:
+    def _missing(self) -> float:
+        """Return the value of a label whose number is missing."""
+        return 0.0 if self.missing == "no_label" else math.nan
+
+    def _missing_words(
+        self, survey: LabelSurvey, names: tuple[str, ...] | None, where: str
+    ) -> frozenset[str]:
+        """Return the words that mean a missing value here, after asking if nothing says so."""
+        words = survey.missing_words((*(names or ()), *(self.default_names or ())))
+        if words and self.words == "ask":
+            listed = ", ".join(f"{name!r} ({count} rows)" for name, count in words.items())
+            raise InputError(
+                f"{where}: is {listed} a missing value or a label? "
+                "Set missing_words missing or missing_words label"
+            )
+        return frozenset(words if self.words == "missing" else ())
+
+    def _columns_reader(self, cells: Iterable[Any], origin: str) -> LabelReader:
         form: LabelForm = "names" if self.form == "names" else "columns"
         names = self.names if form == "names" else self.columns
-        read = cell_reader(form, names, None)
+        read = cell_reader(form, names, None, missing=self._missing())
+        survey = LabelSurvey()
+        if form == "names":
+            for name in chain.from_iterable(cells):
+                if isinstance(name, str) and not is_missing(name):
+                    survey.add(name)
         return LabelReader(
             form,
             names,
@@ -144,13 +188,14 @@ class LabelColumns:
             origin,
             read,
             in_columns=True,
+            missing_words=self._missing_words(survey, names, origin),
             missing_is_no_label=self.missing == "no_label",
         )
 
     def _names(
-        self, feature: Any, survey: _Survey, form: LabelForm, where: str
+        self, feature: Any, survey: LabelSurvey, form: LabelForm, where: str
     ) -> tuple[str, ...] | None:
-        declared = _declared_names(feature)
+        declared = declared_names(feature)
         if self.names and declared and self.names != declared:
             same = set(self.names) == set(declared)
             raise InputError(
@@ -161,8 +206,13 @@ class LabelColumns:
             )
         names = self.names or declared
         if form == "columns":
-            known = self.default_names or ()
-            return self.names or (*known, *sorted(survey.keys - set(known)))
+            known = self.names or self.default_names or ()
+            new = sorted(survey.keys - set(known))
+            if self.names and new:
+                raise InputError(
+                    f"{where}: unknown label {new[0]!r:.80}{suggest(new[0], self.names)}"
+                )
+            return (*known, *new)
         if form in ("ids", "multi_hot") and names is None and self.default_names:
             logger.warning(
                 "%s: %s are taken in the order of the model: %s; for another order set "
@@ -182,57 +232,88 @@ class LabelColumns:
             )
 
     def check_readings(
-        self, reader: LabelReader, found: Iterable[RowLabels | None], origin: str
+        self,
+        reader: LabelReader,
+        found: Iterable[RowLabels | None],
+        origin: str,
+        *,
+        ask_unknown: bool = True,
     ) -> None:
         """Refuse label cells that have another reading, which would train another model."""
         judged = [row for row in found if row is not None]
-        width = len(reader.names or ())
+        items = [item for row in judged for item in row.items()]
         self.check_counts(
             reader,
-            Counter(name for row in judged for name in row),
+            Counter(name for name, value in items if not math.isnan(value)),
+            Counter(name for name, value in items if math.isnan(value)) if ask_unknown else {},
             origin,
+            rows=len(judged),
             several=any(len(row) > 1 for row in judged),
-            unknown=any(math.isnan(value) for row in judged for value in row.values()),
-            negatives=any(
-                len(row) < width or any(value < 0.5 for value in row.values()) for row in judged
-            ),
         )
 
     def check_counts(
         self,
         reader: LabelReader,
         counts: Mapping[str, int],
+        unknown: Mapping[str, int],
         origin: str,
         *,
+        rows: int,
         several: bool,
-        unknown: bool,
-        negatives: bool,
     ) -> None:
         """Refuse label cells that have another reading, given facts about all rows.
 
         Args:
             reader: The reader of the rows.
-            counts: Rows per label.
+            counts: Rows per label in which it is known and not 0.
+            unknown: Rows per label in which it is unknown.
             origin: Name of the rows, for messages.
+            rows: Number of rows.
             several: Whether a row has several labels.
-            unknown: Whether a label is unknown in a row.
-            negatives: Whether a cell says that a label does not apply.
         """
         if reader.form in ("delimited", "names") and reader.names is None:
             self._check_delimiter(counts, origin, several=several)
-        if reader.form == "columns" and self.missing == "auto" and unknown and not negatives:
+            self._check_numbers(counts, origin)
+        if reader.form == "columns" and self.missing == "auto":
+            self._check_unknown(counts, unknown, rows, origin)
+
+    def _check_unknown(
+        self, counts: Mapping[str, int], unknown: Mapping[str, int], rows: int, origin: str
+    ) -> None:
+        """Refuse label columns that never say no, and warn of single labels that do not."""
+        names = {*counts, *unknown}
+        never_no = [name for name in names if counts.get(name, 0) + unknown.get(name, 0) == rows]
+        doubtful = sorted(name for name in never_no if counts.get(name) and unknown.get(name))
+        if len(never_no) == len(names) and any(unknown.values()):
             raise InputError(
                 f"{origin}: no cell of the label columns says no (0), and some are empty or -1: "
                 "are those labels absent or not judged? Set missing_labels no_label (write -1 as "
                 "0), or missing_labels unjudged"
             )
+        if doubtful:
+            logger.warning(
+                "%s: no cell of label %r says no (0), and %d are empty or -1, which count as not "
+                "judged (missing_labels no_label: empty cells are 0)",
+                origin, doubtful[0], unknown[doubtful[0]],
+            )  # fmt: skip
+
+    def _check_numbers(self, counts: Mapping[str, int], origin: str) -> None:
+        """Refuse names that are flags, and warn of names that may be ids."""
+        where = f"{origin}, column {self.column!r}"
+        if len(counts) > 1 and counts.keys() <= FLAGS:
+            raise ids_or_flags_error(where)
+        if counts and all(name.isdecimal() for name in counts):
+            logger.warning(
+                "%s: the labels are numbers such as %r, taken for names; for ids set label_form "
+                "ids and label_names_file", where, min(counts),
+            )  # fmt: skip
 
     def _check_delimiter(self, counts: Mapping[str, int], origin: str, *, several: bool) -> None:
         """Refuse names that another delimiter takes apart into other names."""
         for delimiter in SEPARATORS:
             joined = [name for name in counts if delimiter in name]
             parts = {clean_name(part) for name in counts for part in name.split(delimiter)} - {""}
-            if len(joined) > 1 and len(parts) < len(counts) and delimiter != self.delimiter:
+            if len(joined) > 1 and len(parts) <= len(counts) and delimiter != self.delimiter:
                 given = f"label_delimiter {self.delimiter!r}" if self.delimiter else "lists"
                 raise InputError(
                     f"{origin}, column {self.column!r}: {len(counts)} labels such as "
@@ -260,221 +341,20 @@ class LabelColumns:
         ):
             raise InputError("label_form columns and label_columns go together")
 
-    def _form(self, feature: Any, survey: _Survey, where: str) -> LabelForm:
+    def _form(self, feature: Any, survey: LabelSurvey, where: str) -> LabelForm:
         form: LabelForm = self.form
         if form == "auto":
-            form = survey.form(where, self.delimiter) or _form_of(
+            form = survey.form(where, self.delimiter) or form_of_type(
                 feature, where, self.delimiter, one_per_row=bool(self.join_rows)
             )
         if form == "delimited" and not self.delimiter and not survey.structures:
             raise InputError(f"{where}: label_form delimited needs label_delimiter, such as ';'")
-        if form == "ids" and not (self.names or self.default_names or _declared_names(feature)):
+        if form == "ids" and not (self.names or self.default_names or declared_names(feature)):
             raise InputError(
                 f"{where}: integer label ids need label_names_file, a text file with one label "
                 "name per line"
             )
         return form
-
-
-@dataclass(frozen=True)
-class LabelReader:
-    """Reads the labels of rows one by one; ``names`` are all labels if they are declared."""
-
-    form: LabelForm
-    names: tuple[str, ...] | None
-    columns: tuple[str, ...]
-    origin: str
-    read: CellReader
-    in_columns: bool = False
-    missing_words: frozenset[str] = frozenset()
-    missing_is_no_label: bool = False
-    in_lists: bool = False
-
-    def cell_of(self, row: Mapping[str, Any]) -> Any:
-        """Return the label cell of a row, None if the row has no such column."""
-        if self.in_columns:
-            return tuple(row.get(name) for name in self.columns)
-        return row.get(self.columns[0])
-
-    def is_judged(self, cell: Any) -> bool:
-        """Whether a cell says anything about the labels of its row."""
-        return self.missing_is_no_label or not self._is_missing(cell)
-
-    def cell(self, cell: Any, number: int) -> RowLabels | None:
-        """Read the cell of row ``number``, counted from 1; None if the row was not judged.
-
-        Raises:
-            InputError: If the cell cannot be read; with the row.
-        """
-        if self.in_columns and self.form == "names":
-            cell = [name for name in cell if not is_missing(name)] or None
-        if self._is_missing(cell):
-            return {} if self.missing_is_no_label else None
-        try:
-            labels = self.read(cell)
-        except CellError as error:
-            where = "" if self.form == "columns" else f", column {self.columns[0]!r}"
-            raise InputError(f"{self.origin}, row {number}{where}: {error}") from error
-        if self.missing_is_no_label and self.form == "columns":
-            labels = {name: value for name, value in labels.items() if not math.isnan(value)}
-        return labels
-
-    def _is_missing(self, cell: Any) -> bool:
-        if isinstance(cell, str) and cell.strip() in self.missing_words:
-            return True
-        if self.in_columns and self.form == "names" and cell is not None:
-            return all(map(is_missing, cell))
-        return is_missing(cell)
-
-
-@dataclass
-class _Survey:
-    """Facts about all cells of a label column that holds text, objects or lists of names.
-
-    Args:
-        delimiter: Separator between the names in a text.
-        rows: Number of cells that are not missing.
-        structures: Number of lists and objects, native or written as text.
-        kinds: Kinds of the items in lists.
-        keys: Keys of mappings from names to values.
-        width: Length of the first list.
-        is_bare: All cells are names in brackets without quotes.
-        alone: Names that are alone in their cell, with the number of rows.
-        together: Names that are beside others.
-    """
-
-    delimiter: str | None = None
-    rows: int = 0
-    structures: int = 0
-    kinds: set[type] = field(default_factory=set)
-    keys: set[str] = field(default_factory=set)
-    width: int = 0
-    is_bare: bool = False
-    alone: Counter[str] = field(default_factory=Counter)
-    together: set[str] = field(default_factory=set)
-
-    @classmethod
-    def from_cells(cls, cells: Iterable[Any], delimiter: str | None, where: str) -> _Survey:
-        """Read all cells."""
-        survey = cls(delimiter, is_bare=_are_bare(cells))
-        for number, cell in enumerate(cells, start=1):
-            if not is_missing(cell):
-                try:
-                    survey.add(open_cell(cell, bare=survey.is_bare))
-                except CellError as error:
-                    origin, _, column = where.partition(", column ")
-                    raise InputError(f"{origin}, row {number}, column {column}: {error}") from error
-        return survey
-
-    def add(self, value: Any) -> None:
-        """Count one opened cell."""
-        self.rows += 1
-        if isinstance(value, str):
-            self._count_names(value.split(self.delimiter) if self.delimiter else [value])
-            return
-        self.structures += 1
-        if isinstance(value, Mapping):
-            self.keys.update(value)
-        elif isinstance(value, list):
-            self.width = self.width or len(value)
-            self.kinds.update(type(item) for item in value if item is not None)
-            self._count_names([item for item in value if isinstance(item, str)])
-
-    def _count_names(self, raw: Iterable[str]) -> None:
-        names = [name.strip() for name in raw if name.strip()]
-        if len(names) == 1:
-            self.alone[names[0]] += 1
-        else:
-            self.together.update(names)
-
-    def form(self, where: str, delimiter: str | None) -> LabelForm | None:
-        """Return the form of cells that are structures, None if they are plain text."""
-        if not self.structures:
-            return None
-        if self.keys and not self.kinds:
-            return "columns"
-        if self.keys or (str in self.kinds and len(self.kinds) > 1):
-            raise InputError(f"{where}: expected one form of labels, got several kinds of values")
-        if self.kinds <= {str}:
-            return "delimited" if delimiter else "names"
-        if self.kinds & {float, bool}:
-            return "multi_hot"
-        raise _ids_or_flags(where)
-
-    def missing_words(self, names: Sequence[str] | None) -> dict[str, int]:
-        """Return the words for missing values that are only ever alone in a cell."""
-        known = {*(names or ()), *self.together}
-        return {
-            name: count
-            for name, count in self.alone.items()
-            if name.lower() in MISSING_WORDS and name not in known
-        }
-
-
-def _are_bare(cells: Iterable[Any]) -> bool:
-    """Whether the cells are texts, all of them with names in brackets without quotes."""
-    found = False
-    for cell in cells:
-        if isinstance(cell, str) and not is_missing(cell):
-            found = parse_bare(cell) is not None
-            if not found:
-                return False
-    return found
-
-
-def _needs_survey(feature: Any) -> bool:
-    """Whether the type of a column leaves open how its cells are read."""
-    if isinstance(feature, Value):
-        return feature.dtype in ("string", "large_string", "string_view", "null")
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else feature
-    plain = isinstance(inner, ClassLabel) or (
-        isinstance(inner, Value) and not inner.dtype.endswith(("string", "string_view"))
-    )
-    return not plain
-
-
-def _width(cells: Iterable[Any]) -> int:
-    return next((len(cell) for cell in cells if isinstance(cell, list)), 0)
-
-
-def _ids_or_flags(where: str) -> InputError:
-    return InputError(
-        f"{where}: a list of integers may be ids or 0/1 flags; say label_form ids or multi_hot"
-    )
-
-
-def _form_of(feature: Any, where: str, delimiter: str | None, *, one_per_row: bool) -> LabelForm:
-    """Return the form of a column type; a type that fits two forms is an error."""
-    if isinstance(feature, ClassLabel):
-        return "ids"
-    if isinstance(feature, Value) and feature.dtype in ("string", "large_string", "string_view"):
-        if delimiter is None and one_per_row:
-            return "names"
-        if delimiter is None:
-            raise InputError(
-                f"{where}: the labels are a string; say label_delimiter (such as ';'), "
-                "label_columns if each label has its own column, or join_rows true if each row has "
-                "one label"
-            )
-        return "delimited"
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else None
-    if isinstance(inner, ClassLabel):
-        return "ids"
-    if isinstance(inner, Value):
-        if inner.dtype in ("string", "large_string", "string_view", "null"):
-            return "names"
-        if inner.dtype.startswith(("float", "bool")):
-            return "multi_hot"
-        raise _ids_or_flags(where)
-    raise InputError(
-        f"{where}: expected a list of names or ids, a multi-hot list or a delimited string, "
-        f"got {feature}"
-    )
-
-
-def _declared_names(feature: Any) -> tuple[str, ...] | None:
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else feature
-    return tuple(inner.names) if isinstance(inner, ClassLabel) else None
 
 
 def read_label_names(path: Path) -> tuple[str, ...]:
@@ -502,4 +382,14 @@ def read_label_names(path: Path) -> tuple[str, ...]:
         if name in seen:
             raise InputError(f"{path}, line {number}: duplicate label {name!r}")
         seen.add(name)
+    if stripped and (stripped[0].lower() in HEADERS or stripped[0].startswith("# ")):
+        raise InputError(
+            f"{path}, line 1: {stripped[0]!r} looks like a header, which would shift all ids; "
+            "remove this line"
+        )
+    if len(stripped) > 1 and all(map(ID_AND_NAME.match, stripped[-2:])):
+        raise InputError(
+            f"{path}, line {len(stripped)}: {stripped[-1]!r} looks like an id and a name; write "
+            "the names alone, one per line, in the order of the ids"
+        )
     return tuple(stripped)

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.split_rows import SplitRows
-from zlpr_hf.data.splits import check_share, is_missing
+from zlpr_hf.data.splits import check_share
 from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)

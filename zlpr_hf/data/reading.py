@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.label_columns import LabelColumns, LabelReader
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_reader import LabelReader
 
 NAMES_SHOWN, COLUMNS_SHOWN = 6, 4
 EXAMPLE_WIDTH = 60

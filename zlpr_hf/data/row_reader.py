@@ -11,13 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.formats import (
-    FORMATS,
-    Defect,
-    FileOptions,
-    guess_format,
-    origin_of,
-)
+from zlpr_hf.data.formats import FORMATS, guess_format
+from zlpr_hf.data.row_file import Defect, FileOptions, origin_of
 from zlpr_hf.data.text_streams import COMPRESSED, STDIN, readable, zip_member_suffix
 from zlpr_hf.errors import InputError
 
@@ -145,9 +140,9 @@ class RowReader:
         self.origin = origin_of(path)
         text_column = self.text_columns[0] if text_columns else "text"
         found = labelled_format_of if labelled else partial(format_of, option=option)
-        with readable(path):
-            kind = FORMATS[format or found(path)]
-            self._file = kind.open(path, text_column, files or FileOptions())
+        with readable(self.origin):
+            how = files or FileOptions()
+            self._file = FORMATS[format or found(path)].open(path, text_column, how)
         self.schema = self._file.schema
         columns = self.find_columns() if text_columns else None
         if columns is not None:
@@ -166,21 +161,21 @@ class RowReader:
             return list(self.schema.names)
         if self.path == STDIN:
             return None
-        with readable(self.path):
-            first = next((row for row in self._file if not isinstance(row, Defect)), None)
+        first = next((row for row in self._cells() if not isinstance(row, Defect)), None)
         return None if first is None else list(first)
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        with readable(self.path):
-            for number, cells in enumerate(self._file, start=1):
-                yield self._check_row(number, cells)
+        for number, cells in enumerate(self._cells(), start=1):
+            if isinstance(cells, Defect):
+                yield BadRow(number, cells.reason, cells.content, cells.line)
+            elif reason := self._find_missing_text(cells):
+                yield BadRow(number, reason, cells)
+            else:
+                yield Row(number, tuple(cells[name] for name in self.text_columns), cells)
 
-    def _check_row(self, number: int, cells: Mapping[str, Any] | Defect) -> Row | BadRow:
-        if isinstance(cells, Defect):
-            return BadRow(number, cells.reason, cells.content, cells.line)
-        if reason := self._find_missing_text(cells):
-            return BadRow(number, reason, cells)
-        return Row(number, tuple(cells[name] for name in self.text_columns), cells)
+    def _cells(self) -> Iterator[Mapping[str, Any] | Defect]:
+        with readable(self.origin):
+            yield from self._file
 
     def read_table(self) -> pa.Table | None:
         """Return all rows at once if the format stores typed columns, else None."""

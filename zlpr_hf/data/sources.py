@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, concatenate_datasets
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.data_sets import SplitFiles, load_splits
-from zlpr_hf.data.formats import FileOptions
+from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.errors import InputError
 
@@ -90,8 +92,9 @@ def read_split(split: Any) -> Dataset:
         return split
     parts = [read_file(Path(path), split.options) for path in split.paths]
     dataset = parts[0] if len(parts) == 1 else _concatenate(parts, split.paths)
+    needed = split.options.needed
     for name, feature in (split.features or {}).items():
-        if name in dataset.column_names:
+        if name in dataset.column_names and (needed is None or name in needed):
             dataset = _cast(dataset, name, feature, split.paths[0])
     return dataset
 
@@ -105,11 +108,21 @@ def _concatenate(parts: Sequence[Dataset], paths: Sequence[str]) -> Dataset:
 
 def _cast(dataset: Dataset, name: str, feature: Any, origin: str) -> Dataset:
     try:
-        return dataset.cast_column(name, feature)
+        return _without_empty_cells(dataset, name, feature).cast_column(name, feature)
     except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise InputError(
             f"{origin}, column {name!r}: not of the type that the data set declares: {error}"
         ) from error
+
+
+def _without_empty_cells(dataset: Dataset, name: str, feature: Any) -> Dataset:
+    """Return the rows with empty cells of a text column as null, unless it stays text."""
+    cells = dataset.data.column(name)
+    if not pa.types.is_string(cells.type) or feature == Value("string"):
+        return dataset
+    filled = pc.if_else(pc.equal(cells, ""), pa.scalar(None, cells.type), cells)
+    place = dataset.column_names.index(name)
+    return Dataset(dataset.data.table.set_column(place, name, filled))
 
 
 def read_file(path: Path, options: FileOptions | None = None) -> Dataset:
@@ -183,6 +196,11 @@ def typed_column(origin: str, name: str, values: Mapping[int, Any]) -> Dataset:
     Raises:
         InputError: If the values are of several types; with one row of each.
     """
+    if any(isinstance(value, (str, list, dict)) for value in values.values()):
+        values = {
+            number: None if isinstance(value, float) and math.isnan(value) else value
+            for number, value in values.items()
+        }
     if {type(value) for value in values.values() if value is not None} == {str, dict}:
         # An export that writes one label as text, and several as an object.
         values = {

@@ -11,9 +11,9 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 
-from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.label_cells import RowLabels, is_missing
 from zlpr_hf.data.seen_texts import text_key
-from zlpr_hf.data.splits import is_missing, split_rows
+from zlpr_hf.data.splits import split_rows
 from zlpr_hf.labels import LabelSpace
 
 
@@ -53,11 +53,12 @@ class SplitRows:
         texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
         return [text_key(row) for row in zip(*texts, strict=True)]
 
-    def rows_by_text(self) -> dict[tuple[str, ...], list[int]]:
+    def rows_by_text(self) -> dict[tuple[str, ...] | int, list[int]]:
         """Return the indices of the rows of each text."""
-        found: dict[tuple[str, ...], list[int]] = {}
+        found: dict[tuple[str, ...] | int, list[int]] = {}
         for index, key in enumerate(self.text_keys()):
-            found.setdefault(key, []).append(index)
+            # Empty texts are not one text: their labels belong to texts that are missing.
+            found.setdefault(key if any(key) else index, []).append(index)
         return found
 
     def contradictions(self) -> Iterator[list[int]]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.errors import InputError
 
 MAX_STRATIFIED_LABELS = 1000
 """Labels whose share is kept; the time for it grows with rows times labels."""
+MAX_MISSED_SHARE = 0.1
+"""Share of a split's size by which stratification may miss it."""
 
 
 def split_rows(
@@ -80,6 +84,7 @@ def split_rows(
     # Every label must be learnable: rows whose labels would only be on the second side stay.
     lonely = (units[chosen].getnnz(axis=0) > 0) & (units[~chosen].getnnz(axis=0) == 0)
     chosen &= units[:, lonely].getnnz(axis=1) == 0
+    _adjust_size(chosen, units, round(size * count), seed)
     if not chosen.any() or chosen.all():
         raise InputError(
             f"cannot split a share of {size:g} off {count} {kind} so that each label stays in "
@@ -95,11 +100,19 @@ def check_share(size: float) -> None:
         raise InputError(f"the share of a split must be between 0 and 1, got {size:g}")
 
 
-def is_missing(group: Hashable) -> bool:
-    """Whether a row has no group: None, NaN, or a text without a character to see.
+def _adjust_size(chosen: NDArray[np.bool_], units: Any, target: int, seed: int) -> None:
+    """Bring the number of chosen units near the target, if stratification missed it by far.
 
-    Example:
-        >>> [is_missing(group) for group in (None, float("nan"), " ", 0, "Ann")]
-        [True, True, True, False, False]
+    It does so where labels have a few units each, whose shares round to none or to one.
     """
-    return group is None or group != group or (isinstance(group, str) and not group.strip())
+    order = np.random.default_rng(seed).permutation(len(chosen))
+    slack = max(1.0, MAX_MISSED_SHARE * target)
+    left = np.asarray(units[~chosen].sum(axis=0)).ravel()
+    if chosen.sum() < target - slack:
+        for unit in order[~chosen[order]]:
+            labels = units[unit].indices
+            if chosen.sum() < target and (left[labels] > 1).all():
+                chosen[unit] = True
+                left[labels] -= 1
+    elif chosen.sum() > target + slack:
+        chosen[order[chosen[order]][target:]] = False

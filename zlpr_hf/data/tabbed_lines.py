@@ -34,7 +34,8 @@ def read_tabbed_lines(
         cells = _split(line, delimiter)
         width = width or len(cells)
         taken = [line]
-        if any(map(_is_open, cells)) and (len(cells) != width or _is_open(cells[-1])):
+        is_short = len(cells) != width or _is_open(cells[-1])
+        if width > 1 and is_short and any(map(_is_open, cells)):
             ahead = _lines_of_open_cell(taken, next_line, delimiter, width)
             if ahead is None:
                 held[:0] = taken[1:]
@@ -57,7 +58,7 @@ def _lines_of_open_cell(
         if line is None:
             return None
         taken.append(line)
-        if len(_split(line, delimiter)) == width > 1 and not _closes(line, delimiter):
+        if len(_split(line, delimiter)) == width and not _closes(line, delimiter):
             return None
         cells = _split_quoted("".join(taken), delimiter)
         if cells is not None:

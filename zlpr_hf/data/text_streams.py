@@ -1,4 +1,4 @@
-"""Text of a file, compressed or not, or of standard input."""
+"""Text files, compressed or not, and standard input, opened as streams of text."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ COMPRESSED: dict[str, Callable[..., Any]] = {
     ".xz": lzma.open,
 }
 STDIN = "-"
+DAMAGED = (EOFError, OSError, RuntimeError, UnicodeError, lzma.LZMAError, zlib.error)
+"""Errors of a file that is cut off, corrupt, encrypted or in another encoding than it says."""
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn the errors of damaged files into one line.
+
+    Raises:
+        InputError: If the file cannot be read to its end.
+    """
+    try:
+        yield
+    except (*DAMAGED, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: cannot be read to its end: {reason}") from error
 
 
 def open_text(path: str, newline: str | None = None) -> TextIO:
@@ -36,17 +52,6 @@ def open_text(path: str, newline: str | None = None) -> TextIO:
         start = stream.read(2)
     encoding = "utf-16" if start in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     return TextIOWrapper(_open_bytes(path), encoding, "surrogateescape", newline)
-
-
-@contextmanager
-def readable(path: str) -> Iterator[None]:
-    """Turn the errors of a damaged compressed file into one line."""
-    try:
-        yield
-    except (EOFError, OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        if Path(path).suffix.lower() not in (*COMPRESSED, ".zip"):
-            raise
-        raise InputError(f"{path}: not a readable compressed file: {error}") from error
 
 
 def _open_bytes(path: str) -> IO[bytes]:

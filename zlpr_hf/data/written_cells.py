@@ -14,7 +14,11 @@ from typing import Any
 
 NAME_KEYS = ("name", "label", "title", "tag", "category", "topic", "class", "value", "text", "id")
 """Keys that hold the name in lists of objects, in the order of preference."""
+LIST_KEYS = ("choices", "labels", "taxonomy")
+"""Keys that hold all names of a part of a text, beside the part itself."""
 SCORE_KEYS = ("score", "probability", "confidence", "prob")
+FLAG_KEYS = ("value", "selected", "checked", "present", "applies", "active", "flag")
+"""Keys that may say whether the label of an object applies."""
 MAX_STRUCTURE_LENGTH = 1_000_000
 """Characters per cell that are parsed; Python's parser needs a multiple of them in memory."""
 OPENING = re.compile(r"\[|\{|\(|<|(?:np\.|numpy\.|torch\.)?(?:array|tensor|set|frozenset)\(")
@@ -22,9 +26,10 @@ WRAPPER = re.compile(
     r"(?:np\.|numpy\.|torch\.)?(?:array|tensor|set|frozenset)\((.*?)(?:,\s*(?:dtype|device)=.*)?\)",
     re.DOTALL,
 )
-NUMBER = r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+|nan|NaN)"
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+|nan|NaN)"
 VECTOR = re.compile(rf"[\[{{]\s*({NUMBER}(?:[\s,]+{NUMBER})*)\s*,?\s*[\]}}]")
 BARE = re.compile(r"\[([^\[\]{}'\"]*)\]|\{([^\[\]{}:]*)\}|((?:<[^<>]+>)+)", re.DOTALL)
+MAX_DIGITS = 100
 BARE_ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|$)')
 
 
@@ -132,15 +137,21 @@ def _unpack_objects(objects: list[Mapping[str, Any]]) -> list[Any]:
     if all(len(each) == 1 and isinstance(next(iter(each.values())), list) for each in objects):
         return [name for each in objects for name in next(iter(each.values()))]
     shared = set.intersection(*(set(each) for each in objects))
-    if any(key in shared for key in SCORE_KEYS):
+    for key in LIST_KEYS:
+        if key in shared and all(isinstance(each[key], list) for each in objects):
+            return list(dict.fromkeys(name for each in objects for name in each[key]))
+    if any(key in shared for key in SCORE_KEYS) or any(
+        key in shared and all(each[key] in (0, 1) for each in objects) for key in FLAG_KEYS
+    ):
         raise StructureError(
-            f"objects with scores, {objects!r:.80}; expected the names of the labels that apply"
+            f"objects with scores or flags, {objects!r:.80}; expected the names of the labels that "
+            "apply"
         )
     by_case = {key.lower(): key for key in shared}
     for name in NAME_KEYS:
-        key = by_case.get(name)
-        if key is not None and all(isinstance(each[key], str) for each in objects):
-            return [each[key] for each in objects]
+        found = by_case.get(name)
+        if found is not None and all(isinstance(each[found], str) for each in objects):
+            return [each[found] for each in objects]
     if "label" in by_case:
         raise StructureError(
             f"objects with the ids of another tool, {objects!r:.80}; export the labels with their "
@@ -187,5 +198,5 @@ def _adjacent_strings(text: str) -> list[str] | None:
 
 def _to_number(part: str) -> int | float:
     if part.lstrip("+-").isdecimal():
-        return int(part[:20])
+        return int(part) if len(part) <= MAX_DIGITS else math.inf
     return math.nan if part.lower() == "nan" else float(part)

@@ -86,18 +86,28 @@ def predict_tfidf_svm(
     known = known_mask(train_targets)
     present = known & (train_targets >= 0.5)
     predictions = np.zeros((len(texts), present.shape[1]), dtype=bool)
+    weighted_rows: Bools | None = None
+    train: Any = None
+    test: Any = None
     for label in tqdm(range(present.shape[1]), desc="SVM baseline", unit="label", leave=False):
         rows = known[:, label]
         column = present[rows, label]
         if column.all() or not column.any():
             predictions[:, label] = column.any()
             continue
-        known_counts = train_counts[rows]
-        words = known_counts.getnnz(axis=0) > 0
-        if not words.any():
-            continue
-        weights = TfidfTransformer().fit(known_counts[:, words])
-        svm = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
-        svm.fit(weights.transform(known_counts[:, words]), column)
-        predictions[:, label] = svm.predict(weights.transform(counts[:, words]))
+        if weighted_rows is None or not np.array_equal(rows, weighted_rows):
+            weighted_rows = rows
+            train, test = _weigh_words(train_counts[rows], counts)
+        if train.shape[1]:
+            svm = LinearSVC(class_weight="balanced", max_iter=20_000, random_state=0)
+            predictions[:, label] = svm.fit(train, column).predict(test)
     return predictions
+
+
+def _weigh_words(train_counts: Any, counts: Any) -> tuple[Any, Any]:
+    """Return the TF-IDF of the words that training texts have, for these and other texts."""
+    words = train_counts.getnnz(axis=0) > 0
+    if not words.any():
+        return train_counts[:, words], counts[:, words]
+    weights = TfidfTransformer().fit(train_counts[:, words])
+    return weights.transform(train_counts[:, words]), weights.transform(counts[:, words])

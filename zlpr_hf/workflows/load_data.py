@@ -8,11 +8,11 @@ from pathlib import Path
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
-from zlpr_hf.data.formats import FileOptions
 from zlpr_hf.data.label_columns import LabelColumns, read_label_names
 from zlpr_hf.data.labels_file import join_labels_file
 from zlpr_hf.data.made_splits import KnownSplits
 from zlpr_hf.data.responses import split_responses
+from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.sources import Source, load_source, read_file
 from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_files

@@ -12,7 +12,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from zlpr_hf.data.columns import check_text
-from zlpr_hf.data.label_columns import LabelReader
+from zlpr_hf.data.label_reader import LabelReader
 from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.data.verdicts import streamed_verdict
 from zlpr_hf.errors import InputError
@@ -37,15 +37,12 @@ class TextStream:
     rows: RowStream
     text_columns: tuple[str, ...]
     labels: LabelReader
-    use_verdicts: bool = True
+    verdict_columns: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[StreamedRow]:
-        used = {*self.text_columns, *self.labels.columns}
+        origin = self.rows.origin
         for number, row in enumerate(self.rows, start=1):
-            if (
-                self.use_verdicts
-                and streamed_verdict(row, used, self.rows.origin, number) == "drop"
-            ):
+            if streamed_verdict(row, self.verdict_columns, origin, number) == "drop":
                 continue
             texts = tuple(row.get(name) for name in self.text_columns)
             for name, text in zip(self.text_columns, texts, strict=True):

@@ -13,7 +13,7 @@ from datasets import Dataset, Features, IterableDataset, Value
 from datasets.exceptions import DatasetGenerationError
 
 from zlpr_hf.data.data_sets import SplitFiles, load_splits
-from zlpr_hf.data.formats import FileOptions
+from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import (
     features_of,

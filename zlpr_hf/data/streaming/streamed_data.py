@@ -15,13 +15,15 @@ from datasets import Dataset, DatasetDict
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.dataset import LabelledData, read_splits, warn_of_lookalikes
+from zlpr_hf.data.dataset import LabelledData, read_splits
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.streaming.batches import TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream
 from zlpr_hf.data.unseen_labels import handle_unseen
+from zlpr_hf.data.verdicts import find_streamed_columns
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
@@ -38,12 +40,12 @@ class Scan:
     Args:
         rows: Number of rows.
         label_counts: Rows per label; soft labels count from 0.5.
+        known_counts: Rows per label in which it is known and not 0.
         labelled_rows: Rows with a label.
         empty_rows: Rows that are known to have no label.
         unknown_counts: Rows per label in which it is unknown.
         rows_per_unknown: Rows per number of unknown labels.
         is_hard: Whether every label is known, and either 0 or 1.
-        negatives: Whether a cell says that a label does not apply.
         label_sets: Wholly known rows per set of labels; None if there are too many sets.
         sample: Texts of a uniform sample of the rows.
         shared: Training texts that are also in validation or test.
@@ -53,12 +55,12 @@ class Scan:
 
     rows: int = 0
     label_counts: Counter[str] = field(default_factory=Counter)
+    known_counts: Counter[str] = field(default_factory=Counter)
     labelled_rows: int = 0
     empty_rows: int = 0
     unknown_counts: Counter[str] = field(default_factory=Counter)
     rows_per_unknown: Counter[int] = field(default_factory=Counter)
     is_hard: bool = True
-    negatives: bool = False
     label_sets: Counter[frozenset[str]] | None = field(default_factory=Counter)
     sample: list[tuple[str, ...]] = field(default_factory=list)
     shared: set[tuple[str, ...]] = field(default_factory=set)
@@ -97,7 +99,10 @@ class _LabelCells:
 
     def __iter__(self) -> Iterator[Any]:
         for row in self.rows:
-            yield row.get(self.labels.column)
+            if self.labels.columns:
+                yield tuple(row.get(name) for name in self.labels.columns)
+            else:
+                yield row.get(self.labels.column)
 
 
 @dataclass
@@ -161,9 +166,7 @@ def scan_rows(
         scan.unknown_counts.update(unknown)
         scan.rows_per_unknown[len(unknown)] += 1
         scan.is_hard &= set(labels.values()) <= {1.0}
-        scan.negatives |= len(labels) < len(stream.labels.names or ()) or bool(
-            present.symmetric_difference(labels)
-        )
+        scan.known_counts.update(labels.keys() - unknown)
         repeated.check(row.texts, labels, stream.rows.origin, row.number)
         if scan.label_sets is not None and not unknown:
             scan.label_sets[present] += 1
@@ -222,15 +225,19 @@ def build_streamed_data(
     splits, declared = read_splits(held, origins, labels, text_columns)
     if declared.names != reader.names:
         raise InputError(f"{min(origins.values())}: its labels differ from those of {rows.origin}")
-    stream = TextStream(rows, text_columns, reader, labels.use_verdicts)
+    verdicts: tuple[str, ...] = ()
+    if labels.use_verdicts:
+        used = {*labels.used, *text_columns}
+        verdicts = find_streamed_columns(rows, rows.features, used, rows.origin)
+    stream = TextStream(rows, text_columns, reader, verdicts)
     look_for = {
         text for split in splits.values() for text in zip(*split.columns.values(), strict=True)
     }
     scan, names = scan_rows(stream, look_for, join_rows=labels.join_rows)
     several = scan.label_counts.total() > scan.labelled_rows
     labels.check_counts(
-        reader, scan.label_counts, rows.origin, several=several,
-        unknown=scan.unknown_cells > 0, negatives=scan.negatives,
+        reader, scan.known_counts, scan.unknown_counts, rows.origin, rows=scan.rows,
+        several=several,
     )  # fmt: skip
     space = LabelSpace(tuple(sorted(names)) if reader.names is None else reader.names)
     if reader.names is None:
