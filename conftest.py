@@ -46,7 +46,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = csv.writer(file)
         rows.writerow(["text", "labels"])
         rows.writerows(
-            [("big dog", "big"), ("small cat", "small"), ("big small bird", "big;small")] * 10
+            (f"{text} {number}", labels)
+            for number in range(10)
+            for text, labels in (("big dog", "big"), ("cat", "small"), ("bird", "big;small"))
         )
     return folder
 

@@ -119,6 +119,9 @@ def _train(rng: random.Random, folder: Path) -> None:
         form=rng.choice(("auto", "auto", "names", "ids", "multi_hot", "delimited")),
         delimiter=rng.choice((None, ";", ";", " ")),
         names=rng.choice((None, None, LABELS, ("a", "b"))),
+        missing="no_label",  # no row is left out or joined, so that they can be counted
+        words="label",
+        join_rows=False,
     )
     size = rng.choice((0.1, 0.5))
     source = Source(DatasetDict({"train": rows}), {"train": str(path)})

@@ -89,13 +89,21 @@ class Input:
             except Exception:  # a damaged file can raise any type
                 return None
         text = self.content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        if self.content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            try:
+                text = self.content.decode("utf-16")
+            except UnicodeDecodeError:
+                return None
         if self.suffix in DELIMITERS:
             lines = io.StringIO(text, newline="")
             try:
                 records = list(csv.reader(lines, delimiter=DELIMITERS[self.suffix], strict=True))
             except csv.Error:
                 return None
-            return sum(1 for record in records[1:] if record)
+            if self.suffix == ".tsv" and len(records) != text.count("\n"):
+                return None  # a quote may belong to the text, so that both readings are right
+            alone = bool(records) and len(records[0]) == 1  # an empty line is an empty cell
+            return sum(1 for record in records[1:] if record or alone)
         lines = io.StringIO(text, newline=None)
         return sum(1 for line in lines if self.suffix == ".txt" or line.strip())
 

@@ -28,7 +28,7 @@ def test_rows_are_counted_independently() -> None:
 def test_a_fault_in_a_reader_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    whole = formats.JsonLinesFile.__iter__
+    whole = formats.JsonFile.__iter__
 
     def broken(self: Any) -> Any:
         rows = list(whole(self))
@@ -36,7 +36,7 @@ def test_a_fault_in_a_reader_is_found(
             pass
         return iter(rows[:-1]) if kind == "rows_lost" else 1 / 0
 
-    monkeypatch.setattr(formats.JsonLinesFile, "__iter__", broken)
+    monkeypatch.setattr(formats.JsonFile, "__iter__", broken)
     monkeypatch.setattr(fuzz, "SECONDS", 0.2)
     found = [fuzz.try_case(tmp_path, f"0/{number}")[0] for number in range(60)]
     assert set(found) == {"", kind}

@@ -206,6 +206,6 @@ def test_thousands_of_label_sets_are_refused(run: Run, tmp_path: Path) -> None:
     with path.open("w") as file:
         for code in range(1, 4096):
             labels = [name for i, name in enumerate(names) if code >> i & 1]
-            file.write(json.dumps({"text": "red sky", "labels": labels}) + "\n")
+            file.write(json.dumps({"text": f"red sky {code}", "labels": labels}) + "\n")
     with pytest.raises(InputError, match=r"expected 2 to 2,000 different sets .*, got 2,7\d\d"):
         run("many", f"--train_file={path}", "--loss=powerset")
