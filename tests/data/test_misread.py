@@ -372,3 +372,16 @@ def test_nan_that_python_writes_in_json(tmp_path: Path) -> None:
         tmp_path / "d.jsonl", '{"text": "a", "labels": NaN}\n{"text": "b", "labels": ["x"]}\n'
     )
     assert read_file(path)["labels"][:] == [None, ["x"]]
+
+
+def test_rows_between_two_stray_quotes_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "".join(f"t {number},a\n" for number in range(4))
+    path = write(tmp_path / "d.csv", f'text,labels\n"open,a\n{rows}tv 55",b\nlast,a\n')
+    assert read_file(path).num_rows == 2
+    assert "lines 2 to 7: one quoted cell holds 4 lines that look like rows" in caplog.text
+    caplog.clear()
+    letter = '"Dear Sir,\nthe handle broke.\nIt was new, and dear.\nYours"'
+    read_file(write(tmp_path / "e.csv", f"text,labels\n{letter},a\nlast,a\n"))
+    assert not caplog.text

@@ -41,6 +41,8 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 MAX_CELL_LENGTH = 2**25
 """Characters per cell: an unclosed quote must not load the rest of a large file into memory."""
 MAX_HEADER_LENGTH = 2**20
+MIN_SUSPECT_LINES = 3
+"""A quoted cell of more lines is looked at: it may have swallowed rows."""
 QUOTING_RULE = "; close every quoted cell, and double the quotes inside it"
 BATCH_ROWS, TABLE_ROWS = 1024, 65_536
 """Rows of a Parquet file that are decoded at a time: as Python objects, and as a table."""
@@ -54,6 +56,7 @@ class DelimitedFile(RowFile):
 
     def __init__(self, path: str, delimiter: str, options: FileOptions) -> None:
         self.path, self.options = path, options
+        self._warned = False
         self.delimiter = delimiter if path == STDIN else _find_separator(path, delimiter)
         records = self._records()
         self.names = (
@@ -114,6 +117,7 @@ class DelimitedFile(RowFile):
             "backslash": {"escapechar": "\\", "doublequote": False},
         }.get(quoting, {})
         lines: list[str] = []
+        width = 0
         with open_text(self.path, newline="") as stream:
             reader = CSV.reader(
                 _remember(stream, lines), delimiter=self.delimiter, strict=True, **dialect
@@ -129,7 +133,22 @@ class DelimitedFile(RowFile):
                 except CSV.Error as error:
                     reason = f"not valid CSV: {error}{_quoting_remedy(lines)}"
                     cells = Defect(reason, "".join(lines), first)
+                if not width and not isinstance(cells, Defect):
+                    width = len(cells)
+                if len(lines) > MIN_SUSPECT_LINES:
+                    self._warn_of_swallowed_rows(lines, first, width)
                 yield first, find_bad_byte(lines, first) or cells
+
+    def _warn_of_swallowed_rows(self, lines: Sequence[str], first: int, width: int) -> None:
+        """Warn, once, of a quoted cell whose lines all look like rows: a quote may be missing."""
+        separators = {line.count(self.delimiter) for line in lines[1:-1]}
+        if width > 1 and separators == {width - 1} and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s, lines %d to %d: one quoted cell holds %d lines that look like rows; if a "
+                "quote is missing or too many, rows are lost (quoting none: quotes are text)",
+                origin_of(self.path), first, first + len(lines) - 1, len(lines) - 2,
+            )  # fmt: skip
 
     def _tabbed_records(self) -> Iterator[tuple[int, list[str] | Defect]]:
         with open_text(self.path, newline="") as stream:
