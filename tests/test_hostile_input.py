@@ -14,7 +14,8 @@ from transformers import BertConfig
 from tests.runs import run
 from zlpr_hf import InputError, LabelSpace, load_pipeline
 from zlpr_hf.cli.main import main
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.sources import read_file
 
 LABELS = [

@@ -8,7 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from zlpr_hf import InputError
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 
 NAMES = ("a", "b", "c")
 WANTED = [{"a": 1.0, "c": 1.0}, {}, {"b": 1.0}]

@@ -17,7 +17,8 @@ from datasets import Dataset
 from zlpr_hf import InputError, LabelSpace
 from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import read_file

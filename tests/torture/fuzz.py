@@ -22,7 +22,8 @@ from tests.torture.inputs import DELIMITERS, LABELS, VALUES, Input, make_table, 
 from tests.torture.tally import Tally
 from zlpr_hf import LabelSpace
 from zlpr_hf.data.dataset import build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import Source, read_file
 from zlpr_hf.distributed import Processes

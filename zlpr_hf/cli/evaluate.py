@@ -158,7 +158,7 @@ def _read_names(path: str | None, label_space: LabelSpace) -> tuple[str, ...] | 
     """Read the label names of the rows, which must be those of the model in any order."""
     if path is None:
         return None
-    from zlpr_hf.data.label_columns import read_label_names
+    from zlpr_hf.data.label_names import read_label_names
 
     names = read_label_names(Path(path))
     unknown = [name for name in names if name not in label_space.label2id]

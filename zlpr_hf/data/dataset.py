@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -16,11 +15,11 @@ from datasets import Dataset, DatasetDict
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
-from zlpr_hf.data.columns import check_column, read_column, read_texts
+from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.data_sets import SPLITS
-from zlpr_hf.data.label_cells import RowLabels, is_missing
+from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.label_reader import LabelReader
+from zlpr_hf.data.labelled_rows import read_splits
 from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.made_splits import KnownSplits, make_splits
 from zlpr_hf.data.reading import Reading
@@ -28,7 +27,6 @@ from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import handle_unseen
-from zlpr_hf.data.verdicts import Verdict, find_verdicts, verdict_columns
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
 
@@ -90,162 +88,6 @@ class LabelledData:
         rows = self.splits[split]
         columns = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
         return list(zip(*columns, strict=True))
-
-
-def read_splits(
-    splits: Mapping[str, Dataset],
-    origins: Mapping[str, str],
-    labels: LabelColumns,
-    text_columns: Sequence[str],
-) -> tuple[dict[str, SplitRows], LabelReader]:
-    """Read texts (one column, or two for pairs) and labels of each split.
-
-    Rows that were not judged are left out; see :class:`LabelColumns` for rows of the same text.
-
-    Returns:
-        The rows of each split, and the reader of the labels of the first one.
-
-    Raises:
-        InputError: If a column is missing, a row is wrong, two splits declare other labels, or a
-            text has different labels.
-    """
-    rows: dict[str, SplitRows] = {}
-    readers: dict[str, LabelReader] = {}
-    labels = labels.with_keys(splits.values())
-    for split, dataset in splits.items():
-        if dataset.num_rows == 0:
-            raise InputError(f"{origins[split]}: the split holds no rows")
-        # The first split shows whether labels are ever judged absent; a small one may not.
-        readers[split], rows[split] = read_rows(
-            dataset, origins[split], labels, text_columns, ask_unknown=not readers
-        )
-    first, *others = readers
-    for split in others:
-        _check_same_labels(readers[split], readers[first], origins[split], origins[first])
-    return rows, readers[first]
-
-
-def _check_same_labels(reader: LabelReader, first: LabelReader, origin: str, other: str) -> None:
-    names, expected = reader.names or (), first.names or ()
-    if names == expected:
-        return
-    added, missing = set(names) - set(expected), set(expected) - set(names)
-    how = "they are in another order"
-    if added or missing:
-        how = f"only it has {min(added)!r}" if added else f"it lacks {min(missing)!r}"
-    raise InputError(
-        f"{origin}: its labels differ from those of {other}: {how}; declare the same labels in "
-        "both, or store names instead of ids"
-    )
-
-
-def read_rows(
-    dataset: Dataset,
-    origin: str,
-    labels: LabelColumns,
-    text_columns: Sequence[str],
-    *,
-    ask_unknown: bool = True,
-) -> tuple[LabelReader, SplitRows]:
-    """Read the judged rows of one split; also return the reader of their labels.
-
-    Raises:
-        InputError: If a column is missing, a row is wrong, or a text has different labels.
-    """
-    texts = [read_texts(dataset, column, origin) for column in text_columns]
-    reader, found = labels.read(dataset, origin, ask_unknown=ask_unknown)
-    verdicts = _read_verdicts(dataset, origin, labels, text_columns)
-    if reader.in_columns or reader.in_lists or any(len(row or ()) > 1 for row in found):
-        # A rejected choice of several labels says nothing about any one of them.
-        verdicts = ["drop" if verdict == "reject" else verdict for verdict in verdicts]
-    rejected = [i for i, verdict in enumerate(verdicts) if verdict == "reject" and found[i]]
-    if rejected:
-        if labels.join_rows is False:
-            raise InputError(
-                f"{origin}, row {rejected[0] + 1}: a rejected label needs the other rows of its "
-                "text: leave join_rows false out, or set use_verdicts false"
-            )
-        found = _with_rejected(found, rejected)
-    judged = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
-    _log_left_out(origin, found, verdicts)
-    if not judged:
-        raise InputError(f"{origin}: no row has labels that were judged; see missing_labels")
-    everything = SplitRows(
-        dict(zip(("text", "text_pair"), texts, strict=False)),
-        [row or {} for row in found],
-        list(range(1, dataset.num_rows + 1)),
-    )
-    return reader, join_rows(
-        everything.take(judged), origin, True if rejected else labels.join_rows
-    )
-
-
-def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
-    """Join rows of one text if asked; without a decision refuse texts with different labels."""
-    contradictions = list(rows.contradictions())
-    if join:
-        joined = rows.join()
-        if len(joined.labels) < len(rows.labels):
-            logger.warning(
-                "%s: %d rows joined to %d texts", origin, len(rows.labels), len(joined.labels)
-            )
-        return joined
-    if contradictions and join is None:
-        first = contradictions[0]
-        numbers = ", ".join(str(rows.numbers[i]) for i in first[:3])
-        raise InputError(
-            f"{origin}: {len(contradictions)} texts are in {sum(map(len, contradictions))} rows "
-            f"with different labels, such as rows {numbers}: is this one label per row? Join the "
-            "rows of a text with --join_rows true, or keep them apart with --join_rows false"
-        )
-    return rows
-
-
-def _read_verdicts(
-    dataset: Dataset, origin: str, labels: LabelColumns, text_columns: Sequence[str]
-) -> list[Verdict]:
-    verdicts = None
-    used = {*labels.used, *text_columns}
-    if labels.use_verdicts:
-        names = verdict_columns(dataset.column_names, used)
-        columns = {name: read_column(dataset, name, origin) for name in names}
-        verdicts = find_verdicts(columns, used, origin)
-    return ["keep"] * dataset.num_rows if verdicts is None else verdicts
-
-
-def _with_rejected(
-    found: Sequence[RowLabels | None], rejected: Sequence[int]
-) -> list[RowLabels | None]:
-    """Return rows that each judge their own labels only; the rejected ones are absent."""
-    names = dict.fromkeys(name for row in found for name in row or ())
-    unknown = dict.fromkeys(names, math.nan)
-    rows: list[RowLabels | None] = [None if row is None else unknown | row for row in found]
-    for index in rejected:
-        row = unknown.copy()
-        for name in found[index] or ():
-            del row[name]
-        rows[index] = row
-    return rows
-
-
-def _log_left_out(
-    origin: str, found: Sequence[RowLabels | None], verdicts: Sequence[Verdict]
-) -> None:
-    missing = sum(
-        row is None and verdict != "drop" for row, verdict in zip(found, verdicts, strict=True)
-    )
-    if missing:
-        logger.warning(
-            "%s: %d of %d rows are left out: their label cell is empty, so that they were not "
-            "judged (missing_labels no_label: no label applies)", origin, missing, len(found),
-        )  # fmt: skip
-    dropped = verdicts.count("drop")
-    if dropped or "reject" in verdicts:
-        logger.warning(
-            "%s: by their verdict, %d rows are left out and %d labels are rejected "
-            "(use_verdicts false: take all rows as they are)",
-            origin, dropped, verdicts.count("reject"),
-        )  # fmt: skip
 
 
 def build_labelled_data(

@@ -12,8 +12,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import UnseenLabels
-from zlpr_hf.data.dataset import LabelledData, read_rows
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.labelled_rows import read_rows
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.responses import split_responses
 from zlpr_hf.data.targets import dense_targets, padded_ids

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any, get_args
 
 from datasets import Dataset, Features
@@ -20,16 +16,14 @@ from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.label_cells import (
     RowLabels,
     cell_reader,
-    clean_name,
     is_missing,
 )
+from zlpr_hf.data.label_counts import LabelCounts
 from zlpr_hf.data.label_reader import LabelReader
 from zlpr_hf.data.label_survey import (
-    SEPARATORS,
     LabelSurvey,
     declared_names,
     form_of_type,
-    ids_or_flags_error,
     needs_survey,
     try_open,
     width_of_lists,
@@ -37,12 +31,6 @@ from zlpr_hf.data.label_survey import (
 from zlpr_hf.errors import InputError, suggest
 
 logger = logging.getLogger(__name__)
-
-
-FLAGS = frozenset({"0", "1", "0.0", "1.0"})
-"""Texts that are 0/1 flags rather than names."""
-ID_AND_NAME = re.compile(r"\d+\s*[,;\t|]|\d+ ")
-HEADERS = frozenset({"name", "names", "label", "labels", "id,name", "id;name", "class", "classes"})
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ class LabelColumns:
         cells: Sequence[Any] = list(zip(*columns, strict=True)) if self.columns else columns[0]
         read = self.reader(rows.features, cells, origin)
         found = [read.cell(cell, number) for number, cell in enumerate(cells, start=1)]
-        self.check_readings(read, found, origin, ask_unknown=ask_unknown)
+        self.check_counts(read, LabelCounts.from_rows(found), ask_unknown=ask_unknown)
         return read, found
 
     def with_keys(self, splits: Iterable[Dataset]) -> LabelColumns:
@@ -231,101 +219,14 @@ class LabelColumns:
                 "(see text_column, label_column and label_columns)"
             )
 
-    def check_readings(
-        self,
-        reader: LabelReader,
-        found: Iterable[RowLabels | None],
-        origin: str,
-        *,
-        ask_unknown: bool = True,
+    def check_counts(
+        self, reader: LabelReader, counts: LabelCounts, *, ask_unknown: bool = True
     ) -> None:
         """Refuse label cells that have another reading, which would train another model."""
-        judged = [row for row in found if row is not None]
-        items = [item for row in judged for item in row.items()]
-        self.check_counts(
-            reader,
-            Counter(name for name, value in items if not math.isnan(value)),
-            Counter(name for name, value in items if math.isnan(value)) if ask_unknown else {},
-            origin,
-            rows=len(judged),
-            several=any(len(row) > 1 for row in judged),
-        )
-
-    def check_counts(
-        self,
-        reader: LabelReader,
-        counts: Mapping[str, int],
-        unknown: Mapping[str, int],
-        origin: str,
-        *,
-        rows: int,
-        several: bool,
-    ) -> None:
-        """Refuse label cells that have another reading, given facts about all rows.
-
-        Args:
-            reader: The reader of the rows.
-            counts: Rows per label in which it is known and not 0.
-            unknown: Rows per label in which it is unknown.
-            origin: Name of the rows, for messages.
-            rows: Number of rows.
-            several: Whether a row has several labels.
-        """
         if reader.form in ("delimited", "names") and reader.names is None:
-            self._check_delimiter(counts, origin, several=several)
-            self._check_numbers(counts, origin)
-        if reader.form == "columns" and self.missing == "auto":
-            self._check_unknown(counts, unknown, rows, origin)
-
-    def _check_unknown(
-        self, counts: Mapping[str, int], unknown: Mapping[str, int], rows: int, origin: str
-    ) -> None:
-        """Refuse label columns that never say no, and warn of single labels that do not."""
-        names = {*counts, *unknown}
-        never_no = [name for name in names if counts.get(name, 0) + unknown.get(name, 0) == rows]
-        doubtful = sorted(name for name in never_no if counts.get(name) and unknown.get(name))
-        if len(never_no) == len(names) and any(unknown.values()):
-            raise InputError(
-                f"{origin}: no cell of the label columns says no (0), and some are empty or -1: "
-                "are those labels absent or not judged? Set missing_labels no_label (write -1 as "
-                "0), or missing_labels unjudged"
-            )
-        if doubtful:
-            logger.warning(
-                "%s: no cell of label %r says no (0), and %d are empty or -1, which count as not "
-                "judged (missing_labels no_label: empty cells are 0)",
-                origin, doubtful[0], unknown[doubtful[0]],
-            )  # fmt: skip
-
-    def _check_numbers(self, counts: Mapping[str, int], origin: str) -> None:
-        """Refuse names that are flags, and warn of names that may be ids."""
-        where = f"{origin}, column {self.column!r}"
-        if len(counts) > 1 and counts.keys() <= FLAGS:
-            raise ids_or_flags_error(where)
-        if counts and all(name.isdecimal() for name in counts):
-            logger.warning(
-                "%s: the labels are numbers such as %r, taken for names; for ids set label_form "
-                "ids and label_names_file", where, min(counts),
-            )  # fmt: skip
-
-    def _check_delimiter(self, counts: Mapping[str, int], origin: str, *, several: bool) -> None:
-        """Refuse names that another delimiter takes apart into other names."""
-        for delimiter in SEPARATORS:
-            joined = [name for name in counts if delimiter in name]
-            parts = {clean_name(part) for name in counts for part in name.split(delimiter)} - {""}
-            if len(joined) > 1 and len(parts) <= len(counts) and delimiter != self.delimiter:
-                given = f"label_delimiter {self.delimiter!r}" if self.delimiter else "lists"
-                raise InputError(
-                    f"{origin}, column {self.column!r}: {len(counts)} labels such as "
-                    f"{joined[0]!r:.60} with {given}, but {len(parts)} such as {min(parts)!r:.40} "
-                    f"with label_delimiter {delimiter!r}: set the right one, or declare the names "
-                    "in label_names_file"
-                )
-        if self.delimiter and not several:
-            logger.warning(
-                "%s: no row has the label_delimiter %r in column %r; is it the right one?",
-                origin, self.delimiter, self.column,
-            )  # fmt: skip
+            counts.check_names(f"{reader.origin}, column {self.column!r}", self.delimiter)
+        if reader.form == "columns" and self.missing == "auto" and ask_unknown:
+            counts.check_unknown(reader.origin)
 
     def _check(self, features: Features, origin: str) -> None:
         """Check the options against each other, and that the columns exist."""
@@ -355,41 +256,3 @@ class LabelColumns:
                 "name per line"
             )
         return form
-
-
-def read_label_names(path: Path) -> tuple[str, ...]:
-    """Read label names in the order of their ids: one per line, or a ``.json`` list.
-
-    Raises:
-        InputError: If the file is missing, or has a duplicate or empty name.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        # Not splitlines, which splits at rarer characters too: ids would shift.
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected label names, one per line: {error}") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: expected a JSON list of label names")
-    stripped = [clean_name(name) for name in names]
-    while stripped and not stripped[-1]:
-        stripped.pop()
-    seen: set[str] = set()
-    for number, name in enumerate(stripped, start=1):
-        # Skipping an empty line would shift the ids of all that follow.
-        if not name:
-            raise InputError(f"{path}, line {number}: expected a label name, got an empty line")
-        if name in seen:
-            raise InputError(f"{path}, line {number}: duplicate label {name!r}")
-        seen.add(name)
-    if stripped and (stripped[0].lower() in HEADERS or stripped[0].startswith("# ")):
-        raise InputError(
-            f"{path}, line 1: {stripped[0]!r} looks like a header, which would shift all ids; "
-            "remove this line"
-        )
-    if len(stripped) > 1 and all(map(ID_AND_NAME.match, stripped[-2:])):
-        raise InputError(
-            f"{path}, line {len(stripped)}: {stripped[-1]!r} looks like an id and a name; write "
-            "the names alone, one per line, in the order of the ids"
-        )
-    return tuple(stripped)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
-from zlpr_hf.data.label_columns import LabelColumns, read_label_names
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.labels_file import join_labels_file
 from zlpr_hf.data.made_splits import KnownSplits
 from zlpr_hf.data.responses import split_responses

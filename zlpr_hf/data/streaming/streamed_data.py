@@ -15,9 +15,11 @@ from datasets import Dataset, DatasetDict
 
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column
-from zlpr_hf.data.dataset import LabelledData, read_splits
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_counts import LabelCounts
+from zlpr_hf.data.labelled_rows import read_splits
 from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.streaming.batches import TextStream
@@ -235,10 +237,8 @@ def build_streamed_data(
     }
     scan, names = scan_rows(stream, look_for, join_rows=labels.join_rows)
     several = scan.label_counts.total() > scan.labelled_rows
-    labels.check_counts(
-        reader, scan.known_counts, scan.unknown_counts, rows.origin, rows=scan.rows,
-        several=several,
-    )  # fmt: skip
+    counts = LabelCounts(scan.rows, scan.known_counts, scan.unknown_counts, several)
+    labels.check_counts(reader, counts)
     space = LabelSpace(tuple(sorted(names)) if reader.names is None else reader.names)
     if reader.names is None:
         warn_of_lookalikes(space.names, rows.origin)
