@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -196,6 +196,15 @@ def _padding_side(tokenizer_class: Any) -> str:
         return "right"
 
 
+def bert_template() -> processors.TemplateProcessing:
+    """Return the special tokens that BERT puts around one text or two."""
+    return processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+
+
 def make_word_tokenizer(
     inputs: tuple[str, ...], *, padding_side: str, adds_tokens: bool
 ) -> PreTrainedTokenizerFast:
@@ -215,11 +224,7 @@ def make_word_tokenizer(
     )
     inner.train_from_iterator([word for each in WORDS for word in (each, f" {each}")], trainer)
     if adds_tokens:
-        inner.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-        )
+        inner.post_processor = bert_template()
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         unk_token="[UNK]",

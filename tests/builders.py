@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from benchmarks.tiny_models import bert_template
 
 COLOURS = ["red", "green", "blue"]
 OTHERS = "sky grass sea and the is a dog cat bird fish runs sleeps big small".split()
@@ -19,11 +21,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {name: index for index, name in enumerate(names)}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
+    inner.post_processor = bert_template()
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         unk_token="[UNK]",

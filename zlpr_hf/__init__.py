@@ -63,11 +63,9 @@ if TYPE_CHECKING:
     from zlpr_hf.thresholds import Thresholds as Thresholds
     from zlpr_hf.training.arguments import ZLPRTrainingArguments as ZLPRTrainingArguments
     from zlpr_hf.training.trainer import ZLPRTrainer as ZLPRTrainer
-    from zlpr_hf.workflows.arguments import (
-        DataArguments as DataArguments,
-        ModelArguments as ModelArguments,
-    )
+    from zlpr_hf.workflows.data_arguments import DataArguments as DataArguments
     from zlpr_hf.workflows.finetune import finetune as finetune
+    from zlpr_hf.workflows.model_arguments import ModelArguments as ModelArguments
     from zlpr_hf.workflows.push import push_folder as push_folder
 
 __version__ = version(__name__)
@@ -139,11 +137,9 @@ _NAMES = {
     "thresholds": ("Thresholds",),
     "training.arguments": ("ZLPRTrainingArguments",),
     "training.trainer": ("ZLPRTrainer",),
-    "workflows.arguments": (
-        "DataArguments",
-        "ModelArguments",
-    ),
+    "workflows.data_arguments": ("DataArguments",),
     "workflows.finetune": ("finetune",),
+    "workflows.model_arguments": ("ModelArguments",),
     "workflows.push": ("push_folder",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -11,7 +11,7 @@ import pytest
 from tests.runs import FAST, run
 from zlpr_hf.cli.main import main
 from zlpr_hf.cli.remembered import read_remembered, use_remembered
-from zlpr_hf.workflows.arguments import DataArguments, reading_options
+from zlpr_hf.workflows.data_arguments import DataArguments, reading_options
 
 DEFAULTS = {
     "text_column": "text", "text_pair_column": None, "label_column": "labels",

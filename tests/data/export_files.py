@@ -101,7 +101,7 @@ def label_studio_json(folder: Path) -> LabelSets:
     ]
     nothing = {"id": 90, "annotations": [{"result": [], "was_cancelled": False}]}
     tasks.append(nothing | {"data": {"text": "nothing was chosen"}})
-    tasks.append({"id": 91, "annotations": [], "data": {"text": "nobody has looked at it"}})
+    tasks.append({"id": 91, "annotations": [], "data": {"text": "not looked at yet"}})
     (folder / "export.json").write_text(json.dumps(tasks))
     return {text: labels for text, labels in EXPECTED.items() if text != TEXTS[3]}
 

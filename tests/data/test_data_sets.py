@@ -1,4 +1,4 @@
-"""Folders and data sets mean the same as their files: one reader, whoever stores them."""
+"""Folders and data sets mean the same as their files: one reader for all."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from zlpr_hf import InputError
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 CELLS = ["None", "NA;007", "True", "1e5", "2024-01-02", "null;nan", "x"]

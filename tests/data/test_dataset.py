@@ -212,7 +212,7 @@ def test_given_splits_may_share_missing_groups() -> None:
     )
 
 
-def test_profile_leaves_out_what_nobody_judged(tokenizer: object) -> None:
+def test_profile_leaves_out_unjudged_labels(tokenizer: object) -> None:
     names = ("a", "b", "c")
     targets = [[1, 0, None], [1, 1, None], [None, 0, None], [0, 0, None], [None, None, None]]
     cells = [

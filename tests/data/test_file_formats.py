@@ -17,7 +17,7 @@ from zlpr_hf import InputError
 from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import read_file
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 ROWS = [

@@ -24,7 +24,7 @@ from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.data.sources import read_file
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.data.written_cells import parse_written
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 

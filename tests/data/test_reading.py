@@ -12,7 +12,7 @@ from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.sources import read_file
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 NAMES = ["sky", "red"]

@@ -12,7 +12,8 @@ from zlpr_hf import InputError
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.split_rows import SplitRows, join_labels
 from zlpr_hf.data.splits import split_rows
-from zlpr_hf.workflows.arguments import DataArguments, parse_arguments
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 

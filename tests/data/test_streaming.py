@@ -21,7 +21,7 @@ from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.streaming.batches import StreamedRow, StreamedRows, TextStream
 from zlpr_hf.data.streaming.row_stream import RowStream, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 LABELS = LabelColumns(names=("a", "b"), form="names")

@@ -12,7 +12,7 @@ import torch
 from zlpr_hf import InputError
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.written_cells import StructureError, parse_bare, parse_written, unpack
-from zlpr_hf.workflows.arguments import DataArguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
 
 SETS = [["red", "deep blue"], ["red"], [], ["deep blue", "it's, so"]]

@@ -128,7 +128,7 @@ def test_wrong_shapes() -> None:
 
 
 @pytest.mark.parametrize("unknown", [-100.0, math.nan])
-def test_rows_and_labels_that_nobody_judged_count_in_no_metric(
+def test_unjudged_rows_and_labels_count_in_no_metric(
     data: tuple[np.ndarray, np.ndarray], unknown: float
 ) -> None:
     """As if those rows and labels were not in the arrays."""

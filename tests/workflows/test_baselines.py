@@ -42,7 +42,7 @@ def test_svm_of_a_label_is_fitted_on_the_rows_that_know_it(unknown: float) -> No
     assert (found == targets).mean() > 0.9
 
 
-def test_label_that_nobody_judged_is_not_predicted() -> None:
+def test_unjudged_label_is_not_predicted() -> None:
     texts, targets = made(40)
     targets[:, 1] = np.nan
     found = predict_tfidf_svm(texts, targets, texts)

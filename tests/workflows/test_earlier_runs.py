@@ -162,12 +162,16 @@ def test_texts_of_given_splits_that_were_trained_on_are_counted(
     assert sorted(seen.trained) == sorted(hash_texts((text,) for text in everything).tolist())
 
 
+def copy_of(model: Path, folder: Path) -> tuple[Path, dict[str, set[str]]]:
+    """Copy a model; return its new folder and the texts of its splits."""
+    copy = Path(shutil.copytree(model, folder / "model"))
+    return copy, own_texts(copy)
+
+
 def test_resuming_with_changed_rows_is_told_and_keeps_splits(
     model: tuple[Path, Report], rows: list[Row], encoder_dir: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(model[0], folder)
-    texts = own_texts(folder)
+    folder, texts = copy_of(model[0], tmp_path)
     gone = min(texts["train"])
     kept = [row for row in rows if row["text"] != gone]
     data = write(tmp_path / "changed.csv", [*kept, {"text": "one more", "labels": ["red"]}])
@@ -201,9 +205,7 @@ def test_resumed_run_leaves_the_record_of_an_undisturbed_one(
 def test_replaced_run_keeps_splits_only_if_it_draws_alike(
     model: tuple[Path, Report], rows: list[Row], encoder_dir: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(model[0], folder)
-    texts = own_texts(folder)
+    folder, texts = copy_of(model[0], tmp_path)
     data = write(tmp_path / "grown.csv", [{"text": "one more", "labels": ["red"]}, *rows])
     start = [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *READ, *FAST]
     start += ["--overwrite_output_dir=true"]

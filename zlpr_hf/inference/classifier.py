@@ -35,7 +35,7 @@ from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.probe import explain_failure, padding_matters
-from zlpr_hf.models.trained import load_trained_model
+from zlpr_hf.models.trained import check_float32, load_trained_model
 from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig
 
@@ -120,7 +120,7 @@ class Classifier:
             InputError: If the model is not a multi-label classifier, or not in float32.
         """
         if isinstance(model, PreTrainedModel):
-            _check_float32(model)
+            check_float32(model)
             nn.Module.eval(model)
         config: Any = model.config
         match_pad_token(tokenizer, config)
@@ -343,17 +343,6 @@ class Classifier:
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
-
-
-def _check_float32(model: PreTrainedModel) -> None:
-    """Refuse half-precision weights: ``precision`` promises the decisions of float32."""
-    for weight in model.parameters():
-        if weight.is_floating_point() and weight.dtype.itemsize < torch.float32.itemsize:
-            raise InputError(
-                f"{model.config.name_or_path or 'the model'}: expected weights in float32, got "
-                f"{str(weight.dtype).removeprefix('torch.')}; load it with dtype=torch.float32, "
-                "and use precision='bfloat16' for speed"
-            )
 
 
 def _check_choice(option: str, value: object, choices: Any) -> None:

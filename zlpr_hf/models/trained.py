@@ -51,3 +51,14 @@ def load_trained_model(
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     loaded: PreTrainedModel = model.to(device)
     return loaded
+
+
+def check_float32(model: PreTrainedModel) -> None:
+    """Refuse half-precision weights: ``precision`` promises the decisions of float32."""
+    for weight in model.parameters():
+        if weight.is_floating_point() and weight.dtype.itemsize < torch.float32.itemsize:
+            raise InputError(
+                f"{model.config.name_or_path or 'the model'}: expected weights in float32, got "
+                f"{str(weight.dtype).removeprefix('torch.')}; load it with dtype=torch.float32, "
+                "and use precision='bfloat16' for speed"
+            )

@@ -146,14 +146,7 @@ class DataOfRun(TrainerCallback):
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.data = data
 
-    def on_train_begin(
-        self,
-        args: Any,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_begin(self, *_: Any, model: Any = None, **__: Any) -> None:
         ZLPRConfig.update(model.config, data=self.data)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.streaming.streamed_data import StreamedData
-from zlpr_hf.workflows.arguments import DataArguments, RunConfig
+from zlpr_hf.workflows.arguments import RunConfig
+from zlpr_hf.workflows.data_arguments import DataArguments
 
 
 @dataclass(frozen=True)

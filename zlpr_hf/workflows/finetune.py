@@ -28,15 +28,11 @@ from zlpr_hf.training.callbacks import BriefProgress, DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
-from zlpr_hf.workflows.arguments import (
-    DataArguments,
-    ModelArguments,
-    RunConfig,
-    reading_options,
-    render_config,
-)
+from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.baselines import compute_baselines
+from zlpr_hf.workflows.data_arguments import DataArguments, reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
+from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,

@@ -20,7 +20,8 @@ from zlpr_hf.data.streaming.row_stream import stream_data_set, stream_files
 from zlpr_hf.data.streaming.streamed_data import StreamedData, build_streamed_data
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.argument_checks import check_fields
-from zlpr_hf.workflows.arguments import DataArguments, parse_arguments
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.output_dir import CONFIG_FILE
 
 

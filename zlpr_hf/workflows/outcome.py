@@ -30,7 +30,7 @@ from zlpr_hf.metrics.top_k import (
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.training.trainer import ZLPRTrainer
-from zlpr_hf.workflows.arguments import ModelArguments
+from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.prepare import Prepared
 
 logger = logging.getLogger(__name__)

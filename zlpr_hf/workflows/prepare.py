@@ -31,9 +31,10 @@ from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
-from zlpr_hf.workflows.arguments import ModelArguments, RunConfig
+from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 HEAD_INIT_TEXTS = 512

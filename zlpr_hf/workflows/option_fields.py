@@ -1,0 +1,18 @@
+"""Fields of arguments: options with a default and a help text."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import field
+from typing import Any
+
+
+def option(default: Any, help: str) -> Any:
+    """Return a field of arguments with its default and its help."""
+    return field(default=default, metadata={"help": help})
+
+
+def default_of(spec: dataclasses.Field[Any]) -> Any:
+    if spec.default_factory is dataclasses.MISSING:
+        return getattr(spec.default, "value", spec.default)
+    return spec.default_factory()
