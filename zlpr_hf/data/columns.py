@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SEPARATORS = ";\t|,"
+COLUMN_SEPARATORS = ";\t|,"
 SEVERAL_NAMES = {
     "text_column": "; a second text goes into text_pair_column",
     "label_column": "; several columns go into label_columns, separated by spaces",
@@ -62,7 +62,7 @@ def separator_hint(header: Collection[str]) -> str:
     """
     if any(any(sign.isdigit() for sign in name) and " " in name for name in header):
         return "; is the first line a row? For a file without a header set column_names"
-    found = [sign for sign in SEPARATORS if len(header) == 1 and sign in next(iter(header))]
+    found = [sign for sign in COLUMN_SEPARATORS if len(header) == 1 and sign in next(iter(header))]
     if not found:
         return ""
     return f"; are its columns separated by {found[0]!r}? expected commas in .csv, tabs in .tsv"

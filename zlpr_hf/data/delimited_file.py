@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet
 
-from zlpr_hf.data.columns import SEPARATORS, separator_hint
+from zlpr_hf.data.columns import COLUMN_SEPARATORS, separator_hint
 from zlpr_hf.data.row_file import (
     Defect,
     FileOptions,
@@ -149,7 +149,7 @@ def _find_separator(path: str, usual: str) -> str:
         header = stream.readline(MAX_HEADER_LENGTH)
     if usual in header:
         return usual
-    found = max(SEPARATORS, key=header.count)
+    found = max(COLUMN_SEPARATORS, key=header.count)
     if found not in header:
         return usual
     logger.warning("%s: its columns are separated by %r, as the first line shows", path, found)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zlpr_hf.data.label_cells import RowLabels, clean_name
-from zlpr_hf.data.label_survey import SEPARATORS, ids_or_flags_error
+from zlpr_hf.data.label_survey import LABEL_SEPARATORS, ids_or_flags_error
 from zlpr_hf.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class LabelCounts:
             where: File and column, for messages.
             delimiter: Delimiter that the names were read with.
         """
-        for other in SEPARATORS:
+        for other in LABEL_SEPARATORS:
             self._check_delimiter(where, delimiter, other)
         if delimiter and not self.several:
             logger.warning(

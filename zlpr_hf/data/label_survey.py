@@ -20,7 +20,7 @@ MISSING_WORDS = frozenset(
 """Words, in lower case, that tools and people write where a row has no label."""
 NEVER_LABELS = frozenset({"nan", "<na>", "nat"})
 """Words that pandas writes for a missing value, also beside labels."""
-SEPARATORS = (";", ",", "|", "\t", "\n")
+LABEL_SEPARATORS = (";", ",", "|", "\t", "\n")
 
 
 @dataclass
@@ -75,7 +75,7 @@ class LabelSurvey:
             if len(names) > 1:
                 words = (name.strip() for name in names)
                 self.beside.update(word for word in words if word.lower() in NEVER_LABELS)
-            self.has_separators |= any(separator in value.strip() for separator in SEPARATORS)
+            self.has_separators |= any(separator in value.strip() for separator in LABEL_SEPARATORS)
             return
         self.structures += 1
         if isinstance(value, Mapping):

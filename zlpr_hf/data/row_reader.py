@@ -108,7 +108,7 @@ class BadRow:
 
 
 class RowReader:
-    """Read a file row by row; memory does not grow with the file.
+    """Read a file row by row; memory grows with the file only for a JSON document.
 
     Training, evaluation, prediction and streaming all read files with it. Rows count from 1,
     without the header and without empty lines (in a file of one column those are empty cells).
