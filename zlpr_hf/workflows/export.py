@@ -27,7 +27,7 @@ MAX_LOGIT_DIFFERENCE = 1e-3
 NEAR_ZERO = 1e-4
 """A float32 logit this close to zero may change its sign."""
 MIN_EQUAL_SHARE = 0.995
-"""Minimum share of equal decisions, one per text and label, for int8; the number that may change is rounded up."""
+"""Minimum share of equal decisions, one per text and label, for int8; the others are rounded up."""
 MAX_CHANGED_SHARE = 0.05
 """Maximum of changed decisions per predicted label, for int8. With two labels of a thousand per
 text, a model that predicts nothing still agrees in 99.8 % of all decisions."""
