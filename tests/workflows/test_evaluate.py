@@ -178,6 +178,15 @@ def test_zeros_of_label_columns_count_as_absent(model: str, tmp_path: Path) -> N
     assert found["metrics"]["f1_micro"] == pytest.approx(2 / 3)  # blue is right, red is wrong
 
 
+def test_columns_that_are_not_used_may_hold_anything(model: str, tmp_path: Path) -> None:
+    """As in training, which would else read files that zlpr evaluate refuses."""
+    rows = [{"text": "red sky", "labels": ["red"], "meta": meta} for meta in (1, "q", [2], None)]
+    path = tmp_path / "odd.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    argv = ["evaluate", model, f"--dataset={path}", "--join_rows=true", "--resamples=10"]
+    assert main(argv) == 0
+
+
 def test_missing_file_is_not_searched_on_the_hub(
     model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

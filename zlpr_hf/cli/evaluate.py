@@ -24,7 +24,7 @@ from zlpr_hf.cli.parser import (
     file_options,
     load_classifier,
 )
-from zlpr_hf.cli.remembered import read_remembered, use_remembered
+from zlpr_hf.cli.remembered import columns_of, read_remembered, use_remembered
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import is_free
 
@@ -183,27 +183,22 @@ def _rows(options: Any, label_space: LabelSpace, given: set[str]) -> EvaluationS
         origin = arguments.dataset_name or arguments.train_file or "data"
         data = load_own_data(options.model, arguments)
         return EvaluationSet.from_split(data, options.split, label_space, origin)
+    remembered = read_remembered(options.model, options.revision)
+    how = file_options(options, columns_of(options, remembered))
     if Path(options.dataset).is_file():
-        rows = read_file(Path(options.dataset), file_options(options))
-        origin = options.dataset
+        rows, origin = read_file(Path(options.dataset), how), options.dataset
     else:
         source = load_source(
             dataset_name=options.dataset,
             dataset_config_name=options.dataset_config_name,
             data_dir=options.data_dir,
-            options=file_options(options),
+            options=how,
         )
         if options.split not in source.splits:
             known = ", ".join(source.splits)
             raise InputError(f"{options.dataset}: no split {options.split!r}; expected {known}")
         rows, origin = source.splits[options.split], source.origins[options.split]
-    use_remembered(
-        options,
-        read_remembered(options.model, options.revision),
-        given=given,
-        columns=rows.column_names,
-        origin=origin,
-    )
+    use_remembered(options, remembered, given=given, columns=rows.column_names, origin=origin)
     labels = LabelColumns(
         column=options.label_column,
         columns=tuple(options.label_columns or ()),

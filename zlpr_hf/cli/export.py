@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.cli.parser import CommandParser, add_shared, file_options, load_classifier
-from zlpr_hf.cli.remembered import read_remembered, use_remembered
+from zlpr_hf.cli.remembered import columns_of, read_remembered, use_remembered
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
 
@@ -103,13 +103,8 @@ def _texts(options: Any, given: set[str]) -> Texts:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a file of UTF-8 text (--check_file)") from error
         return [(line,) for line in lines if line.strip()]
-    rows = read_file(path, file_options(options))
-    use_remembered(
-        options,
-        read_remembered(options.model, options.revision),
-        given=given,
-        columns=rows.column_names,
-        origin=str(path),
-    )
+    remembered = read_remembered(options.model, options.revision)
+    rows = read_file(path, file_options(options, columns_of(options, remembered)))
+    use_remembered(options, remembered, given=given, columns=rows.column_names, origin=str(path))
     names = [name for name in (options.text_column, options.text_pair_column) if name]
     return list(zip(*(read_texts(rows, name, str(path)) for name in names), strict=True))

@@ -108,11 +108,11 @@ def add_shared(group: argparse._ActionsContainer, *names: str) -> None:
         group.add_argument(f"--{name}", **SHARED_OPTIONS[name])
 
 
-def file_options(options: argparse.Namespace) -> FileOptions:
-    """Return how to read files of text cells, as the options of a command say."""
+def file_options(options: argparse.Namespace, needed: frozenset[str] | None = None) -> FileOptions:
+    """Return how to read files, as the options of a command say; ``needed`` columns are used."""
     from zlpr_hf.data.row_file import FileOptions
 
-    return FileOptions(tuple(options.column_names or ()), options.quoting)
+    return FileOptions(tuple(options.column_names or ()), options.quoting, needed)
 
 
 def load_classifier(options: argparse.Namespace) -> Classifier:

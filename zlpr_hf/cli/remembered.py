@@ -64,6 +64,16 @@ def use_remembered(
         logger.warning("%s: read as the training data of the model: %s", origin, " ".join(used))
 
 
+def columns_of(options: argparse.Namespace, remembered: Mapping[str, Any]) -> frozenset[str]:
+    """Return the columns that the options of a command or of the training name."""
+    found: set[str] = set()
+    for values in (vars(options), remembered):
+        for name in COLUMN_OPTIONS:
+            value = values.get(name) or ()
+            found.update([value] if isinstance(value, str) else value)
+    return frozenset(found)
+
+
 def _is_there(name: str, value: Any, columns: Collection[str] | None) -> bool:
     """Whether data has the columns that an option names; True for other options."""
     names = [value] if isinstance(value, str) else value

@@ -27,6 +27,7 @@ from zlpr_hf.workflows.option_fields import default_of
 logger = logging.getLogger(__name__)
 
 
+ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
 TEXT_OPTIONS = {
     name

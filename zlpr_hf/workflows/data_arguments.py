@@ -14,7 +14,6 @@ from zlpr_hf.choices import (
     Range,
     UnseenLabels,
 )
-from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.option_fields import default_of, option
 
 
@@ -118,9 +117,6 @@ class DataArguments:
         10_000, "Number of rows that streaming holds and shuffles together."
     )
     overwrite_output_dir: bool = option(False, "Replace an earlier run in output_dir.")
-
-
-ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 
 
 READING_OPTIONS = (

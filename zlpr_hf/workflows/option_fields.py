@@ -13,6 +13,7 @@ def option(default: Any, help: str) -> Any:
 
 
 def default_of(spec: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field, of an enumeration its value."""
     if spec.default_factory is dataclasses.MISSING:
         return getattr(spec.default, "value", spec.default)
     return spec.default_factory()
