@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.data import formats
+from zlpr_hf.data import delimited_file
 from zlpr_hf.data.row_reader import BadRow, Row, RowReader
 from zlpr_hf.data.sources import read_file
 from zlpr_hf.data.streaming.row_stream import stream_files
@@ -157,8 +157,8 @@ def test_long_cells_leave_the_limit_of_the_process_alone(tmp_path: Path) -> None
 def test_an_unclosed_quote_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "CSV", formats._own_csv_module())
-    formats.CSV.field_size_limit(1000)
+    monkeypatch.setattr(delimited_file, "CSV", delimited_file._own_csv_module())
+    delimited_file.CSV.field_size_limit(1000)
     path = write(tmp_path / "d.csv", 'text,n\n"a,1\n' + "b,2\n" * 100_000)
     tracemalloc.start()
     bad, *good = reader_of(path)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.torture import fuzz
 from tests.torture.inputs import Input
-from zlpr_hf.data import formats
+from zlpr_hf.data.json_file import JsonFile
 
 
 def test_broken_files_end_in_a_value_or_one_line(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_rows_are_counted_independently() -> None:
 def test_a_fault_in_a_reader_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    whole = formats.JsonFile.__iter__
+    whole = JsonFile.__iter__
 
     def broken(self: Any) -> Any:
         rows = list(whole(self))
@@ -36,7 +36,7 @@ def test_a_fault_in_a_reader_is_found(
             pass
         return iter(rows[:-1]) if kind == "rows_lost" else 1 / 0
 
-    monkeypatch.setattr(formats.JsonFile, "__iter__", broken)
+    monkeypatch.setattr(JsonFile, "__iter__", broken)
     monkeypatch.setattr(fuzz, "SECONDS", 0.2)
     found = [fuzz.try_case(tmp_path, f"0/{number}")[0] for number in range(60)]
     assert set(found) == {"", kind}
