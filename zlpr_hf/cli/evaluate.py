@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -154,27 +155,20 @@ def _check(options: Any) -> None:
         raise InputError(f"{folder} exists and is not an empty folder (--tuned_model)")
 
 
-def _read_names(path: str | None, label_space: LabelSpace) -> tuple[str, ...] | None:
-    """Read the label names of the rows, which must be those of the model in any order."""
-    if path is None:
-        return None
-    from zlpr_hf.data.label_names import read_label_names
-
-    names = read_label_names(Path(path))
-    unknown = [name for name in names if name not in label_space.label2id]
-    if unknown:
+def _check_names(names: Sequence[str], path: str | None, label_space: LabelSpace) -> None:
+    """Refuse a names file with a label that the model does not have."""
+    unknown = next((name for name in names if name not in label_space.label2id), None)
+    if unknown is not None:
         raise InputError(
-            f"{path}: {unknown[0]!r} is not a label of the model ({label_space.summary()})"
-            f"{suggest(unknown[0], label_space.names)}"
+            f"{path}: {unknown!r} is not a label of the model ({label_space.summary()})"
+            f"{suggest(unknown, label_space.names)}"
         )
-    return names
 
 
 def _rows(options: Any, label_space: LabelSpace, given: set[str]) -> EvaluationSet:
     from zlpr_hf.data.evaluation_set import EvaluationSet
-    from zlpr_hf.data.label_columns import LabelColumns
     from zlpr_hf.data.sources import load_source, read_file
-    from zlpr_hf.workflows.load_data import keep_corpus_rows, load_own_data, read_data_arguments
+    from zlpr_hf.workflows.load_data import find_label_columns, load_own_data, read_data_arguments
 
     if options.dataset is None:
         arguments = read_data_arguments(options.model, otherwise="give --dataset")
@@ -199,18 +193,9 @@ def _rows(options: Any, label_space: LabelSpace, given: set[str]) -> EvaluationS
             raise InputError(f"{options.dataset}: no split {options.split!r}; expected {known}")
         rows, origin = source.splits[options.split], source.origins[options.split]
     use_remembered(options, remembered, given=given, columns=rows.column_names, origin=origin)
-    labels = LabelColumns(
-        column=options.label_column,
-        columns=tuple(options.label_columns or ()),
-        form=options.label_form,
-        delimiter=options.label_delimiter,
-        default_names=label_space.names,
-        names=_read_names(options.label_names_file, label_space),
-        missing=options.missing_labels,
-        words=options.missing_words,
-        join_rows=keep_corpus_rows(options.dataset, options.join_rows),
-        use_verdicts=options.use_verdicts,
-    )
+    labels = find_label_columns(options, options.dataset)
+    _check_names(labels.names or (), options.label_names_file, label_space)
+    labels = replace(labels, default_names=label_space.names)
     return EvaluationSet.from_rows(
         rows,
         origin,

@@ -71,7 +71,8 @@ def columns_of(options: argparse.Namespace, remembered: Mapping[str, Any]) -> fr
         for name in COLUMN_OPTIONS:
             value = values.get(name) or ()
             found.update([value] if isinstance(value, str) else value)
-    return frozenset(found)
+    # Responses of annotators have their status in a column beside the labels.
+    return frozenset(found | {f"{name}.status" for name in found})
 
 
 def _is_there(name: str, value: Any, columns: Collection[str] | None) -> bool:

@@ -21,8 +21,9 @@ from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.labelled_rows import read_splits
 from zlpr_hf.data.lookalikes import warn_of_lookalikes
-from zlpr_hf.data.made_splits import KnownSplits, make_splits
+from zlpr_hf.data.made_splits import make_splits
 from zlpr_hf.data.reading import Reading
+from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.targets import dense_targets, padded_ids
@@ -102,7 +103,7 @@ def build_labelled_data(
     test_size: float = 0.1,
     split_seed: int = 0,
     unseen_labels: UnseenLabels = "error",
-    known: Sequence[KnownSplits] = (),
+    known: Sequence[SeenTexts] = (),
 ) -> LabelledData:
     """Check the texts, read the labels, split off missing splits, and fit the label space.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zlpr_hf.data.label_cells import is_missing
+from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.splits import check_share
 from zlpr_hf.errors import InputError
@@ -14,18 +15,11 @@ from zlpr_hf.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-class KnownSplits(Protocol):
-    """The splits of an earlier run, such as :class:`zlpr_hf.data.seen_texts.SeenTexts`."""
-
-    def places(self, texts: Iterable[Sequence[str]]) -> list[str | None]:
-        """Return the split of each text, None for texts that the run did not have."""
-
-
 def make_splits(
     rows: SplitRows,
     sizes: Mapping[str, float],
     seed: int,
-    known: Sequence[KnownSplits] = (),
+    known: Sequence[SeenTexts] = (),
     *,
     origin: str,
 ) -> dict[str, SplitRows]:
@@ -68,7 +62,7 @@ def _take(rows: SplitRows, places: Sequence[str | None], split: str) -> SplitRow
 
 
 def _find_places(
-    rows: SplitRows, known: Sequence[KnownSplits], sizes: Mapping[str, float]
+    rows: SplitRows, known: Sequence[SeenTexts], sizes: Mapping[str, float]
 ) -> list[str | None]:
     """Return the split that each row has by an earlier run, None for new rows."""
     places: list[str | None] = [None] * len(rows.labels)

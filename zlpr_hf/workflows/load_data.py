@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.label_names import read_label_names
 from zlpr_hf.data.labels_file import join_labels_file
-from zlpr_hf.data.made_splits import KnownSplits
 from zlpr_hf.data.responses import split_responses
 from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.seen_texts import SeenTexts
@@ -33,7 +33,7 @@ def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
     return parse_arguments([str(config)]).data
 
 
-def load_data(arguments: DataArguments, known: Sequence[KnownSplits] = ()) -> LabelledData:
+def load_data(arguments: DataArguments, known: Sequence[SeenTexts] = ()) -> LabelledData:
     """Read all splits of a dataset; rows of ``known`` runs keep their split."""
     check_fields(arguments)
     given = {
@@ -42,18 +42,7 @@ def load_data(arguments: DataArguments, known: Sequence[KnownSplits] = ()) -> La
         "test": arguments.test_file,
     }
     files = {split: path for split, path in given.items() if path is not None}
-    names_file = arguments.label_names_file
-    labels = LabelColumns(
-        column=arguments.label_column,
-        columns=tuple(arguments.label_columns or ()),
-        form=arguments.label_form,
-        delimiter=arguments.label_delimiter,
-        names=None if names_file is None else read_label_names(Path(names_file)),
-        missing=arguments.missing_labels,
-        words=arguments.missing_words,
-        join_rows=keep_corpus_rows(arguments.dataset_name, arguments.join_rows),
-        use_verdicts=arguments.use_verdicts,
-    )
+    labels = find_label_columns(arguments, arguments.dataset_name)
     if arguments.labels_file and (arguments.streaming or not arguments.train_file):
         raise InputError("labels_file goes with train_file, and without streaming")
     if arguments.streaming:
@@ -102,9 +91,23 @@ def _load_source(arguments: DataArguments, labels: LabelColumns, files: dict[str
     return source
 
 
-def keep_corpus_rows(dataset_name: str | None, join_rows: bool | None) -> bool | None:
-    """Return ``join_rows``; by default the rows of the built-in corpora stay as published."""
-    return False if join_rows is None and dataset_name in CORPORA else join_rows
+def find_label_columns(options: Any, dataset_name: str | None) -> LabelColumns:
+    """Return where data has its labels, by options of training or of ``zlpr evaluate``.
+
+    By default the rows of the built-in corpora stay as published.
+    """
+    names_file, join_rows = options.label_names_file, options.join_rows
+    return LabelColumns(
+        column=options.label_column,
+        columns=tuple(options.label_columns or ()),
+        form=options.label_form,
+        delimiter=options.label_delimiter,
+        names=None if names_file is None else read_label_names(Path(names_file)),
+        missing=options.missing_labels,
+        words=options.missing_words,
+        join_rows=False if join_rows is None and dataset_name in CORPORA else join_rows,
+        use_verdicts=options.use_verdicts,
+    )
 
 
 def _file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
