@@ -1,6 +1,7 @@
 """Losses by name: hyper-parameters, facts of their classes, names."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,48 @@ def test_compute_loss_func_takes_hyper_parameters() -> None:
     outputs = type("Outputs", (), {"logits": logits})
     found = build_compute_loss_func("focal", gamma=1.0)(outputs, targets)
     assert torch.equal(found, FocalLoss(gamma=1.0)(logits, targets))
+
+
+def test_compute_loss_func_needs_no_reduction_of_its_own() -> None:
+    logits, targets = logits_of((3, 4)), torch.eye(3, 4)
+    outputs = type("Outputs", (), {"logits": logits})
+    for reduction in ("none", "mean"):
+        found = ZLPRLoss(reduction=reduction)(outputs, targets, num_items_in_batch=24)
+        torch.testing.assert_close(found, ZLPRLoss()(logits, targets) / 2)
+    with pytest.raises(ValueError, match="expected reduction mean"):
+        ZLPRLoss(reduction="sum")(outputs, targets, num_items_in_batch=24)
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (lambda: ZLPRLoss(pos_weight=torch.ones(3)), "BCELoss.*WeightedBCELoss"),
+        (lambda: BCELoss(pos_weight=2.0), "positive_weight"),
+        (lambda: FocalLoss(gama=3), "gamma"),
+        (lambda: FocalLoss(alpha=0.25), "expected gamma"),
+        (lambda: AsymmetricLoss(gamma_neg=4), "gamma_negative"),
+    ],
+)
+def test_unknown_hyper_parameter_names_the_known_ones(build: Any, names: str) -> None:
+    with pytest.raises(TypeError, match=names) as refused:
+        build()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "powerset"])
+def test_lists_and_arrays_are_refused(name: str) -> None:
+    logits, targets = logits_of((3, 4)), torch.eye(3, 4)
+    loss = build_loss(name, train_targets=targets.numpy())
+    for wrong in (targets.tolist(), targets.numpy()):
+        with pytest.raises(TypeError, match="^targets: expected a torch tensor"):
+            loss(logits, wrong)
+    with pytest.raises(TypeError, match="^logits: expected a torch tensor"):
+        loss(logits.detach().numpy(), targets)
+
+
+def test_class_ids_are_recognised() -> None:
+    with pytest.raises(ValueError, match="class ids.*one_hot.*CrossEntropyLoss"):
+        ZLPRLoss()(logits_of((3, 4)), torch.tensor([0, 3, 1]))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from zlpr_hf.labels import IGNORE_INDEX
 from zlpr_hf.losses.numerics import (
     Reduction,
     check_reduction,
+    check_tensors,
     log_of_one_and,
     reduce,
 )
@@ -57,6 +58,7 @@ def zlpr_loss_from_indices(
         tensor(0.4759)
     """
     check_reduction(reduction)
+    check_tensors(logits=logits, positives=positives)
     rows, ids = _entries(positives, len(logits), logits.shape[-1])
     values = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return reduce(_FromIndices.apply(values, rows, ids), reduction)  # type: ignore[no-untyped-call]
@@ -106,6 +108,7 @@ def linear_zlpr_loss(
         torch.Size([])
     """
     check_reduction(reduction)
+    check_tensors(hidden=hidden, weight=weight, bias=bias, positives=positives)
     if hidden.ndim != 2 or weight.shape != (len(bias), hidden.shape[-1]):
         raise ValueError(
             "expected hidden (B, H), weight (L, H) and bias (L,), "

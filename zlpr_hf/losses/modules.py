@@ -1,15 +1,15 @@
-"""The losses as modules, with their hyper-parameters and the facts that other code asks about."""
+"""The losses as modules, with their hyper-parameters."""
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from zlpr_hf.labels import LabelSets, known_mask
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.binary_relevance import (
     asymmetric_loss,
     bce_loss,
@@ -17,73 +17,10 @@ from zlpr_hf.losses.binary_relevance import (
     check_focal,
     focal_loss,
 )
-from zlpr_hf.losses.numerics import Reduction
+from zlpr_hf.losses.numerics import Reduction, check_tensors
 from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
 from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
 from zlpr_hf.losses.zlpr import zlpr_loss
-
-
-class MultiLabelLoss(nn.Module):
-    """Base class: called with ``(logits, targets)``, reduced over examples.
-
-    Keyword-only arguments other than ``reduction`` are hyper-parameters: numbers with a default,
-    kept as attributes of the same name.
-
-    Args:
-        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
-
-    Shape:
-        logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
-    """
-
-    decides_at_zero: ClassVar[bool] = True
-    """Whether training places the decision threshold at zero; otherwise it must be tuned."""
-    needs_train_targets: ClassVar[bool] = False
-    """Whether the class is built by ``fit(targets)``, from the targets of all training rows."""
-    has_divergence: ClassVar[bool] = False
-    """Whether :func:`zlpr_hf.zlpr_divergence` belongs to it: for R-Drop and distillation."""
-    predicts_label_sets: ClassVar[bool] = False
-    """Whether the model has one output per label set, of which one is predicted."""
-    supports_large_label_space: ClassVar[bool] = False
-    """Whether it can be computed in chunks of labels, from the ids of the positive ones."""
-    probability_scale: ClassVar[float | None] = None
-    """``c`` if the loss fits ``sigmoid(c * logit)`` to soft targets; None if it fits no
-    probability."""
-    label_sets: LabelSets | None = None
-    """The label set of each output, if the loss predicts label sets."""
-
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction: Reduction = reduction
-
-    @classmethod
-    def hyper_parameters(cls) -> dict[str, Any]:
-        """Return the default of each hyper-parameter."""
-        arguments = inspect.signature(cls).parameters.values()
-        return {
-            each.name: each.default
-            for each in arguments
-            if each.kind is each.KEYWORD_ONLY and each.name != "reduction"
-        }
-
-    def label_scores(self, logits: Tensor) -> Tensor:
-        """Return scores of labels ``(..., L)`` from the model's logits."""
-        return logits
-
-    def loss_kwargs(self) -> dict[str, Any]:
-        """Return the hyper-parameters, all of them numbers, that differ from their defaults."""
-        defaults = self.hyper_parameters()
-        values = {name: getattr(self, name, default) for name, default in defaults.items()}
-        return {
-            name: value
-            for name, value in values.items()
-            if isinstance(value, (int, float)) and value != defaults[name]
-        }
-
-    def extra_repr(self) -> str:
-        """Show hyper-parameters and reduction."""
-        shown = self.hyper_parameters() | {"reduction": self.reduction}
-        return ", ".join(f"{name}={getattr(self, name, value)!r}" for name, value in shown.items())
 
 
 class ZLPRLoss(MultiLabelLoss):
@@ -129,8 +66,10 @@ class BCELoss(MultiLabelLoss):
 
     probability_scale = 1.0
 
-    def __init__(self, *, positive_weight: float = 1.0, reduction: Reduction = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, *, positive_weight: float = 1.0, reduction: Reduction = "mean", **unknown: Any
+    ) -> None:
+        super().__init__(reduction=reduction, **unknown)
         if not 0 < positive_weight < float("inf"):
             raise ValueError(f"positive_weight must be above 0, got {positive_weight:g}")
         self.positive_weight = positive_weight
@@ -164,6 +103,7 @@ class WeightedBCELoss(MultiLabelLoss):
 
     def __init__(self, positive_weight: Tensor, *, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
+        check_tensors(positive_weight=positive_weight)
         self.register_buffer("positive_weight", positive_weight)
 
     @classmethod
@@ -198,8 +138,10 @@ class FocalLoss(MultiLabelLoss):
         tensor(0.3466)
     """
 
-    def __init__(self, *, gamma: float = 2.0, reduction: Reduction = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, *, gamma: float = 2.0, reduction: Reduction = "mean", **unknown: Any
+    ) -> None:
+        super().__init__(reduction=reduction, **unknown)
         check_focal(gamma)
         self.gamma = gamma
 
@@ -234,8 +176,9 @@ class AsymmetricLoss(MultiLabelLoss):
         gamma_positive: float = 0.0,
         margin: float = 0.05,
         reduction: Reduction = "mean",
+        **unknown: Any,
     ) -> None:
-        super().__init__(reduction=reduction)
+        super().__init__(reduction=reduction, **unknown)
         check_asymmetric(gamma_negative, gamma_positive, margin)
         self.gamma_negative = gamma_negative
         self.gamma_positive = gamma_positive

@@ -10,11 +10,28 @@ from zlpr_hf.labels import known_mask
 Reduction = Literal["none", "mean", "sum"]
 
 
+def check_tensors(**values: object) -> None:
+    """Refuse lists and NumPy arrays, by the name of the argument."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise TypeError(
+                f"{name}: expected a torch tensor, got {kind}; use torch.as_tensor({name})"
+            )
+
+
 def check_shapes(logits: Tensor, targets: Tensor) -> None:
+    check_tensors(logits=logits, targets=targets)
     if logits.shape != targets.shape:
+        ids = targets.ndim == logits.ndim - 1 and not targets.is_floating_point()
+        hint = (
+            "; these look like single-label class ids: use "
+            "torch.nn.functional.one_hot(targets, num_labels), or torch.nn.CrossEntropyLoss if "
+            "every text has exactly one label"
+        )
         raise ValueError(
             f"logits and targets must have the same shape (..., num_labels), "
-            f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
+            f"got {tuple(logits.shape)} and {tuple(targets.shape)}{hint * ids}"
         )
 
 

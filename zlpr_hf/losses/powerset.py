@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zlpr_hf.losses.numerics import Reduction, prepare, reduce
+from zlpr_hf.losses.numerics import Reduction, check_tensors, prepare, reduce
 
 Bools = NDArray[np.bool_]
 
@@ -50,6 +50,7 @@ def powerset_loss(
         >>> powerset_loss(torch.zeros(1, 2), torch.tensor([[1, 1]]), sets)
         tensor(0.6931)
     """
+    check_tensors(logits=logits, targets=targets)
     wanted = (*targets.shape[:-1], len(label_sets))
     if logits.shape != wanted or targets.shape[-1] != label_sets.shape[-1]:
         raise ValueError(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zlpr_hf.errors import suggest
-from zlpr_hf.labels import IGNORE_INDEX
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.modules import (
     AsymmetricLoss,
     BCELoss,
     BPMLLLoss,
     FocalLoss,
     LSEPLoss,
-    MultiLabelLoss,
     PowersetLoss,
     WeightedBCELoss,
     ZLPRLoss,
@@ -166,6 +164,8 @@ def build_compute_loss_func(
 ) -> Callable[..., Tensor]:
     """Build a ``compute_loss_func`` for your own ``transformers.Trainer``.
 
+    The result is the loss that :func:`zlpr_hf.build_loss` returns; ``ZLPRLoss()`` itself does too.
+
     Args:
         name: A name in :data:`zlpr_hf.LOSSES` (default: ``zlpr``).
         train_targets: Targets of the training rows, as in :func:`zlpr_hf.build_loss`.
@@ -189,33 +189,4 @@ def build_compute_loss_func(
         >>> loss(SimpleNamespace(logits=torch.zeros(1, 3)), torch.tensor([[1, 0, 0]]))
         tensor(1.7918)
     """
-    loss = build_loss(name, reduction="none", train_targets=train_targets, **loss_kwargs)
-
-    def compute_loss_func(
-        outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None
-    ) -> Tensor:
-        per_example: Tensor = loss(outputs.logits, labels)
-        if num_items_in_batch is None:
-            return per_example.mean()
-        return per_example.sum() / _count_examples(labels, torch.as_tensor(num_items_in_batch))
-
-    return compute_loss_func
-
-
-def _count_examples(labels: Tensor, num_items: Tensor) -> Tensor:
-    """Return the divisor of a batch from the label cells that the stock Trainer counted.
-
-    With several GPUs in one process the count has one entry per GPU, and the Trainer multiplies
-    the loss by their number.
-    """
-    devices = max(1, num_items.numel())
-    cells, num_labels = num_items.flatten()[0], labels.shape[-1]
-    counted = (labels != IGNORE_INDEX).sum()
-    if counted < labels.numel() and not torch.is_grad_enabled() and cells == counted:
-        cells = torch.as_tensor(labels.numel())  # an evaluated batch counts all of its rows
-    elif counted < labels.numel() or cells % num_labels:
-        raise ValueError(
-            "compute_loss_func: expected NaN for unknown labels, got -100, which the stock Trainer "
-            "leaves out when it counts examples; use NaN or ZLPRTrainer"
-        )
-    return cells * devices / num_labels
+    return build_loss(name, reduction="mean", train_targets=train_targets, **loss_kwargs)

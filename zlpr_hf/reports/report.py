@@ -10,7 +10,7 @@ from typing import Any
 
 from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.files.atomic import write_json
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.provenance import Provenance, find_versions

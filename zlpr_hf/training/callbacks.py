@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import check_loss, loss_name
 from zlpr_hf.zlpr_config import ZLPRConfig
 

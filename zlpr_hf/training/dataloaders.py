@@ -17,7 +17,7 @@ from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.targets import padded_ids
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import IGNORE_INDEX
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from zlpr_hf.labels import LabelSets
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import (
     as_multi_label_loss,
     build_loss,

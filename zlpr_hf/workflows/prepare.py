@@ -18,7 +18,7 @@ from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
 from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.losses.modules import MultiLabelLoss
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.metrics.names import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING_PREFIXES
 from zlpr_hf.workflows.argument_checks import check_config, check_metric
 from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments, render_config
