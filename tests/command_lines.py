@@ -149,7 +149,7 @@ def _check_command(argv: Sequence[str]) -> None:
     if command == "--help":
         return
     assert command in COMMANDS, f"zlpr {command}: there are {', '.join(COMMANDS)}"
-    if "--help" in rest:
+    if {"--help", "--recipes"} & set(rest):
         return
     if command != "train":
         rest = _read(command, rest).rest

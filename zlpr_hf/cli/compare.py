@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from zlpr_hf.cli.parser import CommandParser, without_token
+from zlpr_hf.cli.parser import CommandParser, add_recipes, without_token
 from zlpr_hf.distributed import is_main_process
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
@@ -14,6 +13,7 @@ from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
 from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, render_summary
+from zlpr_hf.workflows.recipes import find_recipe
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -22,9 +22,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         "zlpr compare",
         description="Train all combinations of datasets, losses and seeds, and compare them.\n"
         "Options of zlpr train hold for all runs, such as --num_train_epochs 1.",
-        example="zlpr compare configs/compare/quickstart.yaml --dry_run",
+        example="zlpr compare quickstart --dry_run",
     )
-    parser.add_argument("plan", type=Path, help="YAML file: datasets, losses, seeds")
+    parser.add_argument("plan", help="YAML file (datasets, losses, seeds) or name of a recipe")
+    add_recipes(parser)
     parser.add_argument("--output_dir", help="output folder (default: that of the plan)")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and stop")
     parser.add_argument(
@@ -33,7 +34,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     if not options.no_plots and not options.dry_run:
         check_plots()
-    plan = read_plan(options.plan, output_dir=options.output_dir, overrides=_overrides(rest))
+    path = find_recipe(options.plan, "compare")
+    plan = read_plan(path, output_dir=options.output_dir, overrides=_overrides(rest))
     if options.dry_run:
         if not is_main_process():
             return 0

@@ -18,6 +18,7 @@ from zlpr_hf.distributed import (
     silence_other_processes,
 )
 from zlpr_hf.errors import InputError, find_full_disk, find_out_of_memory, suggest
+from zlpr_hf.workflows.recipes import FOLDERS, find_recipe, render_recipes
 
 COMMANDS = {
     "train": "fine-tune a model",
@@ -73,6 +74,11 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
                 f"zlpr {command}: expected one process, got {count_processes()} (WORLD_SIZE); run "
                 "it without torchrun or accelerate launch"
             )
+        if command in FOLDERS and "--recipes" in rest:
+            print(render_recipes(command))
+            return 0
+        if command in FOLDERS and rest and not rest[0].startswith("-"):
+            find_recipe(rest[0], command)  # a wrong name does not wait for torch
         if command in IMPORT_FIRST:
             announce_loading()
         # Imported here, since the libraries behind a command take seconds to load.
@@ -123,6 +129,6 @@ def _usage() -> str:
             "",
             *lines,
             "",
-            "example: zlpr train configs/quickstart.yaml",
+            "example: zlpr train quickstart    (zlpr train --recipes lists more)",
         ]
     )

@@ -108,6 +108,11 @@ def add_shared(group: argparse._ActionsContainer, *names: str) -> None:
         group.add_argument(f"--{name}", **SHARED_OPTIONS[name])
 
 
+def add_recipes(parser: argparse.ArgumentParser) -> None:
+    """Add ``--recipes``, which ``zlpr`` itself carries out, to the help of a command."""
+    parser.add_argument("--recipes", action="store_true", help="list the recipes and stop")
+
+
 def file_options(options: argparse.Namespace, needed: frozenset[str] | None = None) -> FileOptions:
     """Return how to read files, as the options of a command say; ``needed`` columns are used."""
     from zlpr_hf.data.row_file import FileOptions

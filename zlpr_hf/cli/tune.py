@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from zlpr_hf.cli.parser import CommandParser, count_type
+from zlpr_hf.cli.parser import CommandParser, add_recipes, count_type
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
+from zlpr_hf.workflows.recipes import find_recipe
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
@@ -19,9 +20,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         description="Search hyperparameters that maximise a metric of the validation split.\n"
         "The section search_space of CONFIG selects them. Options of zlpr train hold for all\n"
         "trials, such as --num_train_epochs 3. The same command resumes an interrupted search.",
-        example="zlpr tune configs/quickstart.yaml --trials 20",
+        example="zlpr tune quickstart --trials 20",
     )
-    parser.add_argument("config", type=Path, help="YAML file as for zlpr train")
+    parser.add_argument("config", help="YAML file as for zlpr train, or name of a recipe")
+    add_recipes(parser)
     parser.add_argument(
         "--trials",
         type=count_type(1),
@@ -34,8 +36,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     )
     parser.add_argument("--no_pruning", action="store_true", help="run all trials to the end")
     options, rest = parser.parse_known_args(argv)
-    if not options.config.is_file():
-        raise InputError(f"{options.config}: no such configuration file")
+    config = find_recipe(options.config, "tune")
     if find_spec("optuna") is None:
         raise InputError("zlpr tune needs optuna: pip install 'zlpr_hf[tune]'")
     announce_loading()
@@ -43,7 +44,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     from zlpr_hf.workflows.tuning.run import BEST_FILE, tune
 
     plan = plan_tuning(
-        options.config,
+        config,
         rest,
         metric=options.metric,
         prune=not options.no_pruning,

