@@ -12,6 +12,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.workflows import recipes
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.recipes import FOLDERS, find_recipe, recipes_folder, render_recipes
 
 CONFIGS = REPOSITORY / "configs"
@@ -98,6 +99,12 @@ assert not {{"torch", "transformers", "datasets"}} & set(sys.modules)
 def test_plans_run_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "quickstart", "--dry_run"]) == 0
     assert "zlpr compare quickstart\n" in capsys.readouterr().out
+
+
+def test_plans_name_recipes(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("losses: [zlpr]\ndatasets: {weaknesses: {recipe: quickstart}}\n")
+    assert read_plan(plan).cells[0].config.data.dataset_name == "cwe"
 
 
 def test_an_installed_package_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments
+from zlpr_hf.workflows.recipes import find_recipe
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
@@ -72,7 +73,7 @@ def read_plan(
     """Read and check the plan of a comparison.
 
     ``datasets`` and ``losses`` map names to settings of ``zlpr train``. ``recipe`` among them names
-    a file of such settings, relative to the plan; ``settings`` holds for all runs. Settings of a
+    a recipe or a file of such settings, relative to the plan; ``settings`` holds for all runs. Settings of a
     loss take precedence over those of a dataset, then ``settings``, then the recipe; ``overrides``
     take precedence over all. Without a setting ``loss``, the name of a loss is the loss.
     """
@@ -217,7 +218,8 @@ def _check_settings(where: str, given: Any, folder: Path) -> Settings:
         if name in settings:
             raise InputError(f"{where}: {name} is set by the comparison itself")
     if "recipe" in settings:
-        settings["recipe"] = str(folder / str(settings["recipe"]))
+        path = folder / str(settings["recipe"])
+        settings["recipe"] = str(path if path.suffix else find_recipe(path.name))
     return settings
 
 
