@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.output import markdown_table, save
 from zlpr_hf.metrics.bootstrap import compute_intervals
-from zlpr_hf.workflows.comparison.statistics import paired_bootstrap
+from zlpr_hf.metrics.paired_bootstrap import paired_bootstrap
 
 REPOSITORY = Path(__file__).parents[1]
 DRAWS, RESAMPLES = 1000, 500

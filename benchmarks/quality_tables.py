@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks import coverage
 from benchmarks.output import RESULTS, markdown_table
+from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.workflows.comparison.results import Comparison
-from zlpr_hf.workflows.comparison.statistics import Interval
 
 RUNS = Path(__file__).parents[1] / "results"
 FILES = {
@@ -204,7 +204,7 @@ def _bold(values: list[float], best: list[float]) -> list[str]:
     ]
 
 
-def _reversed(interval: Interval) -> str:
+def _reversed(interval: Difference) -> str:
     """Return a difference and its interval, if any, from the other side; bold without zero."""
     text = f"{-interval.difference:+.3f}"
     if interval.ends is not None:

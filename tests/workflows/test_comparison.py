@@ -16,12 +16,12 @@ import yaml
 
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
+from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.workflows.arguments import RENAMED_OPTIONS
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import draw_comparison
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
-from zlpr_hf.workflows.comparison.statistics import Interval
 from zlpr_hf.workflows.comparison.table import render_comparison, render_summary
 from zlpr_hf.workflows.finetune import finetune_config
 
@@ -110,7 +110,7 @@ def test_table_and_plots_show_the_numbers(finished: tuple[Path, Comparison]) -> 
 def test_missing_interval_is_explained_in_table_summary_and_plot(
     finished: tuple[Path, Comparison], tmp_path: Path
 ) -> None:
-    missing = Interval(0.5, None, None, "fewer than 10 rows for 2 of 3 labels")
+    missing = Difference(0.5, None, None, "fewer than 10 rows for 2 of 3 labels")
     rows = [
         replace(row, difference=row.difference and row.difference | {"f1_macro": missing})
         for row in finished[1].rows

@@ -18,7 +18,8 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from tests.runs import check_refused, run
 from train import main
 from zlpr_hf import InputError, Thresholds
-from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.reports.report import MODEL_ROW, Report
+from zlpr_hf.reports.verdict import SVM_ROW
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_data
 
@@ -29,6 +30,11 @@ def test_run_writes_its_files_and_returns_its_report(finished: tuple[Path, Any])
     folder, report = finished
     stored = json.loads((folder / "results.json").read_text())
     assert stored["test"][MODEL_ROW] == report.metrics
+    assert Report.load(folder / "results.json") == report
+    gain = report.metrics["f1_micro"] - report.test[SVM_ROW]["f1_micro"]
+    assert report.differences["f1_micro"].difference == pytest.approx(gain)
+    assert report.best_epoch in [each.epoch for each in report.history]
+    assert all(each.f1 < 1 for each in report.weak_labels)
     assert set(report.test) == {"most frequent label set", "TF-IDF + linear SVM", MODEL_ROW}
     assert report.metrics["f1_micro"] > report.test["most frequent label set"]["f1_micro"]
     assert [score.label for score in report.label_scores] == ["blue", "green", "red"]

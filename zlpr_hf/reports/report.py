@@ -13,7 +13,9 @@ from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.multi_label import LabelScore
+from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.provenance import Provenance, find_versions
+from zlpr_hf.reports.verdict import RARE, HistoryEntry, WeakLabel, render_verdict
 from zlpr_hf.thresholds import Thresholds
 
 METRIC_TITLES = {
@@ -26,8 +28,6 @@ COLUMNS = (
     "f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap",
     "predicted_cardinality",
 )  # fmt: skip
-RARE = 20
-"""A label with fewer training texts is called rare."""
 MODEL_ROW = "this model (logit > 0)"
 
 
@@ -46,6 +46,10 @@ class Report:
         provenance: Machine, data and weights; None for a report that was made by hand.
         versions: Versions of Python and of the packages that decide the numbers.
         warnings: Suspect numbers, each with a remedy.
+        differences: This model minus TF-IDF + linear SVM on the test rows, per metric; empty
+            without that baseline.
+        weak_labels: The labels with the lowest F1, each with a reason.
+        history: Losses and F1 per evaluation on the validation split.
 
     Example:
         >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments, finetune
@@ -71,6 +75,19 @@ class Report:
     provenance: Provenance | None = None
     versions: dict[str, str] = field(default_factory=find_versions)
     warnings: list[str] = field(default_factory=list)
+    differences: dict[str, Difference] = field(default_factory=dict)
+    weak_labels: list[WeakLabel] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on the differences from the SVM; empty without that baseline."""
+        return render_verdict(self.differences)
+
+    @property
+    def best_epoch(self) -> float | None:
+        """The epoch whose weights are the model's; None without a history."""
+        return next((each.epoch for each in self.history if each.kept), None)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -122,6 +139,13 @@ class Report:
             "thresholds": Thresholds(**thresholds | {"offsets": tuple(thresholds["offsets"])}),
             "profile": DataProfile(**profile | {"splits": splits}),
             "provenance": content["provenance"] and Provenance(**content["provenance"]),
+        }
+        # Reports of earlier releases have none of these.
+        differences = content.get("differences", {})
+        content |= {
+            "differences": {name: Difference(**each) for name, each in differences.items()},
+            "weak_labels": [WeakLabel(**each) for each in content.get("weak_labels", [])],
+            "history": [HistoryEntry(**each) for each in content.get("history", [])],
         }
         return cls(**content)
 

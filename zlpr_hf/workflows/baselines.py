@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,42 +16,53 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
+from zlpr_hf.reports.verdict import SVM_ROW
 
 Bools = NDArray[np.bool_]
 
+FREQUENT_ROW = "most frequent label set"
+
 
 def compute_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, dict[str, float]]:
-    """Return the test metrics of both baselines, which are fitted on known targets alone.
+    """Return the test metrics of :func:`predict_baselines`."""
+    return score_baselines(predict_baselines(data, svm=svm), data)
+
+
+def score_baselines(
+    predictions: Mapping[str, Bools], data: LabelledData
+) -> dict[str, dict[str, float]]:
+    """Return the test metrics of decisions per baseline."""
+    targets = data.targets("test")
+    return {name: compute_decision_metrics(each, targets) for name, each in predictions.items()}
+
+
+def predict_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, Bools]:
+    """Return the decisions of both baselines on the test split, fitted on known targets alone.
 
     The most frequent set is missing if no training row is wholly known. The SVM is missing with
     ``svm=False`` (it takes about a minute with many texts and labels), for texts without words, and
     for streamed training rows.
     """
     if isinstance(data, StreamedData):
-        return _compute_streamed(data)
+        return _predict_streamed(data)
     targets = {name: data.targets(name) for name in ("train", "test")}
     frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
-    metrics = {}
-    if frequent is not None:
-        metrics["most frequent label set"] = compute_decision_metrics(frequent, targets["test"])
+    found = {} if frequent is None else {FREQUENT_ROW: frequent}
     if not svm:
-        return metrics
+        return found
     texts = {name: [" ".join(parts) for parts in data.texts(name)] for name in ("train", "test")}
     predicted = predict_tfidf_svm(texts["train"], targets["train"], texts["test"])
-    if predicted is not None:
-        metrics["TF-IDF + linear SVM"] = compute_decision_metrics(predicted, targets["test"])
-    return metrics
+    return found if predicted is None else found | {SVM_ROW: predicted}
 
 
-def _compute_streamed(data: StreamedData) -> dict[str, dict[str, float]]:
+def _predict_streamed(data: StreamedData) -> dict[str, Bools]:
     """Use the counted label sets; an SVM needs all training texts in memory."""
     if not data.scan.label_sets:
         return {}
     ((names, _),) = data.scan.label_sets.most_common(1)
     decisions = np.zeros((len(data.splits["test"]), data.label_space.num_labels), dtype=bool)
     decisions[:, [data.label_space.label2id[name] for name in names]] = True
-    metrics = compute_decision_metrics(decisions, data.targets("test"))
-    return {"most frequent label set": metrics}
+    return {FREQUENT_ROW: decisions}
 
 
 def predict_most_frequent_set(train_targets: NDArray[Any], rows: int) -> Bools | None:

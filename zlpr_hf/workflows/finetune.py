@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 from transformers import set_seed
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.metrics.paired_bootstrap import Bools, Difference
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
@@ -23,13 +25,21 @@ from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.reports.sanity_checks import check_run
+from zlpr_hf.reports.verdict import (
+    SVM_ROW,
+    Mistakes,
+    compare_with_baseline,
+    find_weak_labels,
+    read_history,
+)
+from zlpr_hf.thresholds import decide
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress, DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
-from zlpr_hf.workflows.baselines import compute_baselines
+from zlpr_hf.workflows.baselines import predict_baselines, score_baselines
 from zlpr_hf.workflows.data_arguments import DataArguments, reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.model_arguments import ModelArguments
@@ -144,11 +154,15 @@ def finetune_config(
         outcome = evaluate_run(trainer, prepared, config.model)
     baselines = {}
     if is_main and not prepared.large:
-        baselines = compute_baselines(prepared.data, svm=config.model.baselines)
+        baselines = predict_baselines(prepared.data, svm=config.model.baselines)
     training = _training_facts(trainer, prepared, checkpoint)
     training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
     report = _build_report(output_dir, prepared, outcome, baselines, training)
-    report = replace(report, warnings=[*earlier.find_leaks(prepared.data), *report.warnings])
+    report = replace(
+        report,
+        warnings=[*earlier.find_leaks(prepared.data), *report.warnings],
+        history=read_history(trainer.state.log_history, _kept_step(trainer)),
+    )
     with run_end(output_dir, is_main=is_main) as part:
         trainer.save_model(str(part))  # on every process
         if is_main:
@@ -261,21 +275,50 @@ def _build_report(
     output_dir: Path,
     prepared: Prepared,
     outcome: Outcome,
-    baselines: dict[str, dict[str, float]],
+    baselines: Mapping[str, Bools],
     training: dict[str, Any],
 ) -> Report:
-    untuned = outcome.untuned
+    data, untuned = prepared.data, outcome.untuned
     before = {} if untuned is None else {"before tuning thresholds": untuned}
     return Report(
         output_dir=str(output_dir),
-        test={**baselines, **before, MODEL_ROW: outcome.metrics["test"]},
+        test={**score_baselines(baselines, data), **before, MODEL_ROW: outcome.metrics["test"]},
         validation=outcome.metrics["validation"],
         label_scores=outcome.label_scores,
         thresholds=outcome.thresholds,
         profile=prepared.profile,
         training=training,
         warnings=check_run(prepared.profile, outcome.metrics),
+        differences=_compare_with_svm(prepared, outcome, baselines),
+        weak_labels=find_weak_labels(
+            outcome.label_scores,
+            prepared.profile.splits["train"].label_counts,
+            None if prepared.large else _find_mistakes(prepared, outcome),
+        ),
     )
+
+
+def _compare_with_svm(
+    prepared: Prepared, outcome: Outcome, baselines: Mapping[str, Bools]
+) -> dict[str, Difference]:
+    if SVM_ROW not in baselines:
+        return {}
+    decided = decide(outcome.logits["test"])
+    return compare_with_baseline(decided, baselines[SVM_ROW], prepared.data.targets("test"))
+
+
+def _find_mistakes(prepared: Prepared, outcome: Outcome) -> Mistakes:
+    return Mistakes.from_logits(
+        outcome.logits["test"],
+        prepared.data.targets("test"),
+        np.asarray(prepared.encoded["test"]["truncated"]),
+    )
+
+
+def _kept_step(trainer: ZLPRTrainer) -> int | None:
+    """Return the step whose weights are the model's; None if it is the last one."""
+    arguments: Any = trainer.args
+    return trainer.state.best_global_step if arguments.load_best_model_at_end else None
 
 
 def _write_report(

@@ -15,16 +15,14 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.registry import LOSSES
+from zlpr_hf.metrics.paired_bootstrap import Bools, Difference, paired_bootstrap
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.statistics import (
     RULES,
-    Bools,
-    Interval,
     evaluate_rule,
     fit_rules,
-    paired_bootstrap,
     split_into_groups,
 )
 from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
@@ -49,7 +47,7 @@ class Row:
     seeds: tuple[int, ...]
     mean: dict[str, float]
     std: dict[str, float] | None
-    difference: dict[str, Interval] | None
+    difference: dict[str, Difference] | None
     each: tuple[dict[str, float], ...]
 
 
@@ -94,7 +92,7 @@ class Comparison:
         for row in content["rows"]:
             if row["difference"]:
                 row["difference"] = {
-                    name: Interval(**interval) for name, interval in row["difference"].items()
+                    name: Difference(**each) for name, each in row["difference"].items()
                 }
             rows.append(Row(**row | {"seeds": tuple(row["seeds"]), "each": tuple(row["each"])}))
         return cls(**content | {"rows": tuple(rows), "metrics": tuple(content["metrics"])})
@@ -167,7 +165,7 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
 
 def _compare_predictions(
     plan: Plan, predictions: Mapping[tuple[str, str], Mapping[int, Bools]], truth: Any
-) -> dict[tuple[str, str], dict[str, Interval]]:
+) -> dict[tuple[str, str], dict[str, Difference]]:
     """Bootstrap the differences from the reference, over the seeds that finished for all losses."""
     reference = plan.reference, "own"
     seeds = sorted(set.intersection(*(set(runs) for runs in predictions.values())))
@@ -182,7 +180,7 @@ def _summarise_seeds(
     loss: str,
     rule: str,
     metrics: Mapping[int, dict[str, float]],
-    differences: Mapping[tuple[str, str], dict[str, Interval]],
+    differences: Mapping[tuple[str, str], dict[str, Difference]],
 ) -> Row:
     runs = tuple(metrics.values())
     columns = {name: [run[name] for run in runs] for name in runs[0]}

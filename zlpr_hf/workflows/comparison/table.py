@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zlpr_hf.metrics.paired_bootstrap import PAIRED_METRICS
 from zlpr_hf.reports.report import align_columns
 from zlpr_hf.workflows.comparison.results import Comparison, Row
-from zlpr_hf.workflows.comparison.statistics import GROUPS, PAIRED_METRICS
+from zlpr_hf.workflows.comparison.statistics import GROUPS
 
 TABLE_FILE = "comparison.md"
 RULE_NAMES = {
