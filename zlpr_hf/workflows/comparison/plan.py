@@ -73,9 +73,9 @@ def read_plan(
     """Read and check the plan of a comparison.
 
     ``datasets`` and ``losses`` map names to settings of ``zlpr train``. ``recipe`` among them names
-    a recipe or a file of such settings, relative to the plan; ``settings`` holds for all runs. Settings of a
-    loss take precedence over those of a dataset, then ``settings``, then the recipe; ``overrides``
-    take precedence over all. Without a setting ``loss``, the name of a loss is the loss.
+    a recipe, or a file of such settings relative to the plan; ``settings`` holds for all runs.
+    Settings of a loss take precedence over those of a dataset, then ``settings``, then the recipe;
+    ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the loss.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content
@@ -219,7 +219,7 @@ def _check_settings(where: str, given: Any, folder: Path) -> Settings:
             raise InputError(f"{where}: {name} is set by the comparison itself")
     if "recipe" in settings:
         path = folder / str(settings["recipe"])
-        settings["recipe"] = str(path if path.suffix else find_recipe(path.name))
+        settings["recipe"] = str(path if path.suffix or path.exists() else find_recipe(path.name))
     return settings
 
 
