@@ -75,7 +75,8 @@ def read_plan(
     ``datasets`` and ``losses`` map names to settings of ``zlpr train``. ``recipe`` among them names
     a recipe, or a file of such settings relative to the plan; ``settings`` holds for all runs.
     Settings of a loss take precedence over those of a dataset, then ``settings``, then the recipe;
-    ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the loss.
+    ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the
+    loss.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content
