@@ -88,6 +88,16 @@ class LabelSpace:
         return cls(tuple(sorted(names)))
 
     @classmethod
+    def from_names(cls, names: Iterable[str]) -> LabelSpace:
+        """Return the names in their order; a single text is refused."""
+        return cls(names if isinstance(names, str) else tuple(names))  # type: ignore[arg-type]
+
+    @classmethod
+    def numbered(cls, count: int) -> LabelSpace:
+        """Return the names that transformers gives to labels without names: ``LABEL_0`` and on."""
+        return cls(tuple(f"LABEL_{index}" for index in range(count)))
+
+    @classmethod
     def from_config(cls, config: Any) -> LabelSpace:
         """Read ``id2label`` of a checkpoint's ``PretrainedConfig``."""
         id2label: Mapping[Any, str] = {int(key): name for key, name in config.id2label.items()}

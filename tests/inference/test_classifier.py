@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -34,6 +35,34 @@ def one_by_one(folder: Path, texts: list[tuple[str, ...]]) -> np.ndarray[Any, An
             for text in texts
         ]
     return torch.stack(found).numpy()
+
+
+def test_classifier_is_made_from_a_name_or_a_model(
+    classifier: Classifier, finished: tuple[Path, Any]
+) -> None:
+    logits = classifier.compute_logits(TEXTS)
+    makes = [
+        Classifier(str(finished[0])),
+        Classifier(finished[0]),
+        Classifier.from_pretrained(finished[0]),
+        Classifier(classifier.model, classifier.tokenizer),
+    ]
+    for made in makes:
+        np.testing.assert_array_equal(made.compute_logits(TEXTS), logits)
+    with pytest.raises(InputError, match="tokenizer"):
+        Classifier(classifier.model)
+
+
+def test_predict_returns_names(classifier: Classifier) -> None:
+    logits = classifier.compute_logits(TEXTS)
+    space = classifier.label_space
+    assert classifier.predict(TEXTS) == space.decode(classifier.decide(logits))
+    assert classifier.predict(TEXTS, threshold=0, long_texts="cut") == [list(space.names)] * 4
+    column = pd.Series([text for (text,) in TEXTS])
+    assert classifier.predict(column) == classifier.predict(TEXTS)
+    for wrong in ("red sky", pd.DataFrame({"text": ["red"]}), ["red", None], [3]):
+        with pytest.raises(InputError, match="^texts: expected"):
+            classifier.predict(wrong)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import transformers
+from datasets import Dataset
 
 from zlpr_hf import InputError, load_pipeline, register_pipeline
 from zlpr_hf.inference.classifier import Classifier
@@ -63,6 +64,16 @@ def test_pairs_and_iterators_are_supported(classify: Any) -> None:
     answers = classify(text for text in [TEXT] * 3)
     assert names(next(answers)) == names(classify(TEXT))
     assert len(list(answers)) == 2
+
+
+def test_columns_give_lists(classify: Any) -> None:
+    texts = [TEXT, "the sea"]
+    expected = classify(texts)
+    frame = pd.DataFrame({"text": texts})
+    columns = [frame["text"], frame["text"].to_numpy(), Dataset.from_pandas(frame)["text"]]
+    assert [classify(column) for column in columns] == [expected] * 3
+    with pytest.raises(InputError, match='frame\\["text"\\]'):
+        classify(frame)
 
 
 @pytest.mark.parametrize(

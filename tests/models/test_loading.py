@@ -51,6 +51,20 @@ def test_config_holds_labels_loss_and_pooling(encoder_dir: Path, colours: LabelS
     assert classification_head(model).out_features == 3
 
 
+def test_labels_are_names_or_their_number(encoder_dir: Path, colours: LabelSpace) -> None:
+    for names in (list(colours.names), colours.names, colours):
+        assert LabelSpace.from_config(load_model(str(encoder_dir), names).config) == colours
+    numbered = load_model(str(encoder_dir), num_labels=2).config.id2label
+    assert numbered == {0: "LABEL_0", 1: "LABEL_1"}
+    for wrong in ({}, {"label_space": colours, "num_labels": 3}):
+        with pytest.raises(InputError, match="label names or num_labels"):
+            load_model(str(encoder_dir), **wrong)
+    with pytest.raises(InputError, match="num_labels: expected 2 or more"):
+        load_model(str(encoder_dir), num_labels=1)
+    with pytest.raises(InputError, match="label names"):
+        load_model(str(encoder_dir), "red")
+
+
 def test_dropout_sets_all_rates(encoder_dir: Path, colours: LabelSpace) -> None:
     def rates(dropout: float | None) -> set[float]:
         model = load_model(str(encoder_dir), colours, dropout=dropout)

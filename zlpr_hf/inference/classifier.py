@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +23,7 @@ from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.windows import (
     Texts,
+    as_rows,
     compute_window_logits,
     merge_windows,
     split_into_windows,
@@ -43,6 +44,8 @@ RECOMPUTE_MARGIN = 0.25
 """Texts with a bfloat16 logit this close to the threshold are computed again in float32."""
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 """Files of a model of torch; with one of them, ``auto`` leaves an exported model aside."""
+DECIDING = ("threshold", "top_k", "min_labels")
+"""Options of :meth:`Classifier.decide`."""
 MAX_BATCH_CELLS = 4_000_000
 """Logits held at a time when only the best labels are kept."""
 
@@ -51,25 +54,46 @@ MAX_BATCH_CELLS = 4_000_000
 class Classifier:
     """A trained multi-label classifier; the same decisions in Python, a pipeline, a file or a page.
 
+    ``Classifier("out/quickstart")`` is :meth:`load`, and ``Classifier(model, tokenizer)`` is
+    :meth:`from_model`. To train one see :class:`zlpr_hf.ZLPRClassifier`.
+
     Args:
-        model: A sequence classifier of torch or ONNX Runtime, in evaluation mode.
+        model: A sequence classifier of torch or ONNX Runtime, in evaluation mode, or its folder or
+            Hub id.
         tokenizer: Its tokenizer; ``model_max_length`` is the length of a window.
         label_space: The labels.
         thresholds: Limits on the number of labels; offsets are folded into the model's bias.
         label_sets: For a powerset model: the label set of each output.
 
     Example:
-        >>> classifier = Classifier.load("out/quickstart")
-        >>> logits = classifier.compute_logits(["The product does not check who is asking."])
-        >>> [name for name, logit in zip(classifier.label_space.names, logits[0]) if logit > 0]
-        ['Access Control']
+        >>> classifier = Classifier("out/quickstart")
+        >>> classifier.predict(["The product does not check who is asking."])
+        [['Access Control']]
+        >>> classifier.compute_logits(["The product does not check who is asking."])
+        array([[ 2., -1., -3.]], dtype=float32)
     """
 
     model: PreTrainedModel | OnnxModel
-    tokenizer: PreTrainedTokenizerBase
-    label_space: LabelSpace
-    thresholds: Thresholds
-    label_sets: LabelSets | None
+    tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]
+    label_space: LabelSpace = None  # type: ignore[assignment]
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    label_sets: LabelSets | None = None
+
+    def __post_init__(self) -> None:
+        """Load the model by its name, or read the labels from the model, if only that is given."""
+        if self.label_space is not None:
+            return
+        made: Classifier
+        if isinstance(self.model, (str, Path)):
+            made = self.load(self.model)
+        elif self.tokenizer is not None:
+            made = self.from_model(self.model, self.tokenizer)
+        else:
+            raise InputError(
+                "Classifier: expected a folder or a Hub id, or a model and its tokenizer; got a "
+                f"{type(self.model).__name__} alone"
+            )
+        vars(self).update(vars(made))
 
     @classmethod
     def load(
@@ -104,6 +128,8 @@ class Classifier:
             return cls.from_model(OnnxModel.load(path), tokenizer)
         model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
         return cls.from_model(model, tokenizer)
+
+    from_pretrained = load
 
     @classmethod
     def from_model(
@@ -186,9 +212,7 @@ class Classifier:
             raise InputError("precision: expected float32 with ONNX Runtime, got 'bfloat16'")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
-        if isinstance(texts, str):
-            raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
-        texts = [(text,) if isinstance(text, str) else text for text in texts]
+        texts = as_rows(texts)
         windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
         lengths = {len(window["input_ids"]) for window in windows}
         run = partial(
@@ -329,6 +353,20 @@ class Classifier:
                 ]
             )
         return label_sets
+
+    def predict(self, texts: Texts | Sequence[str], **options: Any) -> list[list[str]]:
+        """Return the names of the predicted labels of each text, in the order of the labels.
+
+        Args:
+            texts: As for :meth:`compute_logits`; a column of pandas or ``datasets`` too.
+            **options: Those of :meth:`compute_logits`, and ``threshold``, ``top_k`` and
+                ``min_labels`` of :meth:`decide`.
+        """
+        deciding = {name: options.pop(name) for name in DECIDING if name in options}
+        if "threshold" in deciding:
+            options.setdefault("boundary", logit_threshold(deciding["threshold"]))
+        logits = self.compute_logits(texts, **options)
+        return self.label_space.decode(self.decide(logits, **deciding))
 
     def save(self, folder: Path, thresholds: Thresholds) -> None:
         """Write the model with offsets subtracted from its bias, so that every server applies them.

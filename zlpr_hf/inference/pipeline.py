@@ -27,8 +27,9 @@ class MultiLabelClassificationPipeline(Pipeline):
     """Return label sets: ``[{"label": ..., "score": ...}, ...]``, best first.
 
     One text, or one ``{"text": ..., "text_pair": ...}``, gives one such list; a list of N gives a
-    list of N; an iterator, or a ``datasets`` column, gives an iterator. A label is in the set if
-    its logit is above zero, that is, if its score ``sigmoid(2 logit)`` is above 0.5.
+    list of N, and so does anything with a length, such as a column of pandas or ``datasets``; an
+    iterator gives an iterator. A label is in the set if its logit is above zero, that is, if its
+    score ``sigmoid(2 logit)`` is above 0.5.
 
     Args:
         **kwargs: ``model``, ``tokenizer``, ``device`` and so on, as for a ``Pipeline`` of
@@ -84,8 +85,8 @@ class MultiLabelClassificationPipeline(Pipeline):
         """Return the label set of a text, or a list or an iterator of label sets.
 
         Args:
-            inputs: A text, a mapping with ``text`` and ``text_pair``, a list of either, or an
-                iterable of either that is read while the answer is consumed.
+            inputs: A text, a mapping with ``text`` and ``text_pair``, a list or a column of
+                either, or an iterator of either that is read while the answer is consumed.
             batch_size: Texts, or windows of long texts, per batch.
             **options: The other options of the class.
 
@@ -108,7 +109,12 @@ class MultiLabelClassificationPipeline(Pipeline):
             or isinstance(inputs, (bytes, tuple))
             or (hasattr(inputs, "iterrows"))
         ):
-            raise InputError(f"expected a text, a list or an iterable of texts, got {inputs!r:.60}")
+            hint = '; pass one column, such as frame["text"]' if hasattr(inputs, "iterrows") else ""
+            raise InputError(
+                f"expected a text, a list or an iterable of texts, got {inputs!r:.60}{hint}"
+            )
+        if hasattr(inputs, "__len__"):
+            return self._answers(list(inputs), reading, deciding)
         return self._stream(iter(inputs), reading, deciding)
 
     def _answers(

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import LongTexts
+from zlpr_hf.errors import InputError
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
@@ -28,6 +29,28 @@ Texts = Sequence[tuple[str, ...]]
 
 OVERLAP = 4
 """Neighbouring windows share one part in this many of their tokens: a quarter."""
+
+
+def as_rows(texts: Any) -> list[tuple[str, ...]]:
+    """Return texts, or pairs of texts, as tuples; the items of any column or list.
+
+    Raises:
+        InputError: If it is a single text or a table, or an item is no text.
+    """
+    if isinstance(texts, str):
+        raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
+    if hasattr(texts, "column_names") or hasattr(texts, "iterrows"):
+        kind = type(texts).__name__
+        raise InputError(
+            f'texts: expected a list of texts, got a {kind}; pass one column: ["text"]'
+        )
+    rows = [(text,) if isinstance(text, str) else text for text in texts]
+    for position, row in enumerate(rows):
+        if not (isinstance(row, (tuple, list)) and row and all(isinstance(t, str) for t in row)):
+            raise InputError(
+                f"texts: expected a text or a pair of texts, got {row!r:.60} at {position}"
+            )
+    return rows
 
 
 def split_into_windows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -122,8 +122,9 @@ def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
 
 def load_model(
     name: str,
-    label_space: LabelSpace,
+    label_space: LabelSpace | Sequence[str] | None = None,
     *,
+    num_labels: int | None = None,
     loss: str = "zlpr",
     label_sets: LabelSets | None = None,
     pooling: Pooling = "auto",
@@ -140,7 +141,10 @@ def load_model(
 
     Args:
         name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
-        label_space: The labels, written into ``config.json`` as ``id2label`` and ``label2id``.
+        label_space: The labels or their names, in the order of the outputs; written into
+            ``config.json`` as ``id2label`` and ``label2id``.
+        num_labels: Number of labels, in place of ``label_space``; they are called ``LABEL_0``,
+            ``LABEL_1`` and so on.
         loss: Name of the loss, written into the ``zlpr`` entry of ``config.json``.
         label_sets: For the loss ``powerset``: one output per set, named after the set, so that a
             stock pipeline answers with the best set.
@@ -159,11 +163,12 @@ def load_model(
             does not support the pooling.
 
     Example:
-        >>> space = LabelSpace(("joy", "anger"))
-        >>> model = load_model("google-bert/bert-base-uncased", space, pooling="mean")
+        >>> names = ["joy", "anger"]
+        >>> model = load_model("google-bert/bert-base-uncased", names, pooling="mean")
         >>> model.config.id2label
         {0: 'joy', 1: 'anger'}
     """
+    label_space = _as_label_space(label_space, num_labels)
     if pooling not in get_args(Pooling):
         raise InputError(f"pooling: expected auto, first or mean, got {pooling!r}")
     path = find_model(name, revision)
@@ -221,6 +226,19 @@ def load_model(
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
         append_pooling_layer(model)
     return model
+
+
+def _as_label_space(labels: LabelSpace | Sequence[str] | None, count: int | None) -> LabelSpace:
+    if (labels is None) == (count is None):
+        raise InputError(
+            "load_model: expected label names or num_labels, one of them, such as load_model(NAME, "
+            '["joy", "anger"]) or load_model(NAME, num_labels=2)'
+        )
+    if labels is not None:
+        return labels if isinstance(labels, LabelSpace) else LabelSpace.from_names(labels)
+    if not isinstance(count, int) or count < 2:
+        raise InputError(f"num_labels: expected 2 or more, got {count!r}")
+    return LabelSpace.numbered(count)
 
 
 def _set_classifier_pooling(config: Any, *, mean: bool) -> None:
