@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zlpr_hf
+from zlpr_hf.cli.main import COMMANDS
 
 PACKAGE = Path(zlpr_hf.__file__).parent
 
@@ -108,7 +109,13 @@ def test_importing_the_package_is_light() -> None:
     "argv",
     [
         ["--help"],
-        *([name, "--help"] for name in ("predict", "evaluate", "export", "push", "demo", "tune")),
+        *([name, "--help"] for name in COMMANDS),
+        ["train", "nowhere.yaml"],
+        ["train", "--epochz", "3"],
+        ["train", "--learning_rate", "fast"],
+        ["train", "--output_dir", "pyproject.toml/run"],
+        ["compare", "nowhere.yaml"],
+        ["tune", "nowhere.yaml", "--trials", "1"],
         ["reproduce", "nowhere"],
         ["predict", "model", "--input", "nowhere.csv"],
         ["evaluate", "model", "--resamples", "0"],

@@ -108,13 +108,12 @@ def suggest(name: str, known: Collection[str], *, otherwise: str = "") -> str:
 
     Example:
         >>> suggest("f1_mirco", ["f1_micro", "f1_macro"])
-        '; did you mean f1_micro?'
+        '. Did you mean "f1_micro"?'
         >>> suggest("TEXT", [" text", "test"])
-        "; did you mean ' text'?"
+        '. Did you mean " text"?'
     """
     plain = {each.strip().casefold(): each for each in known}
     near = difflib.get_close_matches(name.strip().casefold(), plain, n=1)
     if not near:
         return otherwise
-    found = plain[near[0]]
-    return f"; did you mean {found if found == found.strip() else repr(found)}?"
+    return f'. Did you mean "{plain[near[0]]}"?'

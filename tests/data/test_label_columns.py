@@ -121,7 +121,7 @@ def test_first_row_does_not_decide_the_form() -> None:
         (
             typed(List(Value("string")), [["Sprots"]]),
             LabelColumns(names=("Music", "Sports")),
-            "unknown label 'Sprots'.*did you mean Sports",
+            "unknown label 'Sprots'.*Sports",
         ),
     ],
 )

@@ -25,8 +25,8 @@ def read(path: Path, content: str | bytes, **labels: object) -> LabelledData:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Text,labels\na,b\n", "did you mean Text?"),
-        ("a.csv", "text, labels \na,b\n", "did you mean ' labels '?"),
+        ("a.csv", "Text,labels\na,b\n", 'Did you mean "Text"?'),
+        ("a.csv", "text, labels \na,b\n", 'Did you mean " labels "?'),
         ("a.csv", "I paid 3 euros,red\na,b\n", "is the first line a row?"),
         ("a.csv", "text,labels\na,b,c\n", "got 3 (a cell with ',' in it needs quotes)"),
         (

@@ -203,7 +203,7 @@ def test_types_follow_from_all_rows(tmp_path: Path) -> None:
         ),
         ([*ROWS, {"text": "x", "labels": ["red", ""]}], "row 5.*expected a label name, got ''"),
         ([*ROWS, {"text": "x", "labels": "red"}], "expected one type, got .*text in row 5"),
-        ([{"text": "x", "label": []}], "no column 'labels' for the labels.*; did you mean label"),
+        ([{"text": "x", "label": []}], "no column 'labels' for the labels.*Did you mean .label"),
         ([{"text": "x", "labels": ["red"]}], "needs at least two labels, got 1"),
         ([], r"in\.jsonl: (there are|the file holds) no rows"),
     ],

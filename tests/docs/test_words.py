@@ -9,7 +9,7 @@ from tests.command_lines import REPOSITORY
 from tests.docs.words import Limit, Passage, check, check_package, check_pages
 
 FILES = ("*.md", "*.py", "*.yaml", "*.toml", "*.jinja", "*.ipynb", "*.cff", "Makefile")
-ALIASES = ("zlpr_hf/workflows/arguments.py", "tests/workflows/test_arguments.py")
+ALIASES = ("zlpr_hf/workflows/option_words.py", "tests/workflows/test_arguments.py")
 """Files that accept an option under its old name, and test it."""
 # Each phrase is in two parts, so that this file does not contain it.
 PHRASES = [

@@ -17,13 +17,13 @@ import yaml
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
 from zlpr_hf.metrics.paired_bootstrap import Difference
-from zlpr_hf.workflows.arguments import RENAMED_OPTIONS
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import draw_comparison
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.run import UNKEPT_FILE, is_finished
 from zlpr_hf.workflows.comparison.table import render_comparison, render_summary
 from zlpr_hf.workflows.finetune import finetune_config
+from zlpr_hf.workflows.option_words import RENAMED_OPTIONS
 
 REPOSITORY = Path(__file__).parents[2]
 LOSSES = ["zlpr", "bce", "powerset", "lsep"]
@@ -246,7 +246,7 @@ def test_dry_run_lists_the_runs_and_writes_nothing(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": [1]}, "unknown key 'seed'; did you mean seeds?"),
+        ({"seed": [1]}, 'Did you mean "seeds"?'),
         ({"seeds": "all"}, "seeds: expected a list of different whole numbers, got 'all'"),
         ({"seeds": [1, 1]}, "seeds: expected a list of different whole numbers"),
         ({"losses": {}}, "losses: expected names"),
@@ -255,13 +255,13 @@ def test_dry_run_lists_the_runs_and_writes_nothing(
         ({"reference": "focal"}, "reference: expected one of zlpr, bce"),
         ({"metrics": "f1_micro"}, "metrics: expected a list of metrics, got 'f1_micro'"),
         ({"metrics": ["brier"]}, "metrics: brier requires probabilities"),
-        ({"metrics": ["precision_at_5"]}, "metrics: unknown metric 'precision_at_5'; did you mean"),
+        ({"metrics": ["precision_at_5"]}, "metrics: unknown metric 'precision_at_5'"),
         ({"settings": {"loss": "bce"}}, "settings: the losses are compared; set them under losses"),
-        ({"metrics": ["f1_mikro"]}, "metrics: unknown metric 'f1_mikro'; did you mean f1_micro?"),
+        ({"metrics": ["f1_mikro"]}, 'Did you mean "f1_micro"?'),
         ({"threshold_metric": "auc"}, "threshold_metric: expected one of f1_micro, f1_macro"),
         ({"resamples": 1}, "resamples: expected 100 or more, got 1"),
         ({"settings": {"seed": 3}}, "settings: seed is set by the comparison itself"),
-        ({"settings": {"lerning_rate": 1}}, "unknown option 'lerning_rate'; did you mean learn"),
+        ({"settings": {"lerning_rate": 1}}, 'Did you mean "learning_rate"?'),
         ({"datasets": {"a": {"recipe": "none.yaml"}}}, "none.yaml"),
         ({"datasets": {"a": {"train_file": "none.csv"}}}, "none.csv"),
         ({"losses": {"a": {"loss": "zlpr", "label_smoothing_factor": 1}}}, "in [0, 1)"),

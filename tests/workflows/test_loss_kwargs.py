@@ -257,7 +257,7 @@ def test_plan_gives_each_loss_its_own_hyper_parameters(
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("loss_kwargs.gama", [1, 2], "'loss_kwargs.gama'; did you mean loss_kwargs.g"),
+        ("loss_kwargs.gama", [1, 2], 'Did you mean "loss_kwargs.g'),
         ("loss_kwargs.margin", [0.1, 0.2], "'loss_kwargs.margin'"),
         ("loss_kwargs.gamma", {"low": -1, "high": 2}, "gamma must be 0 or above, got -1"),
     ],

@@ -6,13 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 from zlpr_hf.cli.parser import CommandParser, add_recipes, without_token
-from zlpr_hf.distributed import is_main_process
+from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.workflows.comparison.plan import read_plan
-from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
-from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
-from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, render_summary
 from zlpr_hf.workflows.recipes import find_recipe
 
 
@@ -32,10 +28,17 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         "--no_plots", action="store_true", help="draw no plots; matplotlib is not needed then"
     )
     options, rest = parser.parse_known_args(argv)
+    overrides = _overrides(rest)
+    path = find_recipe(options.plan, "compare")
+    announce_loading()
+    from zlpr_hf.workflows.comparison.plan import read_plan  # these load torch
+    from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
+    from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
+    from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, render_summary
+
     if not options.no_plots and not options.dry_run:
         check_plots()
-    path = find_recipe(options.plan, "compare")
-    plan = read_plan(path, output_dir=options.output_dir, overrides=_overrides(rest))
+    plan = read_plan(path, output_dir=options.output_dir, overrides=overrides)
     if options.dry_run:
         if not is_main_process():
             return 0

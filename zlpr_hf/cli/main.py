@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from zlpr_hf import __version__
 from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.distributed import (
-    announce_loading,
     count_processes,
     is_main_process,
     print_error,
@@ -31,8 +30,6 @@ COMMANDS = {
     "push": "push a trained model to the Hugging Face Hub",
     "demo": "try a model on a web page",
 }
-IMPORT_FIRST = ("train", "compare")
-"""Commands with options of transformers; the others check theirs before they load it."""
 OUT_OF_MEMORY_REMEDY = (
     "use a smaller batch (train: --per_device_train_batch_size with "
     "--gradient_accumulation_steps; otherwise --batch_size), a smaller --max_length, or a smaller "
@@ -79,8 +76,6 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
             return 0
         if command in FOLDERS and rest and not rest[0].startswith("-"):
             find_recipe(rest[0], command)  # a wrong name does not wait for torch
-        if command in IMPORT_FIRST:
-            announce_loading()
         # Imported here, since the libraries behind a command take seconds to load.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
         status: int = module.run(rest, called)

@@ -133,6 +133,21 @@ def load_classifier(options: argparse.Namespace) -> Classifier:
     )
 
 
+def _as_positional(option: str, words: Sequence[str]) -> list[str]:
+    """Return the words with the value of an option in front of all others.
+
+    Example:
+        >>> _as_positional("--model", ["--top_k", "3", "--model", "out/a"])
+        ['out/a', '--top_k', '3']
+    """
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == option and (equals or place + 1 < len(words)):
+            rest = words[place + (1 if equals else 2) :]
+            return [value if equals else words[place + 1], *words[:place], *rest]
+    return list(words)
+
+
 class CommandParser(argparse.ArgumentParser):
     """Raises errors as a one-line :class:`InputError`, and ends its help with an example."""
 
@@ -153,6 +168,14 @@ class CommandParser(argparse.ArgumentParser):
             hint = suggest(name, longer or known)
             self.error(f"unknown option {unknown[0]!r}{hint}")
         return options
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse options; ``--model NAME`` of other tools is the positional model here."""
+        if args is not None and any(
+            action.dest == "model" for action in self._positionals._actions
+        ):
+            args = _as_positional("--model", args)
+        return super().parse_known_args(args, namespace)
 
     def find_given(self, args: Sequence[str]) -> set[str]:
         """Return the names of the options that a valid command line sets."""

@@ -7,12 +7,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zlpr_hf.distributed import is_main_process
+from zlpr_hf.cli.train_options import check_early, short_parser
+from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
-from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.output_dir import (
     CARD_FILES,
     CONFIG_FILE,
@@ -21,7 +20,9 @@ from zlpr_hf.workflows.output_dir import (
     RESULTS_FILE,
     find_resume_checkpoint,
 )
-from zlpr_hf.workflows.push import push_folder
+
+if TYPE_CHECKING:
+    from zlpr_hf.training.arguments import ZLPRTrainingArguments
 
 SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
 RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
@@ -29,6 +30,13 @@ RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Fine-tune and print the numbers; return 1 if the model could not be pushed."""
+    if {"-h", "--help"} & set(argv):
+        return _print_help(argv)
+    check_early(argv)
+    announce_loading()
+    from zlpr_hf.workflows.arguments import parse_arguments  # these load torch
+    from zlpr_hf.workflows.finetune import finetune_config
+
     config = parse_arguments(argv)
     training_args = config.training
     try:
@@ -57,6 +65,17 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     return 0
 
 
+def _print_help(argv: Sequence[str]) -> int:
+    """Print the options that matter most, or all of them for ``--help all``."""
+    if "all" in argv:
+        from zlpr_hf.workflows.arguments import render_all_options  # loads torch
+
+        print(render_all_options())
+    else:
+        print(short_parser().format_help(), end="")
+    return 0
+
+
 def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
     return find_resume_checkpoint(
         Path(str(arguments.output_dir)),
@@ -79,6 +98,8 @@ def _how_to_resume(arguments: ZLPRTrainingArguments) -> str:
 
 def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
     """Push a finished run; a failure leaves the run as it is."""
+    from zlpr_hf.workflows.push import push_folder
+
     try:
         url = push_folder(
             folder,

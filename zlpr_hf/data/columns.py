@@ -38,7 +38,7 @@ def check_column(name: str, names: Collection[str], *, origin: str, of: str, opt
         >>> check_column("a", ["A"], origin="x.csv", of="the text", option="text_column")
         Traceback (most recent call last):
         zlpr_hf.errors.InputError: x.csv: no column 'a' for the text; the columns are A (see
-        text_column); did you mean A?
+        text_column). Did you mean "A"?
     """
     if name in names:
         return

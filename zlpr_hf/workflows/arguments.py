@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
-import json
-import logging
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
-from zlpr_hf.choices import (
-    HelpFormatter,
-)
+from zlpr_hf.choices import HelpFormatter
 from zlpr_hf.data.columns import SEVERAL_NAMES
-from zlpr_hf.errors import InputError, hide_secrets, suggest
-from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
+from zlpr_hf.errors import InputError, hide_secrets
+from zlpr_hf.files.yaml_mapping import render_yaml
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.option_fields import default_of
-from zlpr_hf.workflows.recipes import find_recipe
-
-logger = logging.getLogger(__name__)
-
+from zlpr_hf.workflows.option_words import OptionWords, unknown_option
 
 ZLPRTrainingArguments._argument_group_name = "training (of transformers' TrainingArguments)"  # type: ignore[attr-defined]
 ARGUMENTS: tuple[Any, ...] = (ModelArguments, DataArguments, ZLPRTrainingArguments)
-TEXT_OPTIONS = {
-    name
-    for kind in (ModelArguments, DataArguments)
-    for name, hint in get_type_hints(kind).items()
-    if hint in (str, str | None)
-}
-RENAMED_OPTIONS = {"yardsticks": "baselines"}
-"""Old name to new name; old names are accepted for one version."""
-OPTIONS_OF_OTHER_TOOLS = {
-    "batch_size": "per_device_train_batch_size",
-    "dataset": "dataset_name",
-    "device": "use_cpu",
-    "epochs": "num_train_epochs",
-    "lr": "learning_rate",
-    "max_seq_length": "max_length",
-    "model": "model_name_or_path",
-    "model_name": "model_name_or_path",
-    "no_cuda": "use_cpu",
-    "num_epochs": "num_train_epochs",
-    "overwrite": "overwrite_output_dir",
-    "resume": "resume_from_checkpoint",
-    "train_batch_size": "per_device_train_batch_size",
-}
-SEARCH_SPACE = "search_space"
-"""The section of a configuration that ``zlpr tune`` reads."""
+VALUE_NAMES: dict[Any, str] = {int: "N", float: "X", string_to_bool: "true"}
+MAX_CHOICES_WIDTH = 40
+MAX_CHOICES = 14
+"""Values of an option that its help lists."""
 UNSAVED_OPTIONS = (
     "use_cpu",
     "report_to",
@@ -76,28 +48,55 @@ class RunConfig:
     training: ZLPRTrainingArguments
 
 
-def parse_arguments(argv: list[str]) -> RunConfig:
-    """Read ``[CONFIG] [--name value ...]``; the command line overrides the file or recipe."""
+def render_all_options() -> str:
+    """Return the help of all options, each in one spelling."""
+    return _full_parser().format_help().rstrip()
+
+
+def _full_parser() -> HfArgumentParser:
     parser = HfArgumentParser(
         list(ARGUMENTS),
         prog="zlpr train",
-        usage="zlpr train [RECIPE or CONFIG.yaml] [--name value ...]    (--recipes lists recipes)",
+        usage="zlpr train [FILE, RECIPE or CONFIG.yaml] [--name value ...]",
         description="Fine-tune an encoder for multi-label classification with the ZLPR loss.",
         epilog="example: zlpr train quickstart --seed 1 --output_dir out/seed1",
         allow_abbrev=False,
         exit_on_error=False,
-        formatter_class=HelpFormatter,
+        formatter_class=FullHelp,
     )
     parser.set_defaults(cpu_speedups=True)  # on for commands, off in Python code
     for option, action in parser._option_string_actions.items():
         if option.startswith("--no_"):  # its help would be that of the option it turns off
             action.help = argparse.SUPPRESS
-    config = argv[0] if argv and not argv[0].startswith("-") else None
-    options = argv if config is None else argv[1:]
-    words = [] if config is None else _read_config(find_recipe(config))
-    words = [_current_option(word) for word in [*words, *options]]
-    # An error can only be in the file if the command line has no options.
-    where = f"{config}: " if config is not None and not options else ""
+    return parser
+
+
+class FullHelp(HelpFormatter):
+    """Shows one spelling of each option, and short names for its values."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        shown = copy.copy(action)
+        shown.option_strings = [name for name in action.option_strings if "-" not in name[2:]]
+        if action.option_strings and action.nargs != 0:
+            choices = ",".join(map(str, action.choices or ()))
+            named = 0 < len(choices) <= MAX_CHOICES_WIDTH
+            shown.metavar = f"{{{choices}}}" if named else VALUE_NAMES.get(action.type, "TEXT")
+        return super()._format_action_invocation(shown)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = super()._get_help_string(action)
+        names = [str(name) for name in action.choices or ()]
+        if len(",".join(names)) <= MAX_CHOICES_WIDTH:
+            return text
+        more = ", ..." if len(names) > MAX_CHOICES else ""
+        return f"{text} One of {', '.join(names[:MAX_CHOICES])}{more}"
+
+
+def parse_arguments(argv: list[str]) -> RunConfig:
+    """Read ``[CONFIG] [--name value ...]``; the command line overrides the file or recipe."""
+    parser = _full_parser()
+    given = OptionWords.read(argv)
+    words, where = given.words, given.where
     try:
         *parts, rest = parser.parse_args_into_dataclasses(
             words, return_remaining_strings=True, look_for_args_file=False
@@ -117,84 +116,8 @@ def parse_arguments(argv: list[str]) -> RunConfig:
         if option in SEVERAL_NAMES and not rest[0].startswith("-"):
             hint = SEVERAL_NAMES[option]
             raise InputError(f"{option}: expected one column, got also {rest[0]!r}{hint}")
-        raise _unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
+        raise unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
     return RunConfig(*parts)
-
-
-def _option_names() -> set[str]:
-    return {spec.name for kind in ARGUMENTS for spec in dataclasses.fields(kind) if spec.init}
-
-
-def _unknown_option(name: str, where: str) -> InputError:
-    known = _option_names()
-    if name in OPTIONS_OF_OTHER_TOOLS:
-        hint = f"; did you mean {OPTIONS_OF_OTHER_TOOLS[name]}?"
-    elif Path(name).suffix in (".yaml", ".yml"):
-        hint = "; the configuration file goes first"
-    elif os.path.isfile(name):  # unlike Path.is_file it accepts a name of any length
-        hint = "; a data file is given as --train_file"
-    else:
-        hint = suggest(name, known, otherwise=" (see --help)")
-    return InputError(f"{where}: unknown option {name!r}{hint}")
-
-
-def _current_option(word: str) -> str:
-    """Return ``--name`` or ``--name=value`` with the name that the option has now."""
-    name, equals, value = word.removeprefix("--").partition("=")
-    negation = "no_" if name.startswith("no_") else ""
-    current = RENAMED_OPTIONS.get(name.removeprefix(negation))
-    if current is None or not word.startswith("--"):
-        return word
-    current = negation + current
-    logger.warning("option %s is now called %s; please use the new name", name, current)
-    return f"--{current}{equals}{value}"
-
-
-DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
-
-def _read_config(path: Path) -> list[str]:
-    """Read a YAML file as words of the command line, so that both are converted alike."""
-    if path.suffix.lower() in DATA_SUFFIXES:
-        raise InputError(
-            f"{path}: a data file, not a configuration; to train on it: zlpr train --train_file "
-            f"{path}"
-        )
-    known = _option_names() | set(RENAMED_OPTIONS)
-    words: list[str] = []
-    for name, value in read_yaml_mapping(path, "expected lines of 'name: value'").items():
-        if name == SEARCH_SPACE:
-            continue
-        if name not in known:
-            raise _unknown_option(name, str(path))
-        try:
-            words += option_words(name, value)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-    return words
-
-
-def option_words(name: str, value: Any) -> list[str]:
-    """Return an option with its value from YAML as words of the command line; none for null.
-
-    Refuse values whose words would have another meaning.
-    """
-    if value is None or value == []:
-        return []
-    if isinstance(value, dict):
-        return [f"--{name}={json.dumps(value, default=str)}"]
-    if isinstance(value, list):
-        words = [_text(name, item) for item in value]
-        if any(word.startswith("-") for word in words):
-            raise InputError(f"{name}: expected texts that do not start with a dash, got {value}")
-        return [f"--{name}", *words]
-    return [f"--{name}={_text(name, value) if name in TEXT_OPTIONS else value}"]
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):  # 1.10 would become 1.1
-        raise InputError(f"{name}: expected text, got {value!r:.80}; put it in quotes")
-    return str(value)
 
 
 def render_config(config: RunConfig) -> str:

@@ -13,7 +13,8 @@ from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
-from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.workflows.option_words import current_name, option_words
 from zlpr_hf.workflows.recipes import find_recipe
 
 KEYS = (
@@ -214,7 +215,7 @@ def _read_named(key: str, given: Any, folder: Path) -> dict[str, Settings]:
 def _check_settings(where: str, given: Any, folder: Path) -> Settings:
     if not isinstance(given, dict):
         raise InputError(f"{where}: expected lines of 'name: value', got {given!r}")
-    settings = {str(name): value for name, value in given.items()}
+    settings = {current_name(str(name)): value for name, value in given.items()}
     for name in ("output_dir", "seed", "threshold_metric", *CELL_OPTIONS):
         if name in settings:
             raise InputError(f"{where}: {name} is set by the comparison itself")

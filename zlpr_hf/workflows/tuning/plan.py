@@ -11,7 +11,8 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.metrics.names import LESS_IS_BETTER, NEITHER_IS_BETTER, RANKING_PREFIXES
 from zlpr_hf.workflows.argument_checks import check_config, check_metric
-from zlpr_hf.workflows.arguments import RunConfig, option_words, parse_arguments, render_config
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments, render_config
+from zlpr_hf.workflows.option_words import option_words
 from zlpr_hf.workflows.tuning.space import SearchSpace, read_search_space
 
 TRIAL_OPTIONS = ("--eval_strategy=epoch", "--load_best_model_at_end=false")

@@ -14,7 +14,7 @@ from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.workflows.arguments import SEARCH_SPACE
+from zlpr_hf.workflows.option_words import SEARCH_SPACE
 
 HEAD_RATE_RATIO = "head_learning_rate_ratio"
 """The learning rate of the head as a multiple of the encoder's; not an option of zlpr train."""
