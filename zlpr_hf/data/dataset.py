@@ -23,6 +23,7 @@ from zlpr_hf.data.labelled_rows import read_splits
 from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.made_splits import make_splits
 from zlpr_hf.data.reading import Reading
+from zlpr_hf.data.row_places import RowPlaces
 from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows
@@ -49,6 +50,7 @@ class LabelledData:
         label_descriptions: A few words on labels whose names say little.
         dropped: Labels dropped because training has none, and from how many rows.
         reading: How the training rows were read.
+        places: Where the rows of each split come from.
         unused: Texts of training rows that ``max_train_samples`` leaves out.
     """
 
@@ -58,6 +60,12 @@ class LabelledData:
     dropped: dict[str, int] = field(default_factory=dict)
     reading: Reading | None = None
     unused: Sequence[tuple[str, ...]] = ()
+    places: Mapping[str, RowPlaces] = field(default_factory=dict)
+
+    def place(self, split: str, row: int) -> str:
+        """Return where a row comes from, such as ``reviews.csv:57``; ``row`` counts from 0."""
+        places = self.places.get(split)
+        return f"{split} row {row + 1}" if places is None else places.place(row)
 
     def first_rows(self, count: int) -> LabelledData:
         """Return the data with its first training rows only."""
@@ -155,12 +163,20 @@ def build_labelled_data(
     if names is None:
         warn_of_lookalikes(space.names, origin)
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
+    places = {
+        split: RowPlaces.from_source(
+            source, split if split in source.splits else "train", each.numbers
+        )
+        for split, each in rows.items()
+    }
     _check_logits(logits, space.num_labels, origin)
     splits = {split: rows[split].to_dataset(space) for split in SPLITS if split in rows}
     reading = Reading.from_reader(
         reader, labels, text_columns, format=source.format, names=space.names, example=example
     )
-    return LabelledData(DatasetDict(splits), space, source.label_descriptions, dropped, reading)
+    return LabelledData(
+        DatasetDict(splits), space, source.label_descriptions, dropped, reading, places=places
+    )
 
 
 def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:

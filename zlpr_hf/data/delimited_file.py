@@ -77,6 +77,7 @@ class DelimitedFile(RowFile):
         width = len(self.names)
         header = 0 if self.options.column_names else 1
         for line, cells in self._rest or islice(self._records(), header, None):
+            self.line = line
             if isinstance(cells, Defect):
                 yield cells
             elif cells == self.names:

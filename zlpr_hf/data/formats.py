@@ -37,6 +37,7 @@ class TextFile(RowFile):
     def __iter__(self) -> Iterator[dict[str, str] | Defect]:
         with open_text(self.path) as stream:
             for number, line in enumerate(stream, start=1):
+                self.line = number
                 cells = {self.text_column: line.rstrip("\n")}
                 yield find_bad_byte([line], number) or cells
 
@@ -52,6 +53,7 @@ class FastTextFile(RowFile):
     def __iter__(self) -> Iterator[dict[str, Any] | Defect]:
         with open_text(self.path) as stream:
             for number, line in enumerate(stream, start=1):
+                self.line = number
                 if line.strip():
                     yield find_bad_byte([line], number) or _parse_fasttext(line)
 

@@ -59,6 +59,7 @@ class JsonFile(RowFile):
                 yield from rows_of_document("".join(lines), self.path)
                 return
             for number, line in enumerate(stream, start=1):
+                self.line = number
                 if line.strip():
                     bad = find_bad_byte([line], number)
                     yield from [bad] if bad else _parse_object(line, number)

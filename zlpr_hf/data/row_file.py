@@ -27,9 +27,11 @@ class RowFile(Iterable[Mapping[str, Any] | Defect]):
     """A file of one format; iterating yields the cells of each row by column name.
 
     ``schema`` holds the columns with their types; it is None if every row has its own columns.
+    ``line`` is the first line of the row that was read last; None in formats without lines.
     """
 
     schema: pa.Schema | None = None
+    line: int | None = None
 
     @property
     def description(self) -> str:

@@ -155,6 +155,11 @@ class RowReader:
         """The format in words."""
         return self._file.description
 
+    @property
+    def line(self) -> int | None:
+        """First line of the row that was read last; None in formats without lines."""
+        return self._file.line
+
     def find_columns(self) -> list[str] | None:
         """Return the columns of the file or its first row; None if only reading it shows them."""
         if self.schema is not None:

@@ -24,13 +24,15 @@ from zlpr_hf.errors import InputError
 class Source:
     """Splits with their own columns, the name of each for messages, and texts on labels.
 
-    ``format`` is the format of the training file in words.
+    ``format`` is the format of the training file in words, ``lines`` the first line of each row in
+    its file, for splits in single files with lines.
     """
 
     splits: DatasetDict
     origins: dict[str, str]
     label_descriptions: dict[str, str] = field(default_factory=dict)
     format: str = ""
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def load_source(
@@ -62,8 +64,13 @@ def load_source(
         readers = {
             name: RowReader(path, labelled=True, files=options) for name, path in files.items()
         }
-        splits = {name: _read_all(reader, options) for name, reader in readers.items()}
-        return Source(DatasetDict(splits), dict(files), format=readers["train"].description)
+        read = {name: _read_all(reader, options) for name, reader in readers.items()}
+        return Source(
+            DatasetDict({name: rows for name, (rows, _) in read.items()}),
+            dict(files),
+            format=readers["train"].description,
+            lines={name: lines for name, (_, lines) in read.items()},
+        )
     assert dataset_name is not None
     if dataset_name in CORPORA:
         corpus = CORPORA[dataset_name](data_dir)
@@ -131,19 +138,21 @@ def read_file(path: Path, options: FileOptions | None = None) -> Dataset:
     Raises:
         InputError: If the file is missing, of another format, empty, or broken; with the line.
     """
-    return _read_all(RowReader(str(path), labelled=True, files=options), options)
+    rows, _ = _read_all(RowReader(str(path), labelled=True, files=options), options)
+    return rows
 
 
-def _read_all(reader: RowReader, options: FileOptions | None) -> Dataset:
+def _read_all(reader: RowReader, options: FileOptions | None) -> tuple[Dataset, list[int]]:
+    """Return all rows and the first line of each; no lines if the format has none."""
     needed = None if options is None else options.needed
-    table = reader.read_table()
+    table, lines = reader.read_table(), list[int]()
     if table is None:
-        dataset = _collect(reader, needed)
+        dataset, lines = _collect(reader, needed)
     else:
         dataset = Dataset(_without_odd_columns(table, needed, reader.origin))
     if dataset.num_rows == 0:
         raise InputError(f"{reader.path}: the file holds no rows")
-    return dataset
+    return dataset, lines
 
 
 def features_of(schema: pa.Schema, origin: str) -> Features:
@@ -170,9 +179,12 @@ def _without_odd_columns(table: pa.Table, needed: Collection[str] | None, origin
     return table
 
 
-def _collect(reader: RowReader, needed: Collection[str] | None) -> Dataset:
+def _collect(reader: RowReader, needed: Collection[str] | None) -> tuple[Dataset, list[int]]:
     columns: dict[str, list[Any]] = {}
+    lines: list[int] = []
     for count, cells in enumerate(reader.good_rows()):
+        if reader.line is not None:
+            lines.append(reader.line)
         for name in cells:
             if name not in columns:
                 columns[name] = [None] * count
@@ -187,7 +199,7 @@ def _collect(reader: RowReader, needed: Collection[str] | None) -> Dataset:
                 continue
             raise
         typed[name] = column.data.column(name)
-    return Dataset(pa.table(typed))
+    return Dataset(pa.table(typed)), lines
 
 
 def typed_column(origin: str, name: str, values: Mapping[int, Any]) -> Dataset:
