@@ -10,9 +10,10 @@ import torch
 from accelerate.data_loader import BatchSamplerShard, prepare_data_loader
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Sampler
-from transformers import TrainingArguments
+from transformers import TrainingArguments, default_data_collator
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from zlpr_hf.data.in_memory import CLASS_IDS
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.targets import padded_ids
 from zlpr_hf.errors import InputError
@@ -34,10 +35,17 @@ class CheckedCollator:
     num_labels: int | None
     as_ids: bool
 
+    @property
+    def pads_nothing(self) -> bool:
+        """Whether rows of a batch must have one length."""
+        return self.collate is default_data_collator
+
     def __call__(self, features: list[Any]) -> dict[str, Any]:
+        if self.pads_nothing:
+            check_equal_lengths(features, "a batch")
         if not isinstance(features[0], Mapping) or "labels" not in features[0]:
             return self.collate(features)
-        labels = [self._check(row["labels"]) for row in features]
+        labels = [self.check(row["labels"]) for row in features]
         others = [{key: row[key] for key in row if key != "labels"} for row in features]
         targets = (
             torch.from_numpy(padded_ids([each.tolist() for each in labels]))
@@ -46,12 +54,12 @@ class CheckedCollator:
         )
         return {**self.collate(others), "labels": targets}
 
-    def _check(self, labels: Any) -> Tensor:
+    def check(self, labels: Any) -> Tensor:
         """Refuse names, single numbers and ragged lists; return numbers, or ids without padding."""
         try:
             values = torch.as_tensor(labels)
         except (RuntimeError, TypeError, ValueError):  # names, text, None
-            values = torch.tensor(0)
+            values = torch.tensor(0.0)
         if not self.as_ids and values.ndim == 1 and self.num_labels in (None, len(values)):
             return values
         ids = values[values != IGNORE_INDEX]
@@ -61,8 +69,31 @@ class CheckedCollator:
         numbers = f"{self.num_labels or 'L'} numbers, one per label (0 or 1, a probability, NaN)"
         raise InputError(
             f"labels: expected a list of {'different ids' if self.as_ids else numbers}, got "
-            f"{labels!r:.60}; LabelSpace.encode makes a list of numbers from label names, and "
-            "LabelSpace.names[id] is the name of an id"
+            f"{labels!r:.60}; {self._remedy(labels, values)}"
+        )
+
+    def _remedy(self, labels: Any, values: Tensor) -> str:
+        if values.ndim == 0 and not values.is_floating_point():
+            return CLASS_IDS
+        if values.ndim == 1 and len(values) > (self.num_labels or 0) and not self.as_ids:
+            return f"for {len(values)} labels load_model(NAME, num_labels={len(values)})"
+        return (
+            "LabelSpace.encode makes a list of numbers from label names, and LabelSpace.names[id] "
+            "is the name of an id; rows with the columns text and labels need no encoding"
+        )
+
+
+def check_equal_lengths(rows: Sequence[Any], name: str) -> None:
+    """Refuse tokenised rows of different lengths where nothing pads them."""
+    lengths = {
+        len(row["input_ids"])
+        for row in rows
+        if isinstance(row, Mapping) and hasattr(row.get("input_ids"), "__len__")
+    }
+    if len(lengths) > 1:
+        raise InputError(
+            f"{name}: rows of {min(lengths)} and {max(lengths)} tokens: pass "
+            "processing_class=tokenizer, so that batches are padded"
         )
 
 

@@ -44,7 +44,7 @@ ROW_INPUTS = frozenset(
 """Tensors of a batch with one entry per row, for any tokenizer and dataset."""
 
 
-def _columns_of(dataset: Any) -> Collection[str]:
+def columns_of(dataset: Any) -> Collection[str]:
     """Return the names of the values in each row, taken from the first row if need be."""
     names = getattr(dataset, "column_names", None)
     if names is None and isinstance(dataset, (Sequence, Dataset)):
@@ -71,7 +71,7 @@ class StepTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # else transformers counts label cells as well
         self.row_inputs = ROW_INPUTS.union(
             getattr(self.processing_class, "model_input_names", ()),
-            _columns_of(self.train_dataset),
+            columns_of(self.train_dataset),
         )
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from inspect import signature
 from pathlib import Path
@@ -40,7 +40,8 @@ from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.dataloaders import check_labels
 from zlpr_hf.training.objective import Objective, check_rdrop
-from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer
+from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer, columns_of
+from zlpr_hf.training.text_rows import RowEncoder, check_tokenised, is_stock_collator
 
 POSITIONAL_ARGUMENTS = tuple(signature(Trainer).parameters)[2:]
 """Names of the arguments of ``Trainer`` after ``model`` and ``args``."""
@@ -48,6 +49,11 @@ POSITIONAL_ARGUMENTS = tuple(signature(Trainer).parameters)[2:]
 
 class ZLPRTrainer(StepTrainer):
     """Trainer that computes a multi-label loss from logits and targets.
+
+    Rows may hold texts and label names: columns ``text`` (``text_pair`` for pairs) and ``labels``
+    or ``label``, in a ``datasets.Dataset``, a data frame or a list of dictionaries. Texts are cut
+    at ``processing_class.model_max_length``, labels follow ``model.config.id2label``: lists of
+    names, single names, one number per label, or lists of ids. Tokenised rows stay as they are.
 
     Targets are taken from ``labels``: bool, integer or floating, hard or soft, ``-100`` or NaN
     where unknown. The loss is summed over examples and divided by the number of examples of the
@@ -79,16 +85,15 @@ class ZLPRTrainer(StepTrainer):
             metrics by default.
 
     Example:
-        >>> from zlpr_hf import LabelSpace, ZLPRTrainingArguments, load_model, load_tokenizer
+        >>> from zlpr_hf import ZLPRTrainingArguments, load_model, load_tokenizer
         >>> name = "google-bert/bert-base-uncased"
-        >>> tokenizer = load_tokenizer(name)
-        >>> rows = [{**tokenizer("a small cat"), "labels": [1, 0]}] * 4
+        >>> rows = [{"text": "a small cat", "labels": ["small"]}, {"text": "a cat", "labels": []}]
         >>> trainer = ZLPRTrainer(
-        ...     model=load_model(name, LabelSpace(("small", "big"))),
+        ...     model=load_model(name, ["small", "big"]),
         ...     args=ZLPRTrainingArguments(output_dir="out/small", num_train_epochs=1),
         ...     train_dataset=rows,
         ...     eval_dataset=rows,
-        ...     processing_class=tokenizer,
+        ...     processing_class=load_tokenizer(name),
         ... )
         >>> trainer.evaluate()["eval_hamming_loss"] <= 1
         True
@@ -119,11 +124,15 @@ class ZLPRTrainer(StepTrainer):
         if args is not None:
             self._restore_arguments(args)
         self.label_names = ["labels"]
+        self._take_rows(kwargs.get("data_collator"))
         name = getattr(self.args, "loss", "zlpr")
         self.loss = self._build_loss(name) if loss is None else as_multi_label_loss(loss)
         self.loss.to(self.args.device)
         if kwargs.get("data_collator") is None:
-            self.data_collator = check_labels(self.data_collator, self.loss, self.model, self.args)
+            collator = check_labels(self.data_collator, self.loss, self.model, self.args)
+            self.data_collator = collator
+            for each in ("train_dataset", "eval_dataset"):
+                check_tokenised(getattr(self, each), each, collator)
         self._row_losses: list[Tensor] | None = None
         self._take_model(self.model)
         if getattr(self.args, "large_label_space", False):
@@ -137,6 +146,23 @@ class ZLPRTrainer(StepTrainer):
         if getattr(self.args, "rdrop_alpha", 0.0):
             check_rdrop(self.loss, self.model)
         self.add_callback(LossOfRun(self.loss, self.args))
+
+    def _take_rows(self, collator: Any) -> None:
+        """Tokenise rows of texts, unless a collator of the user does so."""
+        self._encode_rows: Callable[[Any, str], Any] = lambda rows, name: rows
+        if collator is None or is_stock_collator(collator):
+            self._encode_rows = RowEncoder(self.model, self.processing_class, self.args)
+        self.train_dataset: Any = self._encode_rows(self.train_dataset, "train_dataset")
+        self.eval_dataset: Any = self._encode_rows(self.eval_dataset, "eval_dataset")
+        self.row_inputs |= {*columns_of(self.train_dataset)}
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate as ``Trainer.evaluate`` does; the rows may be texts with label names."""
+        return super().evaluate(self._encode_rows(eval_dataset, "eval_dataset"), *args, **kwargs)
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict as ``Trainer.predict`` does; the rows may be texts, with or without labels."""
+        return super().predict(self._encode_rows(test_dataset, "test_dataset"), *args, **kwargs)
 
     def _restore_arguments(self, given: Any) -> None:
         """Take the user's own arguments back, with the changes of transformers to the copy."""
@@ -197,7 +223,7 @@ class ZLPRTrainer(StepTrainer):
         columns = getattr(self.train_dataset, "column_names", None) or ()
         targets = None
         if loss_class(name).needs_train_targets and "labels" in columns:
-            targets = np.asarray(self.train_dataset["labels"][:], dtype=np.float32)  # type: ignore[index]
+            targets = np.asarray(self.train_dataset["labels"][:], dtype=np.float32)
         loss_kwargs = getattr(self.args, "loss_kwargs", {})
         return build_loss(name, reduction="none", train_targets=targets, **loss_kwargs)
 

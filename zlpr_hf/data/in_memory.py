@@ -1,0 +1,140 @@
+"""Rows in memory: data frames, lists of dictionaries and columns as a Dataset, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset, LargeList, List, Value
+
+from zlpr_hf.choices import LabelForm
+from zlpr_hf.data.columns import read_column
+from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.label_survey import declared_names
+from zlpr_hf.data.sources import typed_column
+from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.labels import IGNORE_INDEX, LabelSpace
+
+LABEL_COLUMNS = ("labels", "label")
+CLASS_IDS = (
+    "these look like single-label class ids: write the names of the labels, one-hot the ids, or "
+    "train with the stock Trainer and cross-entropy if every text has exactly one label"
+)
+"""The remedy for one whole number per row."""
+
+
+def to_dataset(rows: Any, origin: str, *, needed: Collection[str] | None = None) -> Dataset:
+    """Return a data frame, a list of dictionaries or a dictionary of columns as a Dataset.
+
+    Args:
+        rows: The rows; a Dataset is returned as it is.
+        origin: Name of the rows, for messages.
+        needed: Columns that must be readable (default: all); others are left out if they are not.
+
+    Raises:
+        InputError: If it is something else, has no rows, or a column holds several types.
+    """
+    if isinstance(rows, Dataset):
+        return rows
+    typed = {}
+    for name, values in _columns(rows, origin).items():
+        cells = {number: _plain(value) for number, value in enumerate(values, start=1)}
+        try:
+            typed[name] = typed_column(origin, name, cells).data.column(name)
+        except InputError:
+            if needed is None or name in needed:
+                raise
+    if not typed or not len(next(iter(typed.values()))):
+        raise InputError(f"{origin}: no rows")
+    return Dataset(pa.table(typed))
+
+
+def _columns(rows: Any, origin: str) -> dict[str, list[Any]]:
+    if hasattr(rows, "iterrows"):
+        objects = rows.astype(object)
+        frame = objects.where(rows.notna(), None)  # NaN, NaT and NA are missing cells
+        return {str(name): frame[name].tolist() for name in frame}
+    if isinstance(rows, Mapping):
+        columns = {str(name): list(values) for name, values in rows.items()}
+        if len(set(map(len, columns.values()))) > 1:
+            lengths = ", ".join(f"{name} {len(values)}" for name, values in columns.items())
+            raise InputError(f"{origin}: expected columns of one length, got {lengths}")
+        return columns
+    if not isinstance(rows, Sequence) and hasattr(rows, "__getitem__") and hasattr(rows, "__len__"):
+        rows = [rows[index] for index in range(len(rows))]  # a data set of torch
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise InputError(
+            f"{origin}: expected a data frame, a datasets.Dataset or a list of dictionaries, got a "
+            f"{type(rows).__name__}"
+        )
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise InputError(f"{origin}, row {number}: expected a dictionary, got {row!r:.60}")
+    names = dict.fromkeys(str(name) for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays, tensors, tuples and sets as lists, which have a type in Arrow."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def find_label_column(names: Collection[str]) -> str | None:
+    """Return the column of the labels, ``labels`` or ``label``; None without one."""
+    return next((name for name in LABEL_COLUMNS if name in names), None)
+
+
+def read_labels(rows: Dataset, column: str, space: LabelSpace, origin: str) -> list[RowLabels]:
+    """Return the labels of each row, which must be labels of a model.
+
+    Lists of names, single names, one number per label, and lists of the model's label ids.
+
+    Raises:
+        InputError: If a cell cannot be read, or names a label that the model lacks; with its row.
+    """
+    feature = rows.features[column]
+    if isinstance(feature, Value) and "int" in feature.dtype:
+        raise InputError(
+            f"{origin}, column {column!r}: expected {space.num_labels} numbers per row, one per "
+            f"label, got {rows[0][column]!r:.40}; {CLASS_IDS}"
+        )
+    form = _form(feature, read_column(rows, column, origin), space.num_labels)
+    names = None if declared_names(feature) else space.names
+    # One name per row is the meaning of a plain text here: names are known, delimiters are not.
+    labels = LabelColumns(column=column, form=form, names=names, words="label", join_rows=True)
+    try:
+        _, found = labels.read(rows, origin, ask_unknown=False)
+    except InputError as error:
+        if space != LabelSpace.numbered(space.num_labels):
+            raise
+        raise InputError(
+            f"{error}. The labels of the model are called {space.names[0]} to {space.names[-1]}; "
+            "load_model(NAME, LABELS) sets their names"
+        ) from error
+    unknown = dict.fromkeys(space.names, float("nan"))
+    for number, row in enumerate(found, start=1):
+        wrong = next((name for name in row or () if name not in space.label2id), None)
+        if wrong is not None:
+            raise InputError(
+                f"{origin}, row {number}: unknown label {wrong!r}; the labels of the model are "
+                f"{space.summary()} (load_model(NAME, LABELS) sets them)"
+                f"{suggest(wrong, space.names)}"
+            )
+    return [unknown if row is None else row for row in found]
+
+
+def _form(feature: Any, cells: Sequence[Any], num_labels: int) -> LabelForm:
+    """Return the form of lists of integers: flags if all have one 0 or 1 per label, else ids."""
+    inner = feature.feature if isinstance(feature, (List, LargeList)) else None
+    if not (isinstance(inner, Value) and "int" in inner.dtype):
+        return "auto"
+    flags = all(
+        len(cell) == num_labels and {*cell} <= {0, 1, IGNORE_INDEX, None} for cell in cells if cell
+    )
+    return "multi_hot" if flags and any(cells) else "ids"
