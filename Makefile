@@ -17,10 +17,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(VENV)/installed ## train MiniLM on the CWE corpus and print the results (7 minutes on two cores)
-	$(BIN)/python train.py configs/quickstart.yaml --overwrite_output_dir true
+	$(BIN)/zlpr train quickstart --overwrite_output_dir true
 
 compare: $(VENV)/installed ## compare four losses on the CWE corpus, two seeds (19 minutes on one core)
-	$(BIN)/zlpr compare configs/compare/quickstart.yaml
+	$(BIN)/zlpr compare quickstart
 
 # Tests use one thread each, so two processes run side by side.
 test: $(VENV)/installed ## run all tests, doctests and notebooks (about 10 minutes)
