@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         zlpr_loss as zlpr_loss,
         zlpr_probabilities as zlpr_probabilities,
     )
+    from zlpr_hf.metrics.calibration import fit_temperature as fit_temperature
     from zlpr_hf.metrics.multi_label import (
         MultiLabelMetrics as MultiLabelMetrics,
         compute_decision_metrics as compute_decision_metrics,
@@ -122,6 +123,7 @@ _NAMES = {
         "zlpr_loss",
         "zlpr_probabilities",
     ),
+    "metrics.calibration": ("fit_temperature",),
     "metrics.multi_label": (
         "MultiLabelMetrics",
         "compute_decision_metrics",

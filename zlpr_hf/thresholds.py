@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_LOGIT_THRESHOLD = 1e4
-"""Finite, so that subtracting it keeps the order of logits; beyond it, sigmoid is 0 or 1."""
+"""Finite, so that subtracting it keeps the order of logits; beyond it, sigmoid is 0 or 1. Its
+negative is the logit of all labels of a text without content."""
 
 
 def refuse_nan(logits: Any, *, texts: Sequence[Any] = ()) -> None:
@@ -90,7 +91,8 @@ class Thresholds:
         if self.min_labels == 0 and self.max_labels is None:
             return predictions
         rank = np.argsort(np.argsort(-margins, axis=1, kind="stable"), axis=1)
-        predictions |= rank < self.min_labels
+        has_content = (np.asarray(logits) > -MAX_LOGIT_THRESHOLD).any(1, keepdims=True)
+        predictions |= (rank < self.min_labels) & has_content
         if self.max_labels is not None:
             predictions &= rank < self.max_labels
         return predictions
@@ -105,15 +107,24 @@ class Thresholds:
         stored = dict(ZLPRConfig.read(config).thresholds)
         return cls(**stored | {"offsets": tuple(stored["offsets"])}) if stored else cls()
 
-    def fold_into(self, head: nn.Linear, config: Any) -> Thresholds:
+    def fold_into(
+        self, head: nn.Linear, config: Any, *, temperature: float | None = None
+    ) -> Thresholds:
         """Subtract the offsets from the bias of a head, so that the threshold is zero again.
 
         Afterwards every consumer, including a stock pipeline, decides as these thresholds did.
         Changes ``head`` and ``config`` in place. Limits on the number of labels cannot be folded:
         they are returned, and stored in the configuration.
 
+        Args:
+            head: The last linear layer.
+            config: The configuration of its model.
+            temperature: Divides weight and bias after the offsets, which makes ``sigmoid(logit)``
+                the calibrated score and changes no decision (default: None, the scores stay).
+                The configuration records the product of all temperatures.
+
         Raises:
-            InputError: If the head has no bias.
+            InputError: If there are offsets and the head has no bias.
         """
         if any(self.offsets):
             if head.bias is None:
@@ -122,13 +133,23 @@ class Thresholds:
                     "thresholds untuned, or use an encoder such as BERT"
                 )
             head.bias.data.sub_(head.bias.data.new_tensor(self.offsets))
+        if temperature is not None:
+            scale_head(head, 1 / temperature)
+            folded = (ZLPRConfig.read(config).temperature or 1.0) * temperature
+            ZLPRConfig.update(config, temperature=folded)
         rest = Thresholds((), self.min_labels, self.max_labels)
-        ZLPRConfig.update(config, thresholds=rest.to_config())
+        ZLPRConfig.update(config, thresholds=rest.to_config() if rest != Thresholds() else {})
         return rest
 
 
+def scale_head(head: nn.Linear, factor: float) -> None:
+    """Multiply weight and bias, and with them all logits of a linear layer, by a factor."""
+    for parameter in head.parameters(recurse=False):
+        parameter.data.mul_(factor)
+
+
 def logit_threshold(threshold: float) -> float:
-    """Return the logit whose score, ``sigmoid(2 logit)``, is a threshold from 0 to 1.
+    """Return the logit whose score, ``sigmoid(logit)``, is a threshold from 0 to 1.
 
     Example:
         >>> logit_threshold(0.5)
@@ -138,11 +159,11 @@ def logit_threshold(threshold: float) -> float:
         raise InputError(f"threshold: expected a score from 0 to 1, got {threshold!r}")
     with np.errstate(divide="ignore"):
         cut = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
-    return float(np.clip(cut / 2, -MAX_LOGIT_THRESHOLD, MAX_LOGIT_THRESHOLD))
+    return float(np.clip(cut, -MAX_LOGIT_THRESHOLD, MAX_LOGIT_THRESHOLD))
 
 
 def compute_scores(logits: Any) -> NDArray[np.float64]:
-    """Return scores, ``sigmoid(2 logit)``, in float64; 0.5 where the logit is zero.
+    """Return scores, ``sigmoid(logit)``, in float64; 0.5 where the logit is zero.
 
     Example:
         >>> compute_scores([0.0, -1e4]).tolist()
@@ -150,5 +171,5 @@ def compute_scores(logits: Any) -> NDArray[np.float64]:
     """
     values = np.asarray(logits, dtype=np.float64)
     with np.errstate(over="ignore"):
-        scores: NDArray[np.float64] = 1 / (1 + np.exp(-2 * values))
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(-values))
     return scores

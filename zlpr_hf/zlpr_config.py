@@ -18,6 +18,11 @@ class ZLPRConfig:
         labels: Label names of a powerset model, whose outputs are label sets.
         label_sets: Label ids of each output of a powerset model.
         thresholds: Fields of :class:`zlpr_hf.Thresholds`; empty for the plain rule ``logit > 0``.
+        temperature: The temperature by which weights and bias of the head were divided at the end
+            of training, so that ``sigmoid(logit)`` is calibrated; information, never applied when
+            a model is loaded. None if no temperature was fitted.
+        calibration: Fields of :class:`zlpr_hf.metrics.calibration.Calibration`, measured on the
+            test split; empty if unknown.
         data: Options that read the training data, such as ``text_column``; see
             :func:`zlpr_hf.workflows.arguments.reading_options`.
     """
@@ -28,6 +33,8 @@ class ZLPRConfig:
     labels: Sequence[str] = ()
     label_sets: Sequence[Sequence[int]] = ()
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -16,6 +16,7 @@ from zlpr_hf import InputError, LabelSets, Thresholds, load_model
 from zlpr_hf.inference.classifier import RECOMPUTE_MARGIN, Classifier
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.thresholds import compute_scores
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 TEXTS = [("red sky",), ("the sea",), ("a small green dog runs and a blue fish sleeps",), ("big",)]
 
@@ -124,7 +125,7 @@ def test_decisions_follow_threshold_and_limits(classifier: Classifier) -> None:
     assert classifier.decide(logits, threshold=between).tolist()[0] == [True, False, False]
     found = classifier.label_sets_of(logits, classifier.decide(logits, threshold=0))
     assert [each["label"] for each in found[0]] == list(classifier.label_space.names)
-    assert found[0][0]["score"] == pytest.approx(1 / (1 + np.exp(-4.0)))
+    assert found[0][0]["score"] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +254,7 @@ def test_bfloat16_makes_the_decisions_of_float32(finished: tuple[Path, Any]) -> 
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.choice(words, generator.integers(1, 30))) for _ in range(200)]
     exact = classifier.compute_logits(texts)
+    margin = RECOMPUTE_MARGIN / ZLPRConfig.read(classifier.model.config).temperature
     for boundary in (0.0, float(np.quantile(exact, 0.7))):
         mean = [
             classifier.compute_logits(texts, long_texts="mean", precision=each, boundary=boundary)  # type: ignore[arg-type]
@@ -261,9 +263,9 @@ def test_bfloat16_makes_the_decisions_of_float32(finished: tuple[Path, Any]) -> 
         np.testing.assert_array_equal(mean[0] > boundary, mean[1] > boundary)
         rough = classifier.compute_logits(texts, precision="bfloat16", boundary=boundary)
         np.testing.assert_array_equal(rough > boundary, exact > boundary)
-        far = (np.abs(exact - boundary) > 2 * RECOMPUTE_MARGIN).all(1)
-        assert 0 < np.abs(rough - exact)[far].max() < RECOMPUTE_MARGIN  # bfloat16 was used
-        near = (np.abs(exact - boundary) < RECOMPUTE_MARGIN / 2).any(1)
+        far = (np.abs(exact - boundary) > 2 * margin).all(1)
+        assert 0 < np.abs(rough - exact)[far].max() < margin  # bfloat16 was used
+        near = (np.abs(exact - boundary) < margin / 2).any(1)
         assert near.any()
         np.testing.assert_allclose(rough[near], exact[near], atol=1e-5)
     with pytest.raises(InputError, match="precision: expected float32 or bfloat16, got 'int4'"):

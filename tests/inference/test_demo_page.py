@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -29,6 +29,7 @@ from zlpr_hf.cli.main import main
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.demo_page import read_examples, render_answer, render_words
+from zlpr_hf.metrics.calibration import Calibration
 
 requires_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="the page needs gradio")
 
@@ -96,13 +97,12 @@ def test_predicted_labels_differ_by_mark_number_and_side(classifier: Classifier)
     html = render_answer(classifier, "red", np.array([[-0.25, 1e-4, 4.0]], np.float32))
     shown = Shown(html)
     assert shown.labels == {
-        "red": ("✓", "+4.00", "> 0.999"),
+        "red": ("✓", "+4.00", "0.982"),
         NAMES[1]: ("✓", "+0.0001", "0.500"),
-        NAMES[0]: ("-", "-0.25", "0.378"),
+        NAMES[0]: ("-", "-0.25", "0.438"),
     }
     assert list(shown.labels) == ["red", NAMES[1], NAMES[0]]
     assert "2 labels predicted" in shown.text
-    assert "the probability that the loss fits" in shown.text
     widths = [line.split("--length: ")[1].split("%")[0] for line in html.splitlines()
               if "--length: " in line]  # fmt: skip
     assert widths == ["50.00", "0.00", "3.12"]  # of an axis from -4 to 4, zero in the middle
@@ -117,7 +117,7 @@ def test_no_predicted_label_is_stated(classifier: Classifier) -> None:
     shown = answer_with(classifier, [-2.0, -1.0, -5.0])
     assert "No label is predicted: none of the 3 logits is above zero." in shown.text
     assert f"nearest is {NAMES[1]} (-1.00)" in " ".join(shown.text.split())
-    assert shown.labels["red"] == ("-", "-5.00", "< 0.001")
+    assert shown.labels["red"] == ("-", "-5.00", "0.007")
 
 
 def test_limits_of_the_model_apply(classifier: Classifier) -> None:
@@ -127,11 +127,15 @@ def test_limits_of_the_model_apply(classifier: Classifier) -> None:
     assert "1 label predicted" in answer_with(limited, [-2.0, -1.0, -5.0]).text
 
 
-def test_score_of_another_loss_is_not_called_a_probability(
+def test_page_says_how_often_scores_are_right(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(classifier.model.config.zlpr, "loss", "bce")
-    assert "is not a probability" in answer_with(classifier, [1.0, 1.0, 1.0]).text
+    measured = Calibration(900, 0.048, 400, 0.131, 266, 0.74, 0.1)
+    monkeypatch.setitem(classifier.model.config.zlpr, "calibration", asdict(measured))
+    text = " ".join(answer_with(classifier, [1.0, 1.0, 1.0]).text.split())
+    assert measured.describe() in text
+    monkeypatch.setitem(classifier.model.config.zlpr, "calibration", {"ece": "<b>"})
+    assert "not measured" in answer_with(classifier, [1.0, 1.0, 1.0]).text
 
 
 def test_windows_of_a_long_text_are_mentioned(classifier: Classifier) -> None:

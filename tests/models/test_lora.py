@@ -70,13 +70,15 @@ def test_tuned_offsets_are_folded_into_the_head_of_the_adapter(
     plain = run(command, tmp_path / "plain", *LORA, "--peft_save=adapter")
     texts = [("red sky",), ("the blue sea",)]
     logits = [
-        Classifier.load(str(tmp_path / name)).compute_logits(texts) for name in ("tuned", "plain")
+        each.temperature * Classifier.load(str(tmp_path / name)).compute_logits(texts)
+        for name, each in (("tuned", report), ("plain", plain))
     ]
     assert any(report.thresholds.offsets)
     np.testing.assert_allclose(
         logits[0], logits[1] - np.array(report.thresholds.offsets), atol=1e-5
     )
-    assert report.test["before tuning thresholds"] == plain.metrics
+    before = report.test["before tuning thresholds"]
+    assert {name for name in before if before[name] != plain.metrics[name]} == {"brier", "ece"}
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_mistakes_are_the_rows_with_the_largest_loss() -> None:
         assert {name for kind, name, _ in marks if kind == mark} == expected_names
     for _, name, score in marks:
         logit = logits[expected[0], NAMES.index(name)]
-        assert float(score) == pytest.approx(1 / (1 + math.exp(-2 * logit)), abs=6e-4)
+        assert float(score) == pytest.approx(1 / (1 + math.exp(-logit)), abs=6e-4)
 
 
 def test_perfect_model_has_no_mistakes() -> None:

@@ -147,7 +147,8 @@ def test_code_of_the_card_is_valid_python(loss: str) -> None:
         ast.parse(block)
         assert 'name = "out/colours"' in block
     assert ("top_k=None" in blocks[0]) is (loss != "powerset")
-    assert ("the probability that the loss fits" in text) is (loss == "zlpr")
+    assert report.scores in text
+    assert ("stock pipeline shows the same score" in text) is (loss != "powerset")
     assert "zlpr predict out/colours --input texts.csv --output labels.csv" in text
 
 

@@ -122,9 +122,10 @@ def test_tuned_model_decides_by_the_offsets(model: str, tmp_path: Path) -> None:
     texts = [(str(row["text"]),) for row in ROWS]
     plain = Classifier.load(model).compute_logits(texts)
     tuned = Classifier.load(str(folder)).compute_logits(texts)
-    np.testing.assert_allclose(tuned, plain - np.array(offsets), atol=1e-5)
+    np.testing.assert_allclose(tuned, (plain - np.array(offsets)) / found["temperature"], atol=1e-5)
     config = json.loads((folder / "config.json").read_text())
-    assert not config["zlpr"]["thresholds"]["offsets"]
+    assert "thresholds" not in config["zlpr"]
+    assert "calibration" not in config["zlpr"]
 
 
 @pytest.mark.parametrize(

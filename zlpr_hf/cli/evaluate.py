@@ -125,7 +125,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         evaluation.save(options.output)
         print(f"\nwritten to {options.output}")
     if options.tuned_model is not None:
-        classifier.save(options.tuned_model, evaluation.thresholds)
+        classifier.save(
+            options.tuned_model, evaluation.thresholds, temperature=evaluation.temperature
+        )
         if seen is not None:
             seen.with_validation(rows.texts).save(options.tuned_model)
         print(f"\nthe model with these offsets: {options.tuned_model}; evaluate it on new rows:")

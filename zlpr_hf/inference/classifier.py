@@ -25,6 +25,7 @@ from zlpr_hf.inference.windows import (
     Texts,
     as_rows,
     compute_window_logits,
+    find_blank,
     merge_windows,
     split_into_windows,
 )
@@ -37,11 +38,18 @@ from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.probe import explain_failure, padding_matters
 from zlpr_hf.models.trained import check_float32, load_trained_model
-from zlpr_hf.thresholds import Thresholds, compute_scores, logit_threshold, refuse_nan
+from zlpr_hf.thresholds import (
+    MAX_LOGIT_THRESHOLD,
+    Thresholds,
+    compute_scores,
+    logit_threshold,
+    refuse_nan,
+)
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 RECOMPUTE_MARGIN = 0.25
-"""Texts with a bfloat16 logit this close to the threshold are computed again in float32."""
+"""Texts with a bfloat16 logit this close to the threshold are computed again in float32; in units
+of the logits before a temperature divided them and their errors."""
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 """Files of a model of torch; with one of them, ``auto`` leaves an exported model aside."""
 DECIDING = ("threshold", "top_k", "min_labels")
@@ -182,6 +190,8 @@ class Classifier:
     ) -> NDArray[np.float32]:
         """Return the logits of texts; a label applies if its logit is above zero.
 
+        A text that is empty or holds only white space has no label: all its logits are -10,000.
+
         Args:
             texts: One text per row, or tuples of two texts for pairs.
             batch_size: Windows per batch.
@@ -189,8 +199,9 @@ class Classifier:
                 ``max`` takes the largest logit of each label, so that it applies if it applies
                 anywhere; ``mean`` their mean; ``cut`` reads the first window only.
             precision: ``bfloat16`` is two to three times as fast on hardware that supports it.
-                Decisions stay those of ``float32``: texts with a logit within 0.25 of ``boundary``,
-                several times the error, are computed again. Other logits differ by some hundredths.
+                Decisions stay those of ``float32``: texts with a logit within 0.25 of ``boundary``
+                (divided by the temperature of the model), several times the error, are computed
+                again. Other logits differ by some hundredths.
             boundary: The logit threshold that ``bfloat16`` keeps exact.
             progress: Whether to show a progress bar.
 
@@ -227,10 +238,12 @@ class Classifier:
         found = run(windows, bfloat16=low)
         logits = merge_windows(found, rows, len(texts), long_texts)
         if low:
-            uncertain = (np.abs(logits - boundary) < RECOMPUTE_MARGIN) | ~np.isfinite(logits)
+            margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(self.model.config).temperature or 1.0)
+            uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
             again = np.flatnonzero(uncertain.any(1)[rows])
             found[again] = run([windows[index] for index in again])
             logits = merge_windows(found, rows, len(texts), long_texts)
+        logits[find_blank(texts)] = -MAX_LOGIT_THRESHOLD
         refuse_nan(logits, texts=texts)
         return logits
 
@@ -301,10 +314,11 @@ class Classifier:
 
         Args:
             logits: From :meth:`compute_logits`.
-            threshold: Smallest score, ``sigmoid(2 logit)``, from 0 to 1. The default 0.5 is the
+            threshold: Smallest score, ``sigmoid(logit)``, from 0 to 1. The default 0.5 is the
                 rule ``logit > 0``; 0 predicts every label.
             top_k: At most this many labels per text; None for the model's own limit.
             min_labels: At least this many labels per text, the best ones; None for the model's own.
+                A text without content has none even then.
 
         Shape:
             logits: ``(N, L)``. Result: ``(N, L)``.
@@ -336,9 +350,8 @@ class Classifier:
             predictions: From :meth:`decide`.
 
         Returns:
-            One list per text of ``{"label": name, "score": sigmoid(2 logit)}``. For a model trained
-            with ZLPR the score is the probability that the loss fits to soft targets, see
-            :func:`zlpr_hf.zlpr_probabilities`; for other losses it only ranks the labels.
+            One list per text of ``{"label": name, "score": sigmoid(logit)}``. ``zlpr train``
+            calibrates this score on validation, and stock pipelines show the same number.
         """
         refuse_nan(logits)
         scores = compute_scores(logits)
@@ -368,16 +381,20 @@ class Classifier:
         logits = self.compute_logits(texts, **options)
         return self.label_space.decode(self.decide(logits, **deciding))
 
-    def save(self, folder: Path, thresholds: Thresholds) -> None:
-        """Write the model with offsets subtracted from its bias, so that every server applies them.
+    def save(
+        self, folder: Path, thresholds: Thresholds, *, temperature: float | None = None
+    ) -> None:
+        """Write the model with offsets and a temperature in its head, where every server has them.
 
         Args:
             folder: A new or empty folder; it appears complete or not at all.
             thresholds: The offsets; the model's own limits on the number of labels stay.
+            temperature: Divides all logits after the offsets (default: None, not at all).
         """
         model: Any = copy.deepcopy(self.model)
         offsets = replace(self.thresholds, offsets=thresholds.offsets)
-        offsets.fold_into(classification_head(model), model.config)
+        offsets.fold_into(classification_head(model), model.config, temperature=temperature)
+        ZLPRConfig.update(model.config, calibration={})  # measured before
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)

@@ -18,7 +18,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.windows import split_into_windows
-from zlpr_hf.losses.registry import loss_class
+from zlpr_hf.metrics.calibration import Calibration, describe_scores
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores, decide
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -138,7 +138,6 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
     ]
     others = [row for row in rows if not row["predicted"]]
     windows, _ = split_into_windows(classifier.tokenizer, [(text,)], cut=False)
-    config: Any = classifier.model.config
     return _render(
         "answer",
         predicted=[row for row in rows if row["predicted"]],
@@ -147,9 +146,13 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
         limit=limit,
         windows=len(windows),
         window=classifier.tokenizer.model_max_length,
-        # The page shows sigmoid(2 logit).
-        is_probability=loss_class(ZLPRConfig.read(config).loss).probability_scale == 2,
+        about_scores=_describe_scores(classifier.model.config),
     )
+
+
+def _describe_scores(config: Any) -> str:
+    stored = ZLPRConfig.read(config)
+    return describe_scores(Calibration.from_config(stored.calibration), stored.temperature)
 
 
 def render_words(effects: WordEffects) -> str:

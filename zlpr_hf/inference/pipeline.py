@@ -29,7 +29,8 @@ class MultiLabelClassificationPipeline(Pipeline):
     One text, or one ``{"text": ..., "text_pair": ...}``, gives one such list; a list of N gives a
     list of N, and so does anything with a length, such as a column of pandas or ``datasets``; an
     iterator gives an iterator. A label is in the set if its logit is above zero, that is, if its
-    score ``sigmoid(2 logit)`` is above 0.5.
+    score ``sigmoid(logit)`` is above 0.5. A text that is empty or holds only white space gives
+    ``[]``.
 
     Args:
         **kwargs: ``model``, ``tokenizer``, ``device`` and so on, as for a ``Pipeline`` of

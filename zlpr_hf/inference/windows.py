@@ -53,6 +53,11 @@ def as_rows(texts: Any) -> list[tuple[str, ...]]:
     return rows
 
 
+def find_blank(texts: Texts) -> NDArray[np.bool_]:
+    """Return which rows hold only white space, ``(N,)``; they have no label, whatever the model."""
+    return np.array([not any(map(str.strip, row)) for row in texts], dtype=bool)
+
+
 def split_into_windows(
     tokenizer: PreTrainedTokenizerBase, texts: Texts, *, cut: bool
 ) -> tuple[list[dict[str, list[int]]], NDArray[np.intp]]:

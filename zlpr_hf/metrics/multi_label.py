@@ -19,12 +19,12 @@ from sklearn.metrics import (
 )
 
 from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.calibration import expected_calibration_error
 from zlpr_hf.metrics.counts import Counts, Floats, metrics_from_counts
 from zlpr_hf.thresholds import compute_scores, decide, refuse_nan
 
 Bools = NDArray[np.bool_]
 
-CALIBRATION_BINS = 15
 LIMITS = (float(np.finfo(np.float32).min) / 2, float(np.finfo(np.float32).max) / 2)
 """Range of logits for rankings: scikit-learn refuses infinity and takes differences."""
 
@@ -35,7 +35,7 @@ def compute_multi_label_metrics(
     """Compute all metrics of a set of predictions.
 
     Args:
-        logits: Raw scores. Rankings use their order, ``brier`` and ``ece`` use ``sigmoid(2 s)``.
+        logits: Raw scores. Rankings use their order, ``brier`` and ``ece`` use ``sigmoid(s)``.
         targets: Values in [0, 1]; a label is present from 0.5 on. ``-100`` or NaN marks an unknown
             target: it is ignored, and rankings leave out its row. Rows and labels without a known
             target count in no mean.
@@ -150,14 +150,9 @@ def _calibration_metrics(scores: Floats, truth: Floats, known: Bools) -> dict[st
     target = truth[known].astype(np.float64)
     if not len(target):
         return {}
-    bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    sums = [
-        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)
-        for values in (probability, target)
-    ]
     return {
         "brier": float(np.mean((probability - target) ** 2)),
-        "ece": float(np.abs(sums[0] - sums[1]).sum() / len(target)),
+        "ece": expected_calibration_error(probability, target),
     }
 
 

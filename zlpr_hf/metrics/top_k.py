@@ -39,6 +39,10 @@ class TopK:
         """Return the same labels with an offset subtracted from every logit."""
         return TopK(self.logits - np.float32(offset), self.ids, self.num_labels)
 
+    def scaled(self, factor: float) -> TopK:
+        """Return the same labels with every logit multiplied by a positive factor."""
+        return TopK(self.logits * np.float32(factor), self.ids, self.num_labels)
+
 
 def compute_top_k_metrics(top_k: TopK, positives: Ids) -> dict[str, float]:
     """Compute the metrics that need only the best labels.
@@ -87,6 +91,11 @@ def compute_top_k_label_scores(
     matches = _Matches.from_top_k(top_k, positives)
     counts = matches.count_per_label(decide(top_k.logits))
     return LabelScore.from_counts(names, counts, [None] * len(names))
+
+
+def match_top_k(top_k: TopK, positives: Ids) -> Bools:
+    """Return which of the best labels are true, ``(N, k)``."""
+    return _Matches.from_top_k(top_k, positives).correct
 
 
 def fit_top_k_offset(top_k: TopK, positives: Ids, *, metric: str) -> float:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.metrics.calibration import bin_scores
 from zlpr_hf.metrics.counts import Counts
-from zlpr_hf.metrics.multi_label import CALIBRATION_BINS
 from zlpr_hf.reports.report import METRIC_TITLES
 from zlpr_hf.reports.svg import Dot, Line, Plot
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores
@@ -45,15 +45,11 @@ def plot_reliability(scores: Floats, truth: Floats, known: Bools) -> Plot | None
     The dots are larger for more decisions; there is no plot if no target is known.
     """
     shown, true = compute_scores(scores[known]), truth[known]
-    bins = np.minimum((shown * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    sizes = np.bincount(bins, minlength=CALIBRATION_BINS)
+    score_sums, true_sums, sizes = bin_scores(shown, true)
     filled = sizes > 0
     if not filled.any():
         return None
-    x, y = (
-        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)[filled] / sizes[filled]
-        for values in (shown, true)
-    )
+    x, y = (sums[filled] / sizes[filled] for sums in (score_sums, true_sums))
     dots = [
         Dot(
             score,
@@ -70,7 +66,7 @@ def plot_reliability(scores: Floats, truth: Floats, known: Bools) -> Plot | None
         "How often a label is true at its score",
         "; ".join(dot.meaning for dot in dots),
         [Line("this model; dotted: perfect calibration", points, dots)],
-        "score, sigmoid(2 logit)",
+        "score, sigmoid(logit)",
         "fraction that is true",
         diagonal=True,
     )

@@ -12,6 +12,7 @@ from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
+from zlpr_hf.metrics.calibration import Calibration, describe_scores
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.provenance import Provenance, find_versions
@@ -43,6 +44,8 @@ class Report:
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
         profile: Counts of the data.
         training: Steps, seed and so on; seconds and loss cover the steps since the last resume.
+        temperature: Fitted on validation and folded into the head; None if none was.
+        calibration: How well scores agree with the test split; None if it has no known target.
         provenance: Machine, data and weights; None for a report that was made by hand.
         versions: Versions of Python and of the packages that decide the numbers.
         warnings: Suspect numbers, each with a remedy.
@@ -72,6 +75,8 @@ class Report:
     thresholds: Thresholds
     profile: DataProfile
     training: dict[str, Any]
+    temperature: float | None = None
+    calibration: Calibration | None = None
     provenance: Provenance | None = None
     versions: dict[str, str] = field(default_factory=find_versions)
     warnings: list[str] = field(default_factory=list)
@@ -103,6 +108,11 @@ class Report:
     def loss_class(self) -> type[MultiLabelLoss]:
         """The class of the loss, with the facts that decide the wording of card and page."""
         return loss_class(self.training["loss"])
+
+    @property
+    def scores(self) -> str:
+        """Sentences about the scores, with the numbers of the test split."""
+        return describe_scores(self.calibration, self.temperature)
 
     @property
     def never_predicted(self) -> list[str]:
@@ -138,6 +148,7 @@ class Report:
             "label_scores": [LabelScore(**each) for each in content["label_scores"]],
             "thresholds": Thresholds(**thresholds | {"offsets": tuple(thresholds["offsets"])}),
             "profile": DataProfile(**profile | {"splits": splits}),
+            "calibration": content["calibration"] and Calibration(**content["calibration"]),
             "provenance": content["provenance"] and Provenance(**content["provenance"]),
         }
         # Reports of earlier releases have none of these.
@@ -167,6 +178,8 @@ class Report:
             rows.append([name, *(f"{metrics[c]:.4f}" if c in metrics else "-" for c in COLUMNS)])
         lines = [align_columns(rows, gap=1)]
         lines += ["", render_label_scores(self.label_scores, limit=labels)]
+        if self.calibration is not None:
+            lines.append(f"scores: {self.calibration.describe()}")
         resumed = self.training["resumed_from"]
         since = f" since {resumed}" if resumed else ""
         lines.append(

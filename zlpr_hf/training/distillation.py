@@ -78,9 +78,10 @@ class Teacher:
                 f"{render_loss(loss, stored.loss_kwargs)}, problem_type {kind}"
             )
         order = tuple(names.index(label) for label in label_space.names)
-        # ZLPR's logits stand for sigmoid(2 s), so those of BCE, sigmoid(s), are halved.
+        # ZLPR's logits stand for sigmoid(2 s); those that stand for sigmoid(s), of BCE or with a
+        # temperature folded in, are halved.
         nn.Module.eval(model)
-        return cls(name, model, order, scale / 2)
+        return cls(name, model, order, 0.5 if stored.temperature is not None else scale / 2)
 
     def compute_logits(
         self, texts: Sequence[Sequence[str]], *, max_length: int, batch_size: int, folder: Path

@@ -17,6 +17,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.metrics.bootstrap import compute_intervals, explain_missing
+from zlpr_hf.metrics.calibration import Calibration, fit_temperature
 from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
@@ -28,6 +29,7 @@ from zlpr_hf.metrics.top_k import (
     MAX_DENSE_LABELS,
     compute_top_k_label_scores,
     compute_top_k_metrics,
+    match_top_k,
 )
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.reports.report import align_columns, render_label_scores
@@ -45,6 +47,8 @@ class Evaluation:
     ``intervals`` are 95 % bootstrap intervals, none in a large label space;
     ``missing_intervals`` are the reasons why metrics have none. The metrics ``tuned`` use offsets
     that were fitted on the other half of the rows, ``thresholds`` are fitted on all of them.
+    ``calibration`` covers the best labels of each row in a large label space. ``temperature`` is
+    fitted on all rows after the offsets, for a model that is saved with them; None without tuning.
     ``seen`` counts texts that the model was trained on (``train``), and others that chose its epoch
     or offsets (``validation``); it is empty if the model has no record of its texts.
     """
@@ -60,6 +64,8 @@ class Evaluation:
     missing_intervals: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    temperature: float | None = None
+    calibration: Calibration | None = None
     seen: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=find_versions)
     warnings: list[str] = field(default_factory=list)
@@ -81,6 +87,8 @@ class Evaluation:
             names = [name for name, reason in self.missing_intervals.items() if reason == why]
             lines.append(f"{', '.join(names)}: no interval, {why}")
         lines += ["", render_label_scores(self.label_scores)]
+        if self.calibration is not None:
+            lines.append(f"scores: {self.calibration.describe()}")
         if self.tuned:
             lines.append("tuned: offsets for each half of the rows were fitted on the other half")
         if self.long_rows:
@@ -120,7 +128,10 @@ def evaluate(
         numbers = _evaluate_logits(classifier, rows, logits, resamples)
         if tune is not None:
             numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune)
-            numbers["thresholds"] = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
+            found = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
+            margins = logits - np.asarray(found.offsets, np.float32)
+            numbers["thresholds"] = found
+            numbers["temperature"] = fit_temperature(margins, rows.targets)
     judged = sorted(rows.judged_labels)
     warnings = check_split(
         rows.origin,
@@ -168,6 +179,7 @@ def _evaluate_logits(
         ),
         "missing_intervals": explain_missing(predictions, targets),
         "label_scores": compute_label_scores(logits, targets, names, predictions=predictions),
+        "calibration": Calibration.measure(logits, targets),
     }
 
 
@@ -185,6 +197,7 @@ def _evaluate_top_k(
         "metrics": compute_top_k_metrics(best, positives),
         "intervals": {},
         "label_scores": compute_top_k_label_scores(best, positives, names),
+        "calibration": Calibration.measure(best.logits, match_top_k(best, positives)),
     }
 
 

@@ -286,6 +286,8 @@ def _build_report(
         validation=outcome.metrics["validation"],
         label_scores=outcome.label_scores,
         thresholds=outcome.thresholds,
+        temperature=outcome.temperature,
+        calibration=outcome.calibration,
         profile=prepared.profile,
         training=training,
         warnings=check_run(prepared.profile, outcome.metrics),

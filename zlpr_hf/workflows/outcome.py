@@ -1,10 +1,10 @@
-"""Evaluation at the end of a run: logits of whole splits, tuned offsets, and all metrics."""
+"""Evaluation at the end of a run: logits of splits, offsets, temperature, and all metrics."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.inference.windows import find_blank
 from zlpr_hf.losses.registry import loss_name
+from zlpr_hf.metrics.calibration import Calibration, fit_temperature
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
     compute_label_scores,
@@ -26,40 +28,50 @@ from zlpr_hf.metrics.top_k import (
     compute_top_k_label_scores,
     compute_top_k_metrics,
     fit_top_k_offset,
+    match_top_k,
 )
 from zlpr_hf.models.head import classification_head
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.prepare import Prepared
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("validation", "test")
+PROBE_ROWS = 8
+"""Rows on which scaling the head is tried."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers of a trained model, with tuned offsets folded into its bias.
+    """Numbers of a trained model, with tuned offsets and a temperature folded into its head.
 
-    ``untuned`` are the test metrics before offsets were tuned, and label scores are of the test
-    split. In a large label space logits are never held.
+    ``untuned`` are the test metrics before both, if offsets were tuned; label scores and
+    ``calibration`` are of the test split. In a large label space logits are never held, and
+    ``calibration`` covers the best labels of each row.
     """
 
     metrics: dict[str, dict[str, float]]
     untuned: dict[str, float] | None
     label_scores: list[LabelScore]
     thresholds: Thresholds
+    temperature: float | None
+    calibration: Calibration | None
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
-    """Tune offsets on validation if asked, fold them into the head, and compute all metrics."""
+    """Fit offsets, if asked, and a temperature on validation; fold both and compute all metrics."""
     if prepared.large:
         return _evaluate_top_k(trainer, prepared, arguments)
     data, encoded = prepared.data, prepared.encoded
     targets = {name: data.targets(name) for name in SPLITS}
-    logits = {name: predict_logits(trainer, encoded[name]) for name in SPLITS}
+    logits = {
+        name: without_blank(predict_logits(trainer, encoded[name]), data.texts(name))
+        for name in SPLITS
+    }
     tuning = arguments.tune_thresholds
     if tuning == "none" and not prepared.loss.decides_at_zero:
         logger.info("fitting one offset: loss %s has no threshold", loss_name(prepared.loss))
@@ -73,23 +85,62 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
             scope=tuning,
         )
         untuned = compute_multi_label_metrics(logits["test"], targets["test"])
-        _fold(thresholds, trainer.model)
         offsets = np.asarray(thresholds.offsets, np.float32)
         logits = {name: values - offsets for name, values in logits.items()}
+    temperature = None
+    if _head_scales_logits(trainer, encoded["validation"]):
+        temperature = fit_temperature(logits["validation"], targets["validation"])
+        logits = {name: values / np.float32(temperature) for name, values in logits.items()}
+    calibration = Calibration.measure(logits["test"], targets["test"])
+    _fold(trainer.model, thresholds, temperature, calibration)
     return Outcome(
         {name: compute_multi_label_metrics(logits[name], targets[name]) for name in SPLITS},
         untuned,
         compute_label_scores(logits["test"], targets["test"], data.label_space.names),
         thresholds,
+        temperature,
+        calibration,
         logits,
     )
+
+
+def without_blank(
+    logits: NDArray[np.float32], texts: Sequence[tuple[str, ...]]
+) -> NDArray[np.float32]:
+    """Return logits without any label for blank texts, as :class:`zlpr_hf.Classifier` does."""
+    blank = find_blank(texts)
+    return np.where(blank[:, None], np.float32(-MAX_LOGIT_THRESHOLD), logits)
+
+
+def _head_scales_logits(trainer: ZLPRTrainer, rows: Dataset) -> bool:
+    """Return whether all logits double with the head, so that a temperature may divide both.
+
+    Doubling and halving are exact. A model that bounds its logits keeps its scores as they are.
+    """
+    probe = rows.select(range(min(len(rows), PROBE_ROWS)))
+    single = predict_logits(trainer, probe)
+    try:
+        head = classification_head(trainer.model)  # type: ignore[arg-type]
+    except ValueError:
+        scales = False
+    else:
+        scale_head(head, 2)
+        double = predict_logits(trainer, probe)
+        scale_head(head, 0.5)
+        scales = np.allclose(double, 2 * single, rtol=1e-3, atol=1e-3 * np.abs(single).max())
+    if not scales:
+        kind = type(trainer.model).__name__
+        logger.warning("scores are not calibrated: %s ends with no plain linear layer", kind)
+    return scales
 
 
 def _evaluate_top_k(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
     """Evaluate a large label space from the best labels of each row."""
     data = prepared.data
     positives = {name: data.positive_ids(name) for name in SPLITS}
-    best = {name: _predict_top_k(trainer, prepared.encoded[name]) for name in SPLITS}
+    best = {
+        name: _predict_top_k(trainer, prepared.encoded[name], data.texts(name)) for name in SPLITS
+    }
     thresholds, untuned = Thresholds(), None
     if arguments.tune_thresholds == "global":
         offset = fit_top_k_offset(
@@ -97,18 +148,34 @@ def _evaluate_top_k(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelAr
         )
         thresholds = Thresholds((offset,) * data.label_space.num_labels)
         untuned = compute_top_k_metrics(best["test"], positives["test"])
-        _fold(thresholds, trainer.model)
         best = {name: top_k.shifted(offset) for name, top_k in best.items()}
+    correct = {name: match_top_k(best[name], positives[name]) for name in SPLITS}
+    temperature = fit_temperature(best["validation"].logits, correct["validation"])
+    best = {name: top_k.scaled(1 / temperature) for name, top_k in best.items()}
+    calibration = Calibration.measure(best["test"].logits, correct["test"])
+    _fold(trainer.model, thresholds, temperature, calibration)
     return Outcome(
         {name: compute_top_k_metrics(best[name], positives[name]) for name in SPLITS},
         untuned,
         compute_top_k_label_scores(best["test"], positives["test"], data.label_space.names),
         thresholds,
+        temperature,
+        calibration,
     )
 
 
-def _fold(thresholds: Thresholds, model: Any) -> None:
-    thresholds.fold_into(classification_head(model), model.config)
+def _fold(
+    model: Any,
+    thresholds: Thresholds,
+    temperature: float | None,
+    calibration: Calibration | None,
+) -> None:
+    """Fold offsets and temperature into the head, and record both in the configuration."""
+    if thresholds.offsets or temperature is not None:
+        rule = thresholds if thresholds.offsets else Thresholds.from_config(model.config)
+        rule.fold_into(classification_head(model), model.config, temperature=temperature)
+    if calibration is not None:
+        ZLPRConfig.update(model.config, calibration=asdict(calibration))
 
 
 def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
@@ -117,10 +184,10 @@ def predict_logits(trainer: ZLPRTrainer, rows: Dataset) -> NDArray[np.float32]:
     return logits
 
 
-def _predict_top_k(trainer: ZLPRTrainer, rows: Dataset) -> TopK:
+def _predict_top_k(trainer: ZLPRTrainer, rows: Dataset, texts: Sequence[tuple[str, ...]]) -> TopK:
     logits, ids = _predict_in_order(trainer, rows)
     config: Any = trainer.model.config  # type: ignore[union-attr]
-    return TopK(logits, ids, config.num_labels)
+    return TopK(without_blank(logits, texts), ids, config.num_labels)
 
 
 def _predict_in_order(trainer: ZLPRTrainer, rows: Dataset) -> list[NDArray[Any]]:
