@@ -40,9 +40,8 @@ from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.baselines import predict_baselines, score_baselines
-from zlpr_hf.workflows.data_arguments import DataArguments, reading_options
+from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
-from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
@@ -58,6 +57,7 @@ from zlpr_hf.workflows.output_dir import (
 )
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
+from zlpr_hf.workflows.python_call import read_call
 
 Log = Callable[[str], None]
 
@@ -71,46 +71,47 @@ SPEEDUPS_NOTE = (
 )
 
 
-def finetune(
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    training_args: ZLPRTrainingArguments,
-    *,
-    data: LabelledData | None = None,
-    log: Log = print,
-) -> Report:
+def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) -> Report:
     """Fine-tune a multi-label classifier, evaluate it and save it with its report.
 
-    Invalid input raises an error before the first file is written. With ``push_to_hub`` this
-    includes a check that the Hub accepts the model, but pushing is left to the caller. With
-    several processes, all of them call this function and the main one writes.
+    ``finetune(train_file="reviews.csv", label_delimiter=";", output_dir="out/reviews")`` does what
+    ``zlpr train`` does with the same options, and ``finetune(frame, output_dir="out/reviews")``
+    trains on rows in memory. Invalid input raises an error before the first file is written. With
+    ``push_to_hub`` this includes a check that the Hub accepts the model, but pushing is left to the
+    caller. With several processes, all of them call this function and the main one writes.
 
     Args:
-        model_args: The encoder and its head.
-        data_args: The dataset.
-        training_args: Options of the trainer, such as ``output_dir`` and ``seed``.
-        data: The dataset if it has been read already (default: read it as ``data_args`` says).
+        *given: Rows to train on: a data frame, a ``datasets.Dataset``, a list of dictionaries, a
+            ``DatasetDict`` (splits ``validation`` and ``test`` are split off if missing), or the
+            path of a file. Or :class:`zlpr_hf.ModelArguments`, :class:`zlpr_hf.DataArguments` and
+            :class:`zlpr_hf.ZLPRTrainingArguments` in any order, in place of options by name.
+        data: The rows, by name (default: read them as the options say).
         log: Receives the data profile and notes, on the main process.
+        **options: Options of ``zlpr train`` by name, with its defaults, such as ``output_dir``,
+            ``text_column`` and ``learning_rate``.
 
     Returns:
         All numbers of the run, also written to ``output_dir/results.json``. Only the main process
         has those of the baselines.
 
     Raises:
-        InputError: If an argument, a file or a row is invalid.
+        InputError: If an option, a file or a row is invalid.
 
     Example:
-        >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments
         >>> report = finetune(
-        ...     ModelArguments(model_name_or_path="google-bert/bert-base-uncased", max_length=64),
-        ...     DataArguments(train_file="reviews.csv", label_delimiter=";"),
-        ...     ZLPRTrainingArguments(output_dir="out/reviews", num_train_epochs=1),
+        ...     train_file="reviews.csv",
+        ...     label_delimiter=";",
+        ...     model_name_or_path="google-bert/bert-base-uncased",
+        ...     num_train_epochs=1,
+        ...     max_length=64,
+        ...     output_dir="out/reviews",
         ...     log=lambda text: None,
         ... )
         >>> sorted(report.test)
         ['TF-IDF + linear SVM', 'most frequent label set', 'this model (logit > 0)']
     """
-    return finetune_config(RunConfig(model_args, data_args, training_args), data=data, log=log)
+    config, rows = read_call(given, data, options)
+    return finetune_config(config, data=rows, log=log)
 
 
 def finetune_config(

@@ -33,8 +33,10 @@ def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
     return parse_arguments([str(config)]).data
 
 
-def load_data(arguments: DataArguments, known: Sequence[SeenTexts] = ()) -> LabelledData:
-    """Read all splits of a dataset; rows of ``known`` runs keep their split."""
+def load_data(
+    arguments: DataArguments, known: Sequence[SeenTexts] = (), *, source: Source | None = None
+) -> LabelledData:
+    """Read all splits of a dataset or of a source in memory; rows of ``known`` keep their split."""
     check_fields(arguments)
     given = {
         "train": arguments.train_file,
@@ -45,10 +47,12 @@ def load_data(arguments: DataArguments, known: Sequence[SeenTexts] = ()) -> Labe
     labels = find_label_columns(arguments, arguments.dataset_name)
     if arguments.labels_file and (arguments.streaming or not arguments.train_file):
         raise InputError("labels_file goes with train_file, and without streaming")
+    if source is not None and (files or arguments.dataset_name or arguments.streaming):
+        raise InputError("rows in memory: expected no train_file, dataset_name and streaming")
     if arguments.streaming:
         return _load_streamed_data(arguments, labels, files)
     data = build_labelled_data(
-        _load_source(arguments, labels, files),
+        source or _load_source(arguments, labels, files),
         labels,
         text_column=arguments.text_column,
         text_pair_column=arguments.text_pair_column,
@@ -71,7 +75,7 @@ def load_own_data(model: str, arguments: DataArguments) -> LabelledData:
 
 
 def _load_source(arguments: DataArguments, labels: LabelColumns, files: dict[str, str]) -> Source:
-    options = _file_options(arguments, labels)
+    options = file_options(arguments, labels)
     source = load_source(
         dataset_name=arguments.dataset_name,
         dataset_config_name=arguments.dataset_config_name,
@@ -110,7 +114,8 @@ def find_label_columns(options: Any, dataset_name: str | None) -> LabelColumns:
     )
 
 
-def _file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
+def file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
+    """Return how files are read, with the columns that must be readable."""
     others = (
         arguments.text_column, arguments.text_pair_column, arguments.group_column,
         arguments.teacher_logits_column, arguments.labels_file and arguments.id_column,
@@ -127,7 +132,7 @@ def _load_streamed_data(
     train_file, name = files.pop("train", None), arguments.dataset_name
     if (train_file is None) == (name is None):
         raise InputError("name the data with --train_file FILE or --dataset_name NAME, one of them")
-    options = _file_options(arguments, labels)
+    options = file_options(arguments, labels)
     if train_file is not None:
         rows = stream_files([train_file], labels.used, options)
         held = {split: read_file(Path(path), options) for split, path in files.items()}
