@@ -2,11 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart compare test quick torture models docs check clean
+.PHONY: help quickstart compare test quick torture models docs check wheel-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # The pinned torch goes first; packages that depend on torch would choose another build.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -45,5 +45,8 @@ check: $(VENV)/installed ## run ruff, mypy and the word check
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docs.words
 
+wheel-check: ## build the wheel and try it in a new environment from PyPI (5 to 15 minutes)
+	PYTHON=$(PYTHON) sh tests/wheel_check.sh
+
 clean: ## remove the environment and all runs
-	rm -rf $(VENV) out site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist out site .mypy_cache .pytest_cache .ruff_cache

@@ -3,7 +3,7 @@
 All sides train the same model from the same start on the same rows, with the same loss, batch size,
 optimizer and rates. Batches are made and computed in three ways: by the stock Trainer with rows
 padded to 128 tokens, as the common scripts do; by the stock Trainer with batches padded to their
-longest row; and by ZLPRTrainer with ``cpu_speedups``, as ``zlpr train configs/go_emotions.yaml``
+longest row; and by ZLPRTrainer with ``cpu_speedups``, as ``zlpr train go_emotions``
 does. Speed is measured in short turns, one side after the other. Quality is that of one epoch on
 more rows; padding does not change it, so both stock sides are trained once.
 Run: python -m benchmarks.training [--dataset_name FOLDER]

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Programs of others, of which no more is checked than that the page means them.
 OTHERS = {
     "cat", "cd", "cp", "echo", "export", "git", "head", "hf", "ls", "mkdir", "pip-audit", "source",
-    "tensorboard", "wandb",
+    "tensorboard", "twine", "wandb",
 }  # fmt: skip
 TAKES_SETTINGS = ("tune", "compare")
 """Options that these do not know are settings of ``zlpr train``."""
@@ -62,7 +62,7 @@ def options_of(command: str) -> set[str]:
     """
     settings = {f"--{spec.name}" for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
     if command == "train":
-        return settings
+        return settings | {"--recipes"}
     # Required arguments, so that the parser reads the line to its end.
     needed = {"compare": ["plan"], "tune": ["config", "--trials=1"], "push": ["folder", "name"]}
     parser = _read(command, needed.get(command, ["model"])).parser
@@ -120,7 +120,7 @@ def check_words(words: Sequence[str]) -> None:
         module = ["-m"] if given.module else []
         _check_python([*module, given.training_script, *given.training_script_args])
     elif program == "make":
-        targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
         assert set(argv) <= set(targets), f"make {' '.join(argv)}: there are {', '.join(targets)}"
     elif program == "pip":
         _check_extras(argv)
@@ -154,8 +154,8 @@ def _check_command(argv: Sequence[str]) -> None:
     if command != "train":
         rest = _read(command, rest).rest
         assert command in TAKES_SETTINGS or not rest, f"zlpr {command}: unknown {rest}"
-    elif rest and not rest[0].startswith(("-", "configs/")):
-        rest = rest[1:]  # a configuration that the reader has
+    elif rest and Path(rest[0]).suffix and not rest[0].startswith(("-", "configs/")):
+        rest = rest[1:]  # a configuration that the reader has, not a recipe
     if command == "train" or rest:
         parse_arguments([*rest, *([] if "--output_dir" in rest else ["--output_dir=out/any"])])
 
@@ -164,7 +164,7 @@ def _check_extras(argv: Sequence[str]) -> None:
     assert argv[0] == "install", argv
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for word in argv[1:]:
-        found = re.fullmatch(r"(?:\.|zlpr_hf)\[(.+)\]", word)
+        found = re.fullmatch(r"(?:\.|zlpr_hf)\[(.+)\](?: @ \S+)?", word)
         if found:
             unknown = set(found[1].split(",")) - set(project["optional-dependencies"])
             assert not unknown, f"no extra {unknown}"

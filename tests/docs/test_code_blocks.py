@@ -150,6 +150,7 @@ def test_commands_are_parsed_by_their_programs(page: str, monkeypatch: pytest.Mo
         "zlpr compare configs/compare/quickstart.yaml --num_train_epoch 1",
         "zlpr tune configs/quickstart.yaml",
         "python train.py configs/nowhere.yaml",
+        "zlpr train no_such_recipe",
         "torchrun --nproc_per_node 2 train.py configs/quickstart.yaml --learning_rat 1",
         "accelerate launch --config_file configs/accelerate/nowhere.yaml train.py",
         "python -m benchmarks.training --dataset FOLDER",

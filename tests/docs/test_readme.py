@@ -18,7 +18,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_install_command_is_on_the_first_screen() -> None:
     lines = PAGES["README.md"].splitlines()
-    assert next(n for n, line in enumerate(lines, start=1) if "git clone" in line) <= 60
+    assert next(n for n, line in enumerate(lines, start=1) if "pip install" in line) <= 60
 
 
 def test_code_fits_the_width_of_a_code_host() -> None:

@@ -181,7 +181,7 @@ def test_missing_gradio_is_reported(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     message = refused([str(folder), "--port=0"], capsys)
-    assert message == "error: zlpr demo requires gradio: pip install 'zlpr_hf[demo]'"
+    assert message == 'error: zlpr demo requires gradio: pip install "zlpr_hf[demo]"'
 
 
 def test_unavailable_port_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,7 +339,7 @@ def test_missing_onnxruntime_is_reported(
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     argv = [str(model), f"--output={tmp_path / 'out'}"]
-    check_refused(argv, "pip install 'zlpr_hf[onnx]'", tmp_path, capsys)
+    check_refused(argv, 'pip install "zlpr_hf[onnx]"', tmp_path, capsys)
     with pytest.raises(InputError, match=r"pip install 'zlpr_hf\[onnx\]'"):
         Classifier.load(str(exported))
 

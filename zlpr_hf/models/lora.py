@@ -21,7 +21,7 @@ from zlpr_hf.models.paths import hub_options, resolve_model_path
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """Prefix of peft for the names of an encoder's weights."""
-MISSING_PEFT = "LoRA requires peft: pip install 'zlpr_hf[peft]'"
+MISSING_PEFT = 'LoRA requires peft: pip install "zlpr_hf[peft]"'
 
 
 def add_lora(

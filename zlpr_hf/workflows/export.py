@@ -31,7 +31,7 @@ MIN_EQUAL_SHARE = 0.995
 MAX_CHANGED_SHARE = 0.05
 """Maximum of changed decisions per predicted label, for int8. With two labels of a thousand per
 text, a model that predicts nothing still agrees in 99.8 % of all decisions."""
-MISSING_PACKAGES = "export needs onnx, onnxruntime and onnxscript: pip install 'zlpr_hf[onnx]'"
+MISSING_PACKAGES = 'export needs onnx, onnxruntime and onnxscript: pip install "zlpr_hf[onnx]"'
 
 
 @dataclass(frozen=True)

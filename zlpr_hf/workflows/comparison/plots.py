@@ -21,7 +21,7 @@ SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
 def check_plots() -> None:
     """Raise an InputError before the first run if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
-        raise InputError("plots need matplotlib: pip install 'zlpr_hf[plots]', or add --no_plots")
+        raise InputError('plots need matplotlib: pip install "zlpr_hf[plots]", or add --no_plots')
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
