@@ -26,9 +26,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "rdrop_alpha": (0.0, 1e6),
     "distillation_alpha": (0.0, 1.0),
     "evaluated_labels": (1, math.inf),
+    "early_stopping_patience": (0, math.inf),
 }
 HEAD_RATE_RATIO = 10
 """Default of the head's learning rate, relative to that of the encoder."""
+WeightAveraging = Literal["none", "ema"]
 SamplingStrategy = Literal["random", "sequential", "group_by_length", "batch_rebalance"]
 
 
@@ -55,6 +57,12 @@ class ZLPRTrainingArguments(TrainingArguments):
             ``evaluated_labels`` of each row. Requires the loss ``zlpr`` and hard labels. By default
             :func:`zlpr_hf.finetune` turns it on above 4,096 labels, and the trainer leaves it off.
         evaluated_labels: Labels per row that evaluation looks at in a large label space.
+        weight_averaging: ``"none"`` (default) or ``"ema"``: evaluate, save and keep an exponential
+            moving average of the weights, over about one epoch of steps, in place of the weights
+            of the last step. ``zlpr train``, ``tune`` and ``compare`` turn it on; not supported
+            with FSDP and DeepSpeed. See ``docs/recipes.md``.
+        early_stopping_patience: Stop when ``metric_for_best_model`` has not improved in this many
+            evaluations (default: None, train all epochs). Requires ``load_best_model_at_end``.
         cpu_speedups: Whether to train faster, mostly on a CPU, by changing the model's own modules
             while it trains: dropout with fewer random bits (other masks than torch's from the same
             seed), attention without fused kernels up to 128 tokens, and on any device no unused
@@ -110,6 +118,20 @@ class ZLPRTrainingArguments(TrainingArguments):
     evaluated_labels: int = field(
         default=100, metadata={"help": "Best labels per row that large_label_space evaluates."}
     )
+    weight_averaging: WeightAveraging = field(
+        default="none",
+        metadata={
+            "help": "none, or ema: evaluate and keep a moving average of the weights, over about "
+            "one epoch."
+        },
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "Stop after this many evaluations without a better metric_for_best_model; 0 "
+            "never stops."
+        },
+    )
     cpu_speedups: bool = field(
         default=False,
         metadata={
@@ -150,6 +172,8 @@ class ZLPRTrainingArguments(TrainingArguments):
             )
         if self.large_label_space:
             self._check_large_label_space()
+        if self.early_stopping_patience and not self.load_best_model_at_end:
+            raise ValueError("early_stopping_patience: needs load_best_model_at_end true")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -13,6 +13,7 @@ from typing import Any
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
+from zlpr_hf.training.weight_averaging import TRAINING_WEIGHTS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ def find_damage(folder: Path, *, only_model: bool = False) -> str | None:
         if files[0].suffix == ".json":
             parts = set(_read_json(files[0])["weight_map"].values())
             files = [folder / name for name in sorted(parts)]
+        if (folder / TRAINING_WEIGHTS_FILE).exists():
+            files.append(folder / TRAINING_WEIGHTS_FILE)
         for path in files:
             _check_safetensors(path)
         if not only_model:

@@ -6,6 +6,7 @@ import copy
 import math
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
-from transformers import Trainer
+from transformers import EarlyStoppingCallback, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.data.streaming.batches import StreamedRows
@@ -31,6 +32,7 @@ from zlpr_hf.training.nonfinite import (
     find_rows,
     merge_nonfinite_steps,
 )
+from zlpr_hf.training.weight_averaging import WeightAverage
 
 PADDING_BATCH = "spare"
 """Marks a batch that a process computes only because the others have one."""
@@ -75,6 +77,32 @@ class StepTrainer(Trainer):
         )
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None
+        self.weight_average: WeightAverage | None = None
+        if getattr(self.args, "weight_averaging", "none") == "ema":
+            self.weight_average = self._average_weights()
+        patience = getattr(self.args, "early_stopping_patience", None)
+        if patience:
+            self.add_callback(EarlyStoppingCallback(patience))
+
+    def _average_weights(self) -> WeightAverage:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                "weight_averaging: expected none with FSDP or DeepSpeed, which split the weights"
+            )
+        average = WeightAverage()
+        self.add_callback(average)
+        return average
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as ``Trainer.train`` does, with averaged weights if the arguments ask for them."""
+        if self.weight_average is not None:
+            resumed = isinstance(resume_from_checkpoint, str)
+            self.weight_average.checkpoint = Path(resume_from_checkpoint) if resumed else None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Give the model its averaged weights for a while, if training averages them."""
+        return nullcontext() if self.weight_average is None else self.weight_average.in_use()
 
     def _share_of_step(
         self, total: Tensor, rows: int, num_items_in_batch: Tensor | int | None
@@ -205,7 +233,10 @@ class StepTrainer(Trainer):
         given, self.args = self.args, copy.copy(self.args)
         self.args.save_total_limit = None  # of the copy: the user's arguments stay as they are
         try:
-            super()._save_checkpoint(model, trial)
+            with self.averaged_weights():
+                super()._save_checkpoint(model, trial)
+            if self.weight_average is not None and given.should_save and not given.save_only_model:
+                self.weight_average.save_training_weights(folder)
             self.accelerator.wait_for_everyone()  # each process saves its random state
         except Exception:  # a full disk: the older checkpoints are still there
             if given.should_save:

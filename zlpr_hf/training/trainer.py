@@ -319,9 +319,10 @@ class ZLPRTrainer(StepTrainer):
             plain = self.accelerator.unwrap_model(self.model)
             self._by_length = without_padding(plain, self.processing_class)
         try:
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
+            with self.averaged_weights():
+                output = super().evaluation_loop(
+                    dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+                )
             metrics: Any = output.metrics
             name = f"{metric_key_prefix}_loss"
             if name in metrics and self._row_losses:

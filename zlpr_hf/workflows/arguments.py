@@ -15,7 +15,15 @@ from zlpr_hf.choices import HelpFormatter
 from zlpr_hf.data.columns import SEVERAL_NAMES
 from zlpr_hf.errors import InputError, hide_secrets
 from zlpr_hf.files.yaml_mapping import render_yaml
+from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.workflows.command_defaults import (
+    AUTO_OPTIONS,
+    COMMAND_DEFAULTS,
+    command_defaults,
+    find_given,
+    without_auto,
+)
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.option_fields import default_of
@@ -35,7 +43,7 @@ UNSAVED_OPTIONS = (
     "trust_remote_code",
 )
 """Options that depend on the machine, say how to start, or need the consent of each user."""
-ALWAYS_SAVED = ("bf16", "cpu_speedups", "seed")
+ALWAYS_SAVED = ("bf16", "seed", *COMMAND_DEFAULTS)
 """Options with defaults that depend on the machine or on the caller."""
 
 
@@ -46,6 +54,8 @@ class RunConfig:
     model: ModelArguments
     data: DataArguments
     training: ZLPRTrainingArguments
+    auto: frozenset[str] = frozenset()
+    """Options of AUTO_OPTIONS without a value yet."""
 
 
 def render_all_options() -> str:
@@ -64,7 +74,6 @@ def _full_parser() -> HfArgumentParser:
         exit_on_error=False,
         formatter_class=FullHelp,
     )
-    parser.set_defaults(cpu_speedups=True)  # on for commands, off in Python code
     for option, action in parser._option_string_actions.items():
         if option.startswith("--no_"):  # its help would be that of the option it turns off
             action.help = argparse.SUPPRESS
@@ -95,8 +104,10 @@ class FullHelp(HelpFormatter):
 def parse_arguments(argv: list[str]) -> RunConfig:
     """Read ``[CONFIG] [--name value ...]``; the command line overrides the file or recipe."""
     parser = _full_parser()
-    given = OptionWords.read(argv)
-    words, where = given.words, given.where
+    read = OptionWords.read(argv)
+    words, where = without_auto(read.words), read.where
+    given = find_given(words)
+    parser.set_defaults(**command_defaults(given))
     try:
         *parts, rest = parser.parse_args_into_dataclasses(
             words, return_remaining_strings=True, look_for_args_file=False
@@ -117,7 +128,10 @@ def parse_arguments(argv: list[str]) -> RunConfig:
             hint = SEVERAL_NAMES[option]
             raise InputError(f"{option}: expected one column, got also {rest[0]!r}{hint}")
         raise unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
-    return RunConfig(*parts)
+    model, data, training = parts
+    if "metric_for_best_model" not in given and not LOSSES[training.loss].decides_at_zero:
+        training.metric_for_best_model = "lrap"
+    return RunConfig(model, data, training, frozenset(AUTO_OPTIONS) - given.keys())
 
 
 def render_config(config: RunConfig) -> str:
@@ -131,5 +145,7 @@ def render_config(config: RunConfig) -> str:
             plain = isinstance(value, (str, int, float, list, dict))
             if saved and plain and value not in ([], default_of(spec)):
                 values[spec.name] = hide_secrets(value) if isinstance(value, str) else value
-    values |= {name: getattr(config.training, name) for name in ALWAYS_SAVED}
+    for name in ALWAYS_SAVED:
+        value = getattr(config.training, name)
+        values[name] = getattr(value, "value", value)
     return render_yaml(values)

@@ -39,6 +39,7 @@ from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.auto_defaults import render_defaults
 from zlpr_hf.workflows.baselines import predict_baselines, score_baselines
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
@@ -127,7 +128,9 @@ def finetune_config(
         only_model=config.training.save_only_model,
     )
     earlier = EarlierRuns.find(config, checkpoint)
+    auto = config.auto
     prepared = prepare(config, data=data, earlier=earlier)
+    config = prepared.config
     name = config.model.teacher_model_name_or_path
     teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
@@ -141,6 +144,8 @@ def finetune_config(
     trainer.accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
     if is_main:
         _start_output_dir(output_dir, config, prepared, checkpoint, log)
+        if auto:
+            log(render_defaults(config, auto))
         for note in earlier.record(prepared.data, config.data, output_dir):
             log(note)
     if teacher is not None:

@@ -32,6 +32,7 @@ from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
 from zlpr_hf.workflows.arguments import RunConfig
+from zlpr_hf.workflows.auto_defaults import choose_defaults
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.model_arguments import ModelArguments
@@ -46,9 +47,11 @@ class Prepared:
     """Checked and encoded data with the loss; shared by all models that are trained on it.
 
     A streamed training split is not in ``encoded``. The tokenizer truncates texts as in training.
-    With ``large``, head and loss are computed in chunks of labels.
+    With ``large``, head and loss are computed in chunks of labels. ``config`` has values for all
+    options that were left at ``auto``.
     """
 
+    config: RunConfig
     data: LabelledData
     encoded: dict[str, Dataset]
     tokenizer: PreTrainedTokenizerBase
@@ -79,6 +82,8 @@ def prepare(
         revision=model.model_revision,
         trust_remote_code=model.trust_remote_code,
     )
+    config = choose_defaults(config, data, tokenizer)
+    model = config.model
     encoded = {
         name: encode(rows, tokenizer, max_length=model.max_length, description=f"tokenise {name}")
         for name, rows in data.splits.items()
@@ -97,7 +102,7 @@ def prepare(
         profile = compute_profile(data, encoded)
     # Saved with the checkpoint, so that every user of it truncates texts as in training.
     tokenizer.model_max_length = model.max_length
-    return Prepared(data, encoded, tokenizer, loss, large, profile)
+    return Prepared(config, data, encoded, tokenizer, loss, large, profile)
 
 
 def build_model(

@@ -108,8 +108,11 @@ def is_finished(cell: Cell) -> bool:
     # Parsed again, so that options renamed or added since then do not count as differences.
     before = render_config(parse_arguments([str(cell.folder / CONFIG_FILE)])).splitlines()
     now = render_config(cell.config).splitlines()
-    if before != now:
-        changed = sorted(set(before) ^ set(now), key=lambda line: line.split(":")[0])
+    changed = sorted(
+        (line for line in set(before) ^ set(now) if line.split(":")[0] not in cell.config.auto),
+        key=lambda line: line.split(":")[0],
+    )
+    if changed:
         raise InputError(
             f"{cell.folder}: started with other settings ({'; '.join(changed[:4])}); choose "
             "another --output_dir, or remove that folder to run it again"

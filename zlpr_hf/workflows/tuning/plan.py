@@ -34,6 +34,22 @@ class Plan:
     prune: bool
     output_dir: Path
 
+    def with_defaults(self, config: RunConfig) -> Plan:
+        """Return the plan with the values that ``config`` has for options left at ``auto``."""
+        if not self.config.auto:
+            return self
+        values = vars(config.model) | vars(config.training)
+        chosen = [word for name in self.config.auto for word in option_words(name, values[name])]
+        path, *options = self.argv
+        options = [word for word in options if word not in TRIAL_OPTIONS]
+        return plan_tuning(
+            Path(path),
+            [*options, *chosen],
+            metric=self.metric,
+            prune=self.prune,
+            output_dir=self.output_dir,
+        )
+
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
         """Direction of the metric, as Optuna calls it."""

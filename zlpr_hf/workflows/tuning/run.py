@@ -36,8 +36,9 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     Trials of earlier calls count, except interrupted ones, which are repeated with the same values.
     The test split is not used, and no model is kept.
     """
-    settings = plan.describe()
     prepared = prepare(plan.config)
+    plan = plan.with_defaults(prepared.config)
+    settings = plan.describe()
     check_plan_metric(
         plan, prepared.data.label_space.num_labels, prepared.loss, large=prepared.large
     )

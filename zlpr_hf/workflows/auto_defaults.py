@@ -1,0 +1,118 @@
+"""Defaults that are chosen from the data and the encoder: options left at ``auto``."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.models.size import count_layer_weights
+from zlpr_hf.workflows.arguments import RunConfig
+from zlpr_hf.workflows.model_arguments import ModelArguments
+
+LEARNING_RATES = ((30e6, 3e-4), (200e6, 5e-5), (math.inf, 2e-5))
+"""Largest number of weights outside the embeddings, and the learning rate up to it."""
+LORA_LEARNING_RATE = 3e-4
+"""Least learning rate of adapters, which start from zero."""
+BATCH_SIZES = ((1_000, 16), (20_000, 32), (math.inf, 64))
+"""Largest number of training rows, and the rows per step up to it, over all processes."""
+STEPS = 1_000
+"""Optimizer steps that the number of epochs aims at, within EPOCHS."""
+EPOCHS = (2, 8)
+MAX_LENGTHS = (32, 128)
+"""Least and greatest maximum length; the greatest bounds the cost of a step."""
+LENGTH_QUANTILE = 0.95
+"""Share of the training texts that the maximum length does not cut, if 128 tokens allow it."""
+LENGTH_STEP = 16
+SAMPLE = 1_000
+
+
+def choose_defaults(
+    config: RunConfig, data: LabelledData, tokenizer: PreTrainedTokenizerBase
+) -> RunConfig:
+    """Return the configuration with values for all options that were left at ``auto``."""
+    chosen: dict[str, Any] = {}
+    if "max_length" in config.auto:
+        chosen["max_length"] = choose_max_length(count_tokens(data, tokenizer), tokenizer)
+    rows = count_rows(data)
+    training = config.training
+    processes = max(1, training.world_size) * max(1, training.n_gpu)
+    if "per_device_train_batch_size" in config.auto:
+        step_rows = _up_to(rows, BATCH_SIZES)
+        share = processes * training.gradient_accumulation_steps
+        chosen["per_device_train_batch_size"] = max(1, round(step_rows / share))
+    if "num_train_epochs" in config.auto:
+        batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
+        step_rows = batch * processes * training.gradient_accumulation_steps
+        chosen["num_train_epochs"] = choose_epochs(math.ceil(rows / step_rows))
+    if "learning_rate" in config.auto:
+        chosen["learning_rate"] = choose_learning_rate(config.model)
+    return with_values(config, chosen)
+
+
+def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """Return the configuration with these values for options of the model and the training."""
+    model = {name: value for name, value in values.items() if hasattr(config.model, name)}
+    for name in values.keys() - model.keys():
+        setattr(config.training, name, values[name])
+    return replace(config, model=replace(config.model, **model), auto=config.auto - values.keys())
+
+
+def render_defaults(config: RunConfig, auto: frozenset[str]) -> str:
+    """Return the chosen values in one line; empty without any."""
+    values = vars(config.model) | vars(config.training)
+    cells = [f"{name} {values[name]:g}" for name in sorted(auto)]
+    return f"auto: {' · '.join(cells)}" if cells else ""
+
+
+def count_rows(data: LabelledData) -> int:
+    """Return the number of training rows."""
+    return data.scan.rows if isinstance(data, StreamedData) else len(data.splits["train"])
+
+
+def count_tokens(data: LabelledData, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the lengths in tokens of up to 1,000 training texts."""
+    if isinstance(data, StreamedData):
+        texts: Sequence[Any] = data.scan.sample[:SAMPLE]
+    else:
+        texts = data.texts("train")
+        chosen = random.Random(0).sample(range(len(texts)), min(SAMPLE, len(texts)))
+        texts = [texts[index] for index in sorted(chosen)]
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    encoded = tokenizer(*columns, truncation=False, verbose=False)
+    return [len(ids) for ids in encoded["input_ids"]]
+
+
+def choose_max_length(lengths: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return a length in tokens that cuts few texts, and that the model allows."""
+    least, most = MAX_LENGTHS
+    wanted = math.ceil(np.quantile(lengths, LENGTH_QUANTILE) / LENGTH_STEP) * LENGTH_STEP
+    return int(min(max(least, wanted), most, tokenizer.model_max_length))
+
+
+def choose_epochs(steps_per_epoch: int) -> int:
+    """Return the number of epochs that comes near to 1,000 steps."""
+    least, most = EPOCHS
+    return min(max(least, math.ceil(STEPS / steps_per_epoch)), most)
+
+
+def choose_learning_rate(model: ModelArguments) -> float:
+    """Return the learning rate of the encoder, by its size."""
+    weights = count_layer_weights(
+        model.model_name_or_path,
+        revision=model.model_revision,
+        trust_remote_code=model.trust_remote_code,
+    )
+    rate = LEARNING_RATES[1][1] if weights is None else float(_up_to(weights, LEARNING_RATES))
+    return max(rate, LORA_LEARNING_RATE) if model.use_peft else rate
+
+
+def _up_to(value: int, table: Sequence[tuple[float, Any]]) -> Any:
+    return next(chosen for most, chosen in table if value <= most)
