@@ -129,7 +129,8 @@ def parse_arguments(argv: list[str]) -> RunConfig:
             raise InputError(f"{option}: expected one column, got also {rest[0]!r}{hint}")
         raise unknown_option(rest[0].lstrip("-").partition("=")[0], "the command line")
     model, data, training = parts
-    if "metric_for_best_model" not in given and not LOSSES[training.loss].decides_at_zero:
+    own_metric = "metric_for_best_model" in given or not training.load_best_model_at_end
+    if not own_metric and not LOSSES[training.loss].decides_at_zero:
         training.metric_for_best_model = "lrap"
     return RunConfig(model, data, training, frozenset(AUTO_OPTIONS) - given.keys())
 
@@ -145,7 +146,7 @@ def render_config(config: RunConfig) -> str:
             plain = isinstance(value, (str, int, float, list, dict))
             if saved and plain and value not in ([], default_of(spec)):
                 values[spec.name] = hide_secrets(value) if isinstance(value, str) else value
-    for name in ALWAYS_SAVED:
-        value = getattr(config.training, name)
-        values[name] = getattr(value, "value", value)
+    options = vars(config.model) | vars(config.training)
+    for name in {*ALWAYS_SAVED, *AUTO_OPTIONS} - config.auto:
+        values[name] = getattr(options[name], "value", options[name])
     return render_yaml(values)

@@ -40,7 +40,7 @@ def command_defaults(given: Mapping[str, str]) -> dict[str, Any]:
 
 def find_given(words: list[str]) -> dict[str, str]:
     """Return the options that words set, each with its first value."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = zip(words, [*words[1:], ""], strict=False)
     return {
         name: value if equals else after
         for word, after in pairs

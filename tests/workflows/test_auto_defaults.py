@@ -1,0 +1,81 @@
+"""Options at ``auto``, and the other defaults of commands."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoModel, BertConfig
+
+from tests.runs import run
+from zlpr_hf.models.size import count_layer_weights
+from zlpr_hf.workflows.arguments import parse_arguments, render_config
+from zlpr_hf.workflows.auto_defaults import choose_epochs, choose_max_length
+from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, without_auto
+
+
+def test_weights_outside_the_embeddings_are_counted(encoder_dir: Path) -> None:
+    model = AutoModel.from_pretrained(encoder_dir)
+    config: BertConfig = model.config
+    vectors = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+    every = sum(weight.numel() for weight in model.parameters())
+    assert count_layer_weights(str(encoder_dir)) == every - vectors * config.hidden_size
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(21, 8), (125, 8), (231, 5), (400, 3), (5000, 2)])
+def test_epochs_come_near_to_a_thousand_steps(steps: int, epochs: int) -> None:
+    assert choose_epochs(steps) == epochs
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limit", "expected"),
+    [([5] * 99, 512, 32), ([70] * 97 + [500] * 3, 512, 80), ([300] * 9, 512, 128), ([60], 48, 48)],
+)
+def test_maximum_length_cuts_few_texts(
+    lengths: list[int], limit: int, expected: int, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "model_max_length", limit)
+    assert choose_max_length(lengths, tokenizer) == expected
+
+
+def test_options_at_auto_are_those_without_a_value() -> None:
+    assert parse_arguments([]).auto == set(AUTO_OPTIONS)
+    given = parse_arguments(["--learning_rate=1e-4", "--max_length", "64"])
+    assert given.auto == set(AUTO_OPTIONS) - {"learning_rate", "max_length"}
+    words = ["--learning_rate", "1e-4", "--seed=1", "--learning_rate", "auto", "--epochs=2"]
+    assert without_auto(words) == ["--seed=1", "--epochs=2"]
+    assert without_auto(["--learning_rate=auto", "--learning_rate=1"]) == ["--learning_rate=1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "best"),
+    [
+        ([], True),
+        (["--save_strategy=no"], False),
+        (["--eval_strategy=steps"], False),
+        (["--load_best_model_at_end=false"], False),
+        (["--save_strategy=epoch", "--load_best_model_at_end=true"], True),
+    ],
+)
+def test_the_best_epoch_is_kept_unless_times_are_given(words: list[str], best: bool) -> None:
+    training = parse_arguments(words).training
+    assert training.load_best_model_at_end == best
+    assert bool(training.early_stopping_patience) == best
+
+
+def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:
+    assert parse_arguments(["--loss=lsep"]).training.metric_for_best_model == "lrap"
+    assert parse_arguments(["--loss=bce"]).training.metric_for_best_model == "f1_micro"
+
+
+def test_a_run_records_the_values_it_chose(command: list[str], tmp_path: Path) -> None:
+    data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
+    run(data, tmp_path, "--bf16=false", "--num_train_epochs=1")
+    saved = yaml.safe_load((tmp_path / "train_config.yaml").read_text())
+    assert saved["per_device_train_batch_size"] == 16
+    assert saved["learning_rate"] == 3e-4
+    assert saved["max_length"] == 32
+    assert saved["num_train_epochs"] == 1
+    again = parse_arguments([str(tmp_path / "train_config.yaml")])
+    assert not again.auto
+    assert yaml.safe_load(render_config(again)) == saved
