@@ -11,8 +11,7 @@ from transformers import BertForSequenceClassification, TrainerCallback
 
 from tests.training.builders import arguments, model, rows
 from zlpr_hf import ZLPRTrainer
-from zlpr_hf.training.checkpoints import find_checkpoints, find_damage
-from zlpr_hf.training.weight_averaging import TRAINING_WEIGHTS_FILE
+from zlpr_hf.training.checkpoints import TRAINING_WEIGHTS_FILE, find_checkpoints, find_damage
 
 HEAD = "classifier.weight"
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.training.weight_averaging import TRAINING_WEIGHTS_FILE
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+TRAINING_WEIGHTS_FILE = "training_weights.safetensors"
+"""Weights of the last step in a checkpoint whose model has averaged ones."""
 UNFINISHED_FILE = "part-checkpoint"
 """Lies in a checkpoint until all of its files are written."""
 OLD_FOLDER = "part-old"

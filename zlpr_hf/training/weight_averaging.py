@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-TRAINING_WEIGHTS_FILE = "training_weights.safetensors"
-"""Weights of the last step in a checkpoint whose model has the averaged ones."""
+from zlpr_hf.training.checkpoints import TRAINING_WEIGHTS_FILE
+
 WARM_UP_STEPS = 10
 """Early steps count for less: after n steps the decay is at most (1 + n) / (10 + n)."""
 
