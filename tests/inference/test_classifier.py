@@ -148,7 +148,7 @@ def test_wrong_options_are_refused(classifier: Classifier, options: Any, message
 
 def test_no_texts_give_no_logits(classifier: Classifier) -> None:
     assert classifier.compute_logits([]).shape == (0, 3)
-    with pytest.raises(InputError, match="long_texts: expected max or mean or cut, got 'min'"):
+    with pytest.raises(InputError, match="long_texts: expected cut or mean or max, got 'min'"):
         classifier.compute_logits(TEXTS, long_texts="min")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="batch_size: expected 1 or more, got 0"):
         classifier.compute_logits(TEXTS, batch_size=0)

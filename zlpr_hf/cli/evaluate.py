@@ -126,7 +126,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         print(f"\nwritten to {options.output}")
     if options.tuned_model is not None:
         classifier.save(
-            options.tuned_model, evaluation.thresholds, temperature=evaluation.temperature
+            options.tuned_model,
+            evaluation.thresholds,
+            temperature=evaluation.temperature,
+            long_texts=evaluation.long_texts,
         )
         if seen is not None:
             seen.with_validation(rows.texts).save(options.tuned_model)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from zlpr_hf.choices import Backend, HelpFormatter, LongTexts, Quoting
-from zlpr_hf.distributed import announce_loading
+from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "text_column": {"default": "text", "help": "column of the text"},
     "text_pair_column": {"help": "column of the second text, for pairs of texts"},
     "long_texts": {
-        "default": "max",
         "choices": get_args(LongTexts),
-        "help": "long texts: maximum or mean of the logits of all windows, or cut as in training",
+        "help": "long texts: cut as in training, or mean or maximum of the logits of all windows "
+        "(default: as training chose on its validation split)",
     },
     "batch_size": {"type": count_type(1), "default": 32, "help": "texts per batch"},
     "backend": {
@@ -125,12 +126,25 @@ def load_classifier(options: argparse.Namespace) -> Classifier:
     announce_loading()
     from zlpr_hf.inference.classifier import Classifier  # loads torch, which takes seconds
 
-    return Classifier.load(
+    classifier = Classifier.load(
         options.model,
         backend=options.backend,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
+    _warn_of_another_rule(classifier, getattr(options, "long_texts", None))
+    return classifier
+
+
+def _warn_of_another_rule(classifier: Classifier, long_texts: str | None) -> None:
+    """Say that long texts are read otherwise than when the model was evaluated."""
+    stored = classifier.stored_long_texts
+    if None not in (stored, long_texts) and stored != long_texts and is_main_process():
+        print(
+            f"--long_texts {long_texts}: the model was evaluated with {stored}, so its metrics do "
+            "not hold for long texts",
+            file=sys.stderr,
+        )
 
 
 def _as_positional(option: str, words: Sequence[str]) -> list[str]:

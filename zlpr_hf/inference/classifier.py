@@ -22,12 +22,15 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.windows import (
+    CutWarning,
     Texts,
     as_rows,
     compute_window_logits,
+    count_long,
     find_blank,
     merge_windows,
     split_into_windows,
+    stored_rule,
 )
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
@@ -157,6 +160,7 @@ class Classifier:
             check_float32(model)
             nn.Module.eval(model)
         config: Any = model.config
+        stored_rule(config)  # refuse a wrong one now
         match_pad_token(tokenizer, config)
         read_special_tokens_as_text(tokenizer)
         torch_model = model if isinstance(model, PreTrainedModel) else None
@@ -177,13 +181,23 @@ class Classifier:
             thresholds = fold_stored_offsets(model)
         return cls(model, tokenizer, LabelSpace.from_config(config), thresholds, None)
 
+    @property
+    def stored_long_texts(self) -> LongTexts | None:
+        """How training chose to read long texts; None for a model that was trained elsewhere."""
+        return stored_rule(self.model.config)
+
+    @property
+    def long_texts(self) -> LongTexts:
+        """How long texts are read by default: as stored, or ``cut``, as a stock pipeline does."""
+        return self.stored_long_texts or "cut"
+
     @torch.inference_mode()
     def compute_logits(
         self,
         texts: Texts | Sequence[str],
         *,
         batch_size: int = 32,
-        long_texts: LongTexts = "max",
+        long_texts: LongTexts | None = None,
         precision: Precision = "float32",
         boundary: float = 0.0,
         progress: bool = False,
@@ -195,9 +209,9 @@ class Classifier:
         Args:
             texts: One text per row, or tuples of two texts for pairs.
             batch_size: Windows per batch.
-            long_texts: Texts longer than the model was trained on are read in overlapping windows.
-                ``max`` takes the largest logit of each label, so that it applies if it applies
-                anywhere; ``mean`` their mean; ``cut`` reads the first window only.
+            long_texts: ``cut`` reads as many tokens as training did; the others read overlapping
+                windows: ``max`` takes the largest logit of each label, so that it applies if it
+                applies anywhere, ``mean`` their mean. None: as stored (:attr:`long_texts`).
             precision: ``bfloat16`` is two to three times as fast on hardware that supports it.
                 Decisions stay those of ``float32``: texts with a logit within 0.25 of ``boundary``
                 (divided by the temperature of the model), several times the error, are computed
@@ -216,7 +230,8 @@ class Classifier:
             InputError: If ``texts`` is a single text, an option is not supported, or a logit is
                 NaN.
         """
-        _check_choice("long_texts", long_texts, LongTexts)
+        rule = self.long_texts if long_texts is None else long_texts
+        _check_choice("long_texts", rule, LongTexts)
         _check_choice("precision", precision, Precision)
         low = precision == "bfloat16"
         if low and isinstance(self.model, OnnxModel):
@@ -224,7 +239,9 @@ class Classifier:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
         texts = as_rows(texts)
-        windows, rows = split_into_windows(self.tokenizer, texts, cut=long_texts == "cut")
+        windows, rows = split_into_windows(self.tokenizer, texts, cut=rule == "cut")
+        if long_texts is None and self.stored_long_texts is None:
+            self._cut_warning.check(windows, texts)
         lengths = {len(window["input_ids"]) for window in windows}
         run = partial(
             compute_window_logits,
@@ -236,13 +253,13 @@ class Classifier:
             progress=progress,
         )
         found = run(windows, bfloat16=low)
-        logits = merge_windows(found, rows, len(texts), long_texts)
+        logits = merge_windows(found, rows, len(texts), rule)
         if low:
             margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(self.model.config).temperature or 1.0)
             uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
             again = np.flatnonzero(uncertain.any(1)[rows])
             found[again] = run([windows[index] for index in again])
-            logits = merge_windows(found, rows, len(texts), long_texts)
+            logits = merge_windows(found, rows, len(texts), rule)
         logits[find_blank(texts)] = -MAX_LOGIT_THRESHOLD
         refuse_nan(logits, texts=texts)
         return logits
@@ -253,7 +270,7 @@ class Classifier:
         k: int,
         *,
         batch_size: int = 32,
-        long_texts: LongTexts = "max",
+        long_texts: LongTexts | None = None,
         progress: bool = False,
     ) -> TopK:
         """Return logits and ids of the ``k`` best labels, holding few logits at a time.
@@ -277,6 +294,10 @@ class Classifier:
         return TopK(best.numpy(), torch.cat([part.indices for part in parts]).numpy(), labels)
 
     @cached_property
+    def _cut_warning(self) -> CutWarning:
+        return CutWarning(self.tokenizer)
+
+    @cached_property
     def _may_pad(self) -> bool:
         """Whether texts of different lengths may share a batch; an export was checked for it."""
         if isinstance(self.model, OnnxModel):
@@ -298,9 +319,8 @@ class Classifier:
         return content.hexdigest()
 
     def count_long(self, texts: Texts) -> int:
-        """Return the number of texts that are longer than one window."""
-        _, rows = split_into_windows(self.tokenizer, texts, cut=False)
-        return int((np.bincount(rows, minlength=len(texts)) > 1).sum())
+        """Return the number of texts with more tokens than the model reads at once."""
+        return count_long(self.tokenizer, texts)
 
     def decide(
         self,
@@ -382,7 +402,12 @@ class Classifier:
         return self.label_space.decode(self.decide(logits, **deciding))
 
     def save(
-        self, folder: Path, thresholds: Thresholds, *, temperature: float | None = None
+        self,
+        folder: Path,
+        thresholds: Thresholds,
+        *,
+        temperature: float | None = None,
+        long_texts: LongTexts | None = None,
     ) -> None:
         """Write the model with offsets and a temperature in its head, where every server has them.
 
@@ -390,11 +415,13 @@ class Classifier:
             folder: A new or empty folder; it appears complete or not at all.
             thresholds: The offsets; the model's own limits on the number of labels stay.
             temperature: Divides all logits after the offsets (default: None, not at all).
+            long_texts: How long texts were read for these offsets (default: as stored).
         """
         model: Any = copy.deepcopy(self.model)
         offsets = replace(self.thresholds, offsets=thresholds.offsets)
         offsets.fold_into(classification_head(model), model.config, temperature=temperature)
-        ZLPRConfig.update(model.config, calibration={})  # measured before
+        rule = long_texts or self.stored_long_texts
+        ZLPRConfig.update(model.config, calibration={}, long_texts=rule)  # measured before
         with new_folder(folder) as part:
             model.save_pretrained(part)
             self.tokenizer.save_pretrained(part)

@@ -77,7 +77,8 @@ def build_demo(
 
     limits = classifier.thresholds
     length = f"{classifier.tokenizer.model_max_length:,} tokens"
-    longer = "are read in windows that overlap" if classifier.tokenizer.is_fast else "are cut"
+    windows = classifier.long_texts != "cut" and classifier.tokenizer.is_fast
+    longer = "are read in windows that overlap" if windows else "are cut"
     private = {"api_visibility": "private"}
     plain = {"apply_default_css": False, "js_on_load": None}
     shown = plain | {"html_template": '<div aria-live="polite">${value}</div>'}
@@ -137,7 +138,8 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
         for index in np.argsort(-logits[0], kind="stable")
     ]
     others = [row for row in rows if not row["predicted"]]
-    windows, _ = split_into_windows(classifier.tokenizer, [(text,)], cut=False)
+    rule = classifier.long_texts
+    windows, _ = split_into_windows(classifier.tokenizer, [(text,)], cut=rule == "cut")
     return _render(
         "answer",
         predicted=[row for row in rows if row["predicted"]],
@@ -145,6 +147,8 @@ def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
         left_out=len(others[MAX_LABELS_SHOWN:]),
         limit=limit,
         windows=len(windows),
+        rule=rule,
+        is_long=classifier.count_long([(text,)]) > 0,
         window=classifier.tokenizer.model_max_length,
         about_scores=_describe_scores(classifier.model.config),
     )

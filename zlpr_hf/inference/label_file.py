@@ -36,7 +36,7 @@ class LabellingOptions:
     threshold: float = 0.5
     top_k: int | None = None
     min_labels: int | None = None
-    long_texts: LongTexts = "max"
+    long_texts: LongTexts | None = None
     precision: Precision = "float32"
     batch_size: int = 32
     strict: bool = False

@@ -38,8 +38,8 @@ class MultiLabelClassificationPipeline(Pipeline):
         threshold: Smallest score, from 0 (all labels) to 1 (default: 0.5).
         top_k: At most this many labels (default: the model's own limit).
         min_labels: At least this many labels, the best ones (default: the model's own limit).
-        long_texts: ``max``, ``mean`` or ``cut``, see :meth:`zlpr_hf.Classifier.compute_logits`
-            (default: ``max``).
+        long_texts: ``cut``, ``mean`` or ``max``, see :meth:`zlpr_hf.Classifier.compute_logits`
+            (default: as training chose).
         precision: ``float32`` or ``bfloat16``, see :meth:`zlpr_hf.Classifier.compute_logits`
             (default: ``float32``).
         batch_size: Texts, or windows of long texts, per batch (default: 32).

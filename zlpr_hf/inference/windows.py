@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
 from zlpr_hf.models.probe import RowsByLength, explain_failure
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,50 @@ Texts = Sequence[tuple[str, ...]]
 
 OVERLAP = 4
 """Neighbouring windows share one part in this many of their tokens: a quarter."""
+NOT_STORED = (
+    "the model does not say how to read long texts: %d of %d texts are longer than %d tokens and "
+    "are cut there, as in a stock pipeline; long_texts max or mean reads them in windows"
+)
+
+
+def stored_rule(config: Any) -> LongTexts | None:
+    """Return how a model reads long texts, as its training chose; None if nothing is stored."""
+    rule: Any = ZLPRConfig.read(config).long_texts
+    if rule is not None and rule not in get_args(LongTexts):
+        expected = ", ".join(get_args(LongTexts))
+        raise InputError(f"config.json, long_texts: expected one of {expected}, got {rule!r}")
+    found: LongTexts | None = rule
+    return found
+
+
+def count_long(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> int:
+    """Return the number of texts with more than ``model_max_length`` tokens."""
+    if not texts:
+        return 0
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    whole = tokenizer(*columns, truncation=False, verbose=False)["input_ids"]
+    return sum(len(ids) > tokenizer.model_max_length for ids in whole)
+
+
+class CutWarning:
+    """Warns once of a model that does not say how to read long texts, with their number."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._given = False
+
+    def check(self, windows: Sequence[dict[str, list[int]]], texts: Texts) -> None:
+        """Warn if a text is longer than its only window."""
+        limit = self._tokenizer.model_max_length
+        full = [
+            text
+            for window, text in zip(windows, texts, strict=True)
+            if len(window["input_ids"]) == limit
+        ]
+        count = 0 if self._given else count_long(self._tokenizer, full)
+        if count:
+            self._given = True
+            logger.warning(NOT_STORED, count, len(texts), limit)
 
 
 def as_rows(texts: Any) -> list[tuple[str, ...]]:

@@ -100,6 +100,11 @@ class Report:
         return self.test[MODEL_ROW]
 
     @property
+    def long_texts(self) -> str:
+        """How texts longer than those of training were read: ``cut``, ``mean`` or ``max``."""
+        return str(self.training.get("long_texts", {}).get("rule", "cut"))
+
+    @property
     def loss(self) -> str:
         """The loss with its hyper-parameters, such as ``focal(gamma=1.0)``."""
         return render_loss(self.training["loss"], self.training.get("loss_kwargs") or {})

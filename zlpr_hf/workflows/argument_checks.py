@@ -98,6 +98,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         "teacher_logits_column": config.data.teacher_logits_column,
         "use_peft": model.use_peft,
         "save_logits": model.save_logits,
+        f"long_texts {model.long_texts}": model.long_texts in ("mean", "max"),
         "tune_thresholds per_label": model.tune_thresholds == "per_label",
     }
     found = [option for option, is_set in needs_all_logits.items() if is_set]

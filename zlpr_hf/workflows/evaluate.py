@@ -57,7 +57,7 @@ class Evaluation:
     data: str
     rows: int
     long_rows: int
-    long_texts: str
+    long_texts: LongTexts
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     label_scores: list[LabelScore]
@@ -93,8 +93,8 @@ class Evaluation:
             lines.append("tuned: offsets for each half of the rows were fitted on the other half")
         if self.long_rows:
             lines.append(
-                f"{self.long_rows:,} texts are longer than the limit of the model; read with "
-                f"--long_texts {self.long_texts}"
+                f"{self.long_rows:,} of {self.rows:,} texts are longer than the model reads at "
+                f"once; --long_texts {self.long_texts}"
             )
         lines += [f"warning: {each}" for each in self.warnings]
         return "\n".join(lines)
@@ -105,7 +105,7 @@ def evaluate(
     rows: EvaluationSet,
     *,
     model: str,
-    long_texts: LongTexts = "max",
+    long_texts: LongTexts | None = None,
     batch_size: int = 32,
     resamples: int = 1000,
     tune: Scope | None = None,
@@ -116,6 +116,7 @@ def evaluate(
 
     ``seen`` is the record of the texts that the model was trained on.
     """
+    long_texts = classifier.long_texts if long_texts is None else long_texts
     reading: dict[str, Any] = {"batch_size": batch_size, "long_texts": long_texts, "progress": True}
     if classifier.label_space.num_labels > MAX_DENSE_LABELS:
         if tune is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -158,11 +158,14 @@ def finetune_config(
         trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
     with explain_failure(trainer.model):
         outcome = evaluate_run(trainer, prepared, config.model)
+    if is_main and (line := outcome.long_texts.render()):
+        log(line)
     baselines = {}
     if is_main and not prepared.large:
         baselines = predict_baselines(prepared.data, svm=config.model.baselines)
     training = _training_facts(trainer, prepared, checkpoint)
     training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
+    training |= {"long_texts": asdict(outcome.long_texts)}
     report = _build_report(output_dir, prepared, outcome, baselines, training)
     report = replace(
         report,
@@ -316,11 +319,8 @@ def _compare_with_svm(
 
 
 def _find_mistakes(prepared: Prepared, outcome: Outcome) -> Mistakes:
-    return Mistakes.from_logits(
-        outcome.logits["test"],
-        prepared.data.targets("test"),
-        np.asarray(prepared.encoded["test"]["truncated"]),
-    )
+    cut = np.asarray(prepared.encoded["test"]["truncated"]) & (outcome.long_texts.rule == "cut")
+    return Mistakes.from_logits(outcome.logits["test"], prepared.data.targets("test"), cut)
 
 
 def _kept_step(trainer: ZLPRTrainer) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from zlpr_hf.choices import (
     DecisionMetric,
     HeadInit,
+    LongTextsOption,
     PeftSave,
     Pooling,
     Range,
@@ -47,7 +48,12 @@ class ModelArguments:
         None, "YAML or JSON mapping of label to a short description, for head_init label_names."
     )
     max_length: Annotated[int, Range(1)] = option(
-        128, "Maximum sequence length in tokens; longer texts are truncated."
+        128, "Maximum sequence length in tokens; training truncates longer texts."
+    )
+    long_texts: LongTextsOption = option(
+        "auto",
+        "Texts longer than max_length, after training: cut, or mean or max of the logits of all "
+        "windows; auto: cut unless another one is clearly better on the validation split.",
     )
     dropout: Annotated[float, Range(0, 1)] | None = option(
         None, "All dropout rates of the model, 0 to below 1; default: the model's own."

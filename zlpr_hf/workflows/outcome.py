@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from zlpr_hf.choices import ThresholdTuning
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.inference.windows import find_blank
@@ -33,6 +35,7 @@ from zlpr_hf.metrics.top_k import (
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
+from zlpr_hf.workflows.long_texts import LongTextRule, apply_long_texts, count_longer
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.prepare import Prepared
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -49,21 +52,22 @@ class Outcome:
     """Numbers of a trained model, with tuned offsets and a temperature folded into its head.
 
     ``untuned`` are the test metrics before both, if offsets were tuned; label scores and
-    ``calibration`` are of the test split. In a large label space logits are never held, and
-    ``calibration`` covers the best labels of each row.
+    ``calibration`` are of the test split. All numbers are of texts read by ``long_texts``. In a
+    large label space logits are never held, and ``calibration`` covers the best labels of each row.
     """
 
     metrics: dict[str, dict[str, float]]
     untuned: dict[str, float] | None
     label_scores: list[LabelScore]
     thresholds: Thresholds
+    long_texts: LongTextRule
     temperature: float | None
     calibration: Calibration | None
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
-    """Fit offsets, if asked, and a temperature on validation; fold both and compute all metrics."""
+    """Choose how to read long texts, fit offsets and a temperature, fold them, compute metrics."""
     if prepared.large:
         return _evaluate_top_k(trainer, prepared, arguments)
     data, encoded = prepared.data, prepared.encoded
@@ -76,14 +80,17 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
     if tuning == "none" and not prepared.loss.decides_at_zero:
         logger.info("fitting one offset: loss %s has no threshold", loss_name(prepared.loss))
         tuning = "global"
-    thresholds, untuned = Thresholds(), None
+    fit = partial(_fit_thresholds, tuning=tuning, metric=arguments.threshold_metric)
+    long_texts, logits = apply_long_texts(
+        prepared,
+        logits,
+        option=arguments.long_texts,
+        predict=partial(predict_logits, trainer),
+        decide=lambda logits, targets: fit(logits, targets).apply(logits),
+    )
+    ZLPRConfig.update(trainer.model.config, long_texts=long_texts.rule)  # type: ignore[union-attr]
+    thresholds, untuned = fit(logits["validation"], targets["validation"]), None
     if tuning != "none":
-        thresholds = fit_thresholds(
-            logits["validation"],
-            targets["validation"],
-            metric=arguments.threshold_metric,
-            scope=tuning,
-        )
         untuned = compute_multi_label_metrics(logits["test"], targets["test"])
         offsets = np.asarray(thresholds.offsets, np.float32)
         logits = {name: values - offsets for name, values in logits.items()}
@@ -98,10 +105,19 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
         untuned,
         compute_label_scores(logits["test"], targets["test"], data.label_space.names),
         thresholds,
+        long_texts,
         temperature,
         calibration,
         logits,
     )
+
+
+def _fit_thresholds(
+    logits: Any, targets: Any, *, tuning: ThresholdTuning, metric: str
+) -> Thresholds:
+    if tuning == "none":
+        return Thresholds()
+    return fit_thresholds(logits, targets, metric=metric, scope=tuning)
 
 
 def without_blank(
@@ -137,6 +153,8 @@ def _head_scales_logits(trainer: ZLPRTrainer, rows: Dataset) -> bool:
 def _evaluate_top_k(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
     """Evaluate a large label space from the best labels of each row."""
     data = prepared.data
+    long_texts = LongTextRule("cut", **count_longer(prepared), reason="large label space")
+    ZLPRConfig.update(trainer.model.config, long_texts=long_texts.rule)  # type: ignore[union-attr]
     positives = {name: data.positive_ids(name) for name in SPLITS}
     best = {
         name: _predict_top_k(trainer, prepared.encoded[name], data.texts(name)) for name in SPLITS
@@ -159,6 +177,7 @@ def _evaluate_top_k(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelAr
         untuned,
         compute_top_k_label_scores(best["test"], positives["test"], data.label_space.names),
         thresholds,
+        long_texts,
         temperature,
         calibration,
     )

@@ -84,6 +84,11 @@ def prepare(
     )
     config = choose_defaults(config, data, tokenizer)
     model = config.model
+    if model.long_texts in ("mean", "max") and not tokenizer.is_fast:
+        raise InputError(
+            f"long_texts: {model.long_texts} requires a fast tokenizer, got "
+            f"{type(tokenizer).__name__}; use cut"
+        )
     encoded = {
         name: encode(rows, tokenizer, max_length=model.max_length, description=f"tokenise {name}")
         for name, rows in data.splits.items()
