@@ -105,12 +105,12 @@ def test_longer_text_of_a_pair_is_read_in_windows(
 ) -> None:
     long, short = " ".join(["sea"] * 30 + ["red"]), "dog"
     pairs = [(long, short), (short, long), (short, short)]
-    logits = classifier.compute_logits(pairs)
+    logits = classifier.compute_logits(pairs, long_texts="max")
     assert classifier.count_long(pairs) == 2
     cut = classifier.compute_logits(pairs, long_texts="cut")
     assert not np.allclose(logits[:2], cut[:2])
     np.testing.assert_allclose(logits[2], cut[2], atol=1e-6)
-    classifier.compute_logits([(long, long)])
+    classifier.compute_logits([(long, long)], long_texts="max")
     assert "1 pairs are cut" in caplog.text
 
 

@@ -30,6 +30,7 @@ from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.demo_page import read_examples, render_answer, render_words
 from zlpr_hf.metrics.calibration import Calibration
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 requires_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="the page needs gradio")
 
@@ -138,12 +139,18 @@ def test_page_says_how_often_scores_are_right(
     assert "not measured" in answer_with(classifier, [1.0, 1.0, 1.0]).text
 
 
-def test_windows_of_a_long_text_are_mentioned(classifier: Classifier) -> None:
-    assert "windows" not in answer_with(classifier, [1.0, 1.0, 1.0]).text
+def test_windows_of_a_long_text_are_mentioned(folder: Path) -> None:
+    classifier = Classifier.load(folder)
+    short = answer_with(classifier, [1.0, 1.0, 1.0]).text
+    assert "windows" not in short
+    assert "not read" not in short
+    text = " ".join(answer_with(classifier, [1.0, 1.0, 1.0], LONG).text.split())
+    assert "longer than 16 tokens; the rest was not read" in text
+    ZLPRConfig.update(classifier.model.config, long_texts="mean")
     text = " ".join(answer_with(classifier, [1.0, 1.0, 1.0], LONG).text.split())
     # 41 words, 14 of them in a window beside two special tokens, 4 shared with the next.
     assert "longer than the 16 tokens" in text
-    assert "in 4 windows that overlap" in text
+    assert "in 4 windows that overlap; the logit of a label is the mean" in text
 
 
 def test_words_are_escaped_and_shaded_by_effect() -> None:
