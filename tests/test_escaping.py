@@ -17,6 +17,8 @@ from tests.reports.builders import FACTS, make_logits, make_report, random_repor
 from zlpr_hf import Classifier
 from zlpr_hf.inference.attribution import WordEffects
 from zlpr_hf.inference.demo_page import _render, render_answer, render_words
+from zlpr_hf.metrics.multi_label import compute_label_scores
+from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import render_model_card, write_model_card
 from zlpr_hf.reports.svg import Dot, Line, Plot, render_chart
@@ -65,7 +67,10 @@ def report(string: str) -> str:
         profile=replace(found.profile, dropped_labels={string: 3}),
     )
     texts = [(string, string)] * len(targets)
-    return render_html_report(found, -logits, targets, texts, names=names)
+    split = EvaluatedSplit(-logits, targets, texts, [string] * len(texts))
+    scores = compute_label_scores(logits, targets, names)  # better than those of -logits
+    found = replace(found, disagreements=find_disagreements({"test": split}, scores))
+    return render_html_report(found, {"test": split}, names=names)
 
 
 def card_with(place: str) -> Callable[[str], str]:

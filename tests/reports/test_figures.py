@@ -1,5 +1,6 @@
 """Data of the charts, compared with metrics that are computed in another way."""
 
+import math
 import re
 
 import numpy as np
@@ -11,12 +12,15 @@ from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.reports.figures import (
     PEAKED_METRICS,
     Pair,
+    ThresholdCurves,
     choose_thresholds,
     compute_metrics_at,
     find_pairs,
+    plot_history,
     plot_reliability,
-    plot_thresholds,
 )
+from zlpr_hf.reports.verdict import HistoryEntry
+from zlpr_hf.thresholds import compute_scores
 
 
 def test_metrics_at_a_threshold_equal_those_of_its_decisions() -> None:
@@ -52,11 +56,48 @@ def test_thresholds_include_the_maximum_of_each_metric(shift: float) -> None:
 
 def test_threshold_chart_has_a_text_alternative() -> None:
     logits, targets = make_logits()
-    plot = plot_thresholds(logits, targets > 0, np.ones_like(targets, dtype=bool))
+    curves = ThresholdCurves.compute(logits, targets > 0, np.ones_like(targets, dtype=bool))
+    assert curves is not None
+    plot = curves.plot()
     expected = compute_multi_label_metrics(logits, targets)["f1_micro"]
     assert f"F1 micro: {expected:.3f} at zero" in plot.description
     assert plot.x_range[0] <= -1
     assert plot.x_range[1] >= 1
+
+
+@pytest.mark.parametrize("shift", [-2.0, 3.0])
+def test_choices_are_zero_and_the_maxima_as_scores(shift: float) -> None:
+    logits, targets = make_logits(rows=200)
+    logits += shift
+    curves = ThresholdCurves.compute(logits, targets > 0, np.ones_like(targets, dtype=bool))
+    assert curves is not None
+    own, *best = curves.choices()
+    assert (own.logit, own.score) == (0.0, 0.5)
+    for choice in (own, *best):
+        decided = compute_scores(logits) > choice.score
+        expected = compute_decision_metrics(decided, targets)
+        for name, value in choice.metrics.items():
+            assert value == pytest.approx(expected[name])
+    dots = [dot for line in curves.plot().lines for dot in line.dots]
+    assert [(dot.x, dot.y) for dot in dots] == [
+        (choice.logit, choice.metrics[name])
+        for name, choice in zip(PEAKED_METRICS, best, strict=True)
+    ]
+    assert ThresholdCurves.compute(logits, targets > 0, targets > 9) is None
+
+
+def test_history_is_drawn_by_epoch_with_the_kept_one_marked() -> None:
+    entries = [
+        HistoryEntry(1.0, 3.0, 4.0, 0.1, None, False),
+        HistoryEntry(2.0, None, 2.0, 0.3, None, True),
+        HistoryEntry(3.0, 1.0, math.inf, 0.2, None, False),
+    ]
+    loss, f1 = plot_history(entries)
+    assert [line.points for line in loss.lines] == [[(1, 3), (3, 1)], [(1, 4), (2, 2)]]
+    assert [line.points for line in f1.lines] == [[(1, 0.1), (2, 0.3), (3, 0.2)]]
+    assert (loss.marker, loss.x_range, f1.y_range) == (2.0, (1.0, 3.0), (0.0, 1.0))
+    assert loss.y_range[1] > 4
+    assert plot_history(entries[:1]) == []
 
 
 def test_reliability_dots_give_the_calibration_error() -> None:

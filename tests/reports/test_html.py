@@ -12,6 +12,7 @@ import pytest
 
 from tests.browser import open_browser, requires_browser
 from tests.reports.builders import NAMES, make_logits, make_report
+from zlpr_hf.reports.disagreements import EvaluatedSplit
 from zlpr_hf.reports.html import MAX_LABELS, MAX_TEXT_LENGTH, render_html_report
 from zlpr_hf.reports.report import MODEL_ROW
 
@@ -24,8 +25,12 @@ HOSTILE = [
 def render(logits: Any, targets: Any, names: list[str], texts: Any = None) -> str:
     texts = [(f"text {row}",) for row in range(len(targets))] if texts is None else texts
     return render_html_report(
-        make_report(names, logits, targets), logits, targets, texts, names=names
+        make_report(names, logits, targets), {"test": split(logits, targets, texts)}, names=names
     )
+
+
+def split(logits: Any, targets: Any, texts: Any) -> EvaluatedSplit:
+    return EvaluatedSplit(logits, targets, texts, [f"d.csv:{row + 2}" for row in range(len(texts))])
 
 
 class Page(HTMLParser):
@@ -88,12 +93,39 @@ def test_page_shows_the_numbers_of_the_report() -> None:
     assert "/srv/secret" not in page.text
 
 
+def test_labels_are_sorted_by_f1_and_few_texts_are_flagged() -> None:
+    logits, targets = make_logits()
+    targets[3:, 3] = 0
+    targets[:3, 3] = 1
+    page = Page(render(logits, targets, NAMES))
+    table = [row for row in page.rows if row and row[0] in NAMES and len(row) == 8]
+    values = [float(row[3].split()[0]) for row in table]
+    assert values[:-1] == sorted(values[:-1])
+    assert table[-1][0] == "never there"
+    assert {row[0] for row in table if "3 texts" in row[3]} == {"grey"}
+
+
+def test_details_name_texts_and_confused_labels() -> None:
+    logits, targets = make_logits(rows=40, labels=3)
+    logits, names = 8 * (targets - 0.5) + 0.01 * logits, NAMES[:3]
+    targets[:2] = [[1, 0, 0]]
+    logits[:2] = [[-4, 3, -4], [-5, 3, -4]]
+    page = render(logits, targets, names)
+    details = dict(
+        re.findall(r'<details class="label">.*?<bdi>(.*?)</bdi>(.*?)</details>', page, re.DOTALL)
+    )
+    assert set(details) == {"red", "green"}
+    assert "<bdi>green</bdi> (in 2 texts)" in details["red"]
+    assert re.findall(r"d\.csv:(\d+)", details["red"]) == ["3", "2"]  # the lowest score first
+    assert "text 1" in details["green"]
+
+
 def test_strings_are_escaped() -> None:
     logits, targets = make_logits(labels=len(HOSTILE))
     texts = [(text, text) for text in HOSTILE * 10][: len(targets)]
     logits = -logits  # mistakes everywhere
     report = replace(make_report(HOSTILE, logits, targets), output_dir="out/a <b> model")
-    page = Page(render_html_report(report, logits, targets, texts, names=HOSTILE))
+    page = Page(render_html_report(report, {"test": split(logits, targets, texts)}, names=HOSTILE))
     assert not {"script", "iframe", "img", "object", "foreignobject"} & page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     addresses = [value for name, value in page.attributes if name in ("href", "src", "xlink:href")]
@@ -118,17 +150,17 @@ def test_mistakes_are_the_rows_with_the_largest_loss() -> None:
 
     wrong = [row for row in range(60) if ((logits[row] > 0) != (targets[row] > 0)).any()]
     expected = sorted(wrong, key=lambda row: -loss(row))[:10]
-    found = re.findall(r"Test row (\d+), loss ([\d.]+)", page)
-    assert [int(row) - 1 for row, _ in found] == expected
+    found = re.findall(r"d\.csv:(\d+), loss ([\d.]+)", page)
+    assert [int(line) - 2 for line, _ in found] == expected
     assert float(found[0][1]) == pytest.approx(loss(expected[0]), abs=0.006)
     first = page[page.index("<article>") : page.index("</article>")]
-    marks = re.findall(r"(right|wrong|missed): <bdi>([^<]*)</bdi> ([\d.]+)", first)
+    marks = re.findall(r'<li class="(\w+)">[^<]*<bdi>([^<]*)</bdi> ([\d.]+)', first)
     names = {
         mark: {NAMES[i] for i in range(5) if told[i]}
         for mark, told in {
-            "right": (logits[expected[0]] > 0) & (targets[expected[0]] > 0),
-            "wrong": (logits[expected[0]] > 0) & (targets[expected[0]] == 0),
-            "missed": (logits[expected[0]] <= 0) & (targets[expected[0]] > 0),
+            "agreed": (logits[expected[0]] > 0) & (targets[expected[0]] > 0),
+            "untagged": (logits[expected[0]] > 0) & (targets[expected[0]] == 0),
+            "doubted": (logits[expected[0]] <= 0) & (targets[expected[0]] > 0),
         }.items()
     }
     for mark, expected_names in names.items():
@@ -154,8 +186,8 @@ def test_long_texts_are_folded_and_cut() -> None:
     assert "word19999" not in page
     assert f"{len(words):,} characters</summary>" in page
     heads = re.findall(r'<div class="text" dir="auto">([^<]*)<', page)
-    assert sorted(len(head) for head in heads)[-1] == 400  # the text without a space
-    assert all(head.endswith(" ") for head in heads if head.startswith("word"))
+    assert sorted(len(head) for head in heads)[-1] == 401  # the text without a space
+    assert all(head.endswith(" …") for head in heads if head.startswith("word"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from zlpr_hf import Classifier, compute_multi_label_metrics
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.profile import DataProfile, SplitProfile
 from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics
+from zlpr_hf.reports.disagreements import EvaluatedSplit
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.sanity_checks import check_run, check_split
 
@@ -89,13 +90,11 @@ def test_label_that_no_training_row_knows_is_a_warning() -> None:
 
 def test_page_shows_the_warnings_escaped() -> None:
     logits, targets = make_logits()
-    texts = [("text",)] * len(targets)
+    splits = {"test": EvaluatedSplit(logits, targets, [("text",)] * 60, ["d.csv:2"] * 60)}
     report = make_report(NAMES, logits, targets)
-    assert "<h2>Warnings</h2>" not in render_html_report(
-        report, logits, targets, texts, names=NAMES
-    )
+    assert "<h2>Warnings</h2>" not in render_html_report(report, splits, names=NAMES)
     report.warnings.append("test: no row has <b>")
-    page = render_html_report(report, logits, targets, texts, names=NAMES)
+    page = render_html_report(report, splits, names=NAMES)
     assert "<li>test: no row has &lt;b&gt;</li>" in page
     assert "warning: test: no row has <b>" in report.render()
 

@@ -73,10 +73,19 @@ def test_lines_are_at_their_points() -> None:
     assert {"first", "second", "-2", "0", "2", "0.2", "1"} <= set(texts(root))
 
 
+def test_values_are_between_the_ends_of_the_axis() -> None:
+    line = Line("loss", [(0, 4), (1, 2), (2, 0)])
+    root = parse(render_chart("lines", plot(line, x_range=(0, 2), y_range=(0, 4), marker=1.0)))
+    (_, top), middle, (_, bottom) = points(of_class(root, "line0")[0])
+    assert points(of_class(root, "aid")[0]) == [(middle[0], bottom), (middle[0], top)]
+    assert middle[1] == (top + bottom) / 2
+    assert {"0", "1", "2", "3", "4"} <= set(texts(root))
+
+
 @pytest.mark.parametrize("ends", [(0, 1), (-3, 3), (0, 0.037), (17, 12_345), (0.5, 0.9)])
 def test_ticks_are_round_and_few(ends: tuple[float, float]) -> None:
     line = Line("name", [(ends[0], 0), (ends[1], 1)])
-    ticks = plot(line, x_range=ends).ticks()
+    ticks = plot(line, x_range=ends).ticks(*ends)
     assert 2 <= len(ticks) <= 7
     assert ends[0] <= ticks[0] < ticks[-1] <= ends[1]
     steps = {round(b - a, 9) for a, b in pairwise(ticks)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,14 @@ from zlpr_hf.metrics.calibration import bin_scores
 from zlpr_hf.metrics.counts import Counts
 from zlpr_hf.reports.report import METRIC_TITLES
 from zlpr_hf.reports.svg import Dot, Line, Plot
+from zlpr_hf.reports.verdict import HistoryEntry
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int_]
 
-MIN_DOT_RADIUS, ADDED_DOT_RADIUS = 2.0, 7.0
+MIN_DOT_RADIUS, ADDED_DOT_RADIUS, MAXIMUM_RADIUS = 2.0, 7.0, 4.0
 GRID_SIZE, QUANTILES = 61, 200
 """Thresholds of a chart, and thresholds that are tried to find its range."""
 MAX_PAIR_LABELS, MAX_PAIRS = 200, 10
@@ -28,6 +30,19 @@ THRESHOLD_METRICS = (
 )  # fmt: skip
 PEAKED_METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 """Metrics with a maximum inside of the chart; precision and recall have theirs at an end."""
+
+
+class ThresholdChoice(NamedTuple):
+    """A threshold with its metrics, and the reason to choose it."""
+
+    meaning: str
+    logit: float
+    metrics: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """The threshold as a score, as ``--threshold`` takes it."""
+        return float(compute_scores(self.logit))
 
 
 class Pair(NamedTuple):
@@ -72,35 +87,116 @@ def plot_reliability(scores: Floats, truth: Floats, known: Bools) -> Plot | None
     )
 
 
-def plot_thresholds(scores: Floats, present: Bools, known: Bools) -> Plot | None:
-    """Plot metrics against the threshold, in a range that holds the maxima of F1 and accuracy.
+@dataclass(frozen=True)
+class ThresholdCurves:
+    """Metrics at thresholds in ascending order, zero and those with the maxima among them."""
 
-    There is no plot if no target is known.
-    """
-    if not known.any():
-        return None
-    thresholds = choose_thresholds(scores, present, known)
-    curves = compute_metrics_at(thresholds, scores, present, known)
-    zero = int(np.searchsorted(thresholds, 0))
-    best = {name: int(curves[name].argmax()) for name in PEAKED_METRICS}
-    return Plot(
-        "Metrics at other thresholds",
-        "; ".join(
-            f"{METRIC_TITLES[name]}: {curves[name][zero]:.3f} at zero, at most "
-            f"{curves[name][place]:.3f} at {thresholds[place]:.2f}"
-            for name, place in best.items()
-        ),
-        [
-            Line(
-                METRIC_TITLES[name],
-                list(zip(thresholds.tolist(), curves[name].tolist(), strict=True)),
+    thresholds: Floats
+    metrics: dict[str, Floats]
+
+    @classmethod
+    def compute(cls, scores: Floats, present: Bools, known: Bools) -> ThresholdCurves | None:
+        """Compute all metrics at the thresholds of a chart; None if no target is known."""
+        if not known.any():
+            return None
+        thresholds = choose_thresholds(scores, present, known)
+        return cls(thresholds, compute_metrics_at(thresholds, scores, present, known))
+
+    @property
+    def zero(self) -> int:
+        """Place of the threshold zero."""
+        return int(np.searchsorted(self.thresholds, 0))
+
+    def best(self, name: str) -> int:
+        """Return the place of the maximum of a metric that is nearest to zero."""
+        return int(
+            np.searchsorted(self.thresholds, _nearest_maximum(self.metrics[name], self.thresholds))
+        )
+
+    def choices(self) -> list[ThresholdChoice]:
+        """Return the thresholds that someone may choose: zero, and the maximum of each metric."""
+        places = {"the model's own": self.zero} | {
+            f"largest {METRIC_TITLES[name]}": self.best(name) for name in PEAKED_METRICS
+        }
+        return [
+            ThresholdChoice(
+                meaning,
+                float(self.thresholds[place]),
+                {name: float(self.metrics[name][place]) for name in PEAKED_METRICS},
             )
-            for name in THRESHOLD_METRICS
-        ],
-        "a label is predicted above this logit",
-        "metric",
-        x_range=(float(thresholds[0]), float(thresholds[-1])),
-        marker=0.0,
+            for meaning, place in places.items()
+        ]
+
+    def plot(self) -> Plot:
+        """Plot the metrics against the threshold, with a dot at each maximum."""
+        thresholds = self.thresholds.tolist()
+        return Plot(
+            "Metrics at other thresholds",
+            "; ".join(self._describe(name) for name in PEAKED_METRICS),
+            [
+                Line(
+                    METRIC_TITLES[name],
+                    list(zip(thresholds, self.metrics[name].tolist(), strict=True)),
+                    self._dots(name) if name in PEAKED_METRICS else (),
+                )
+                for name in THRESHOLD_METRICS
+            ],
+            "a label is predicted above this logit",
+            "metric",
+            x_range=(thresholds[0], thresholds[-1]),
+            marker=0.0,
+        )
+
+    def _describe(self, name: str) -> str:
+        values, best = self.metrics[name], self.best(name)
+        return (
+            f"{METRIC_TITLES[name]}: {values[self.zero]:.3f} at zero, at most "
+            f"{values[best]:.3f} at {self.thresholds[best]:.2f}"
+        )
+
+    def _dots(self, name: str) -> list[Dot]:
+        place = self.best(name)
+        x, y = float(self.thresholds[place]), float(self.metrics[name][place])
+        return [Dot(x, y, MAXIMUM_RADIUS, f"largest {METRIC_TITLES[name]}: {y:.3f} at {x:.2f}")]
+
+
+def plot_history(history: Sequence[HistoryEntry]) -> list[Plot]:
+    """Plot losses and F1 by epoch, with a line at the kept one; nothing before two evaluations."""
+    if len(history) < 2:
+        return []
+    curves = {
+        "Loss by epoch": {"training": "train_loss", "validation": "validation_loss"},
+        "F1 by epoch, validation": {"F1 micro": "f1_micro", "F1 macro": "f1_macro"},
+    }
+    plots = [_plot_epochs(title, names, history) for title, names in curves.items()]
+    return [plot for plot in plots if plot is not None]
+
+
+def _plot_epochs(
+    title: str, names: Mapping[str, str], history: Sequence[HistoryEntry]
+) -> Plot | None:
+    lines = []
+    for name, key in names.items():
+        points = [
+            (each.epoch, float(value))
+            for each in history
+            if (value := getattr(each, key)) is not None and math.isfinite(value)
+        ]
+        dots = [Dot(x, y, MIN_DOT_RADIUS, f"{name}, epoch {x:g}: {y:.4f}") for x, y in points]
+        if points:
+            lines.append(Line(name, points, dots))
+    if not lines:
+        return None
+    top = max(y for line in lines for _, y in line.points)
+    return Plot(
+        title,
+        "; ".join(dot.meaning for line in lines for dot in line.dots),
+        lines,
+        "epoch; dotted: the one that was kept",
+        "",
+        x_range=(history[0].epoch, history[-1].epoch),
+        y_range=(0.0, 1.0) if "F1" in title else (0.0, max(top * 1.05, 1e-6)),
+        marker=next((each.epoch for each in history if each.kept), None),
     )
 
 

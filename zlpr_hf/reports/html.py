@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.labels import known_mask
 from zlpr_hf.losses.zlpr import zlpr_loss
 from zlpr_hf.metrics.bootstrap import compute_intervals, explain_missing
 from zlpr_hf.metrics.multi_label import LIMITS
-from zlpr_hf.reports.figures import (
-    find_pairs,
-    plot_reliability,
-    plot_thresholds,
-)
+from zlpr_hf.reports.disagreements import EvaluatedSplit, Kind
+from zlpr_hf.reports.figures import ThresholdCurves, find_pairs, plot_history, plot_reliability
+from zlpr_hf.reports.label_details import Example, find_label_details, shorten_text
 from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, MODEL_ROW, Report
+from zlpr_hf.reports.summary import summarise
 from zlpr_hf.reports.svg import html_environment
+from zlpr_hf.reports.verdict import FEW_TEST_TEXTS
 from zlpr_hf.thresholds import compute_scores, decide
 
 Bools = NDArray[np.bool_]
@@ -43,7 +45,7 @@ class Text(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A label of a mistake: ``right``, ``wrong`` or ``missed``."""
+    """A label of a mistake: ``agreed``, ``untagged`` or ``doubted``."""
 
     kind: str
     label: str
@@ -53,49 +55,86 @@ class Mark(NamedTuple):
 class Mistake(NamedTuple):
     """A test row with a wrong decision."""
 
-    row: int
+    place: str
     loss: float
     texts: list[Text]
     marks: list[Mark]
 
+    @property
+    def wrong_labels(self) -> set[str]:
+        """Labels on which model and tags disagree."""
+        return {mark.label for mark in self.marks if mark.kind != "agreed"}
+
 
 def render_html_report(
-    report: Report,
-    logits: Any,
-    targets: Any,
-    texts: Sequence[tuple[str, ...]],
-    *,
-    names: Sequence[str],
+    report: Report, splits: Mapping[str, EvaluatedSplit], *, names: Sequence[str]
 ) -> str:
-    """Return a page about a run: metrics, curves, and the worst mistakes with their texts."""
-    scores = np.clip(np.asarray(logits, dtype=np.float32), *LIMITS)
-    truth = np.asarray(targets, dtype=np.float32)
+    """Return a page about a run: advice, metrics, curves, labels, and mistakes with their texts.
+
+    ``splits`` holds the test split; validation rows add texts to the list of disagreements.
+    """
+    test = splits["test"]
+    scores = np.clip(np.asarray(test.logits, dtype=np.float32), *LIMITS)
+    truth = np.asarray(test.targets, dtype=np.float32)
     known: Bools = known_mask(truth)
     present = known & (truth >= 0.5)
     predicted = known & decide(scores)
+    mistakes = _find_mistakes(scores, truth, present, predicted, test, names)
+    labels = sorted(
+        report.most_frequent(MAX_LABELS),
+        key=lambda each: (not each.support, each.f1, -each.support),
+    )
+    details = find_label_details(
+        report.label_scores, labels, test, present & ~predicted, predicted & ~present
+    )
     page: str = (
         html_environment()
         .get_template("report.html.jinja")
         .render(
             report=report,
             name=Path(report.output_dir).name or "model",
+            folder=shlex.quote(shorten_path(report.output_dir)),
             model_row=MODEL_ROW,
             columns=COLUMNS,
             titles=METRIC_TITLES,
+            summary=summarise(report, [each.wrong_labels for each in mistakes]),
             intervals=compute_intervals(scores, truth),
             missing_intervals=explain_missing(predicted, truth),
-            labels=report.most_frequent(MAX_LABELS),
-            rows=[(each.label, each.f1) for each in report.most_frequent(MAX_BARS)],
+            labels=labels,
+            few_test_texts=FEW_TEST_TEXTS,
+            details=[each for each in details if each.has_mistakes],
+            rows=[(each.label, each.f1) for each in labels[:MAX_BARS]],
+            history=plot_history(report.history),
             reliability=plot_reliability(scores, truth, known),
-            thresholds=plot_thresholds(scores, present, known),
+            thresholds=ThresholdCurves.compute(scores, present, known),
             pairs=find_pairs(names, present, predicted),
-            mistakes=_find_mistakes(scores, truth, present, predicted, texts, names),
+            suspects=_list_suspects(report, splits),
+            mistakes=mistakes,
             max_text_length=MAX_TEXT_LENGTH,
             any_known=bool(known.any()),
             empty_truth=_share_of_empty_rows(known, present),
+            true_cardinality=_mean_labels(known, present),
         )
     )
     return page
+
+
+def _list_suspects(
+    report: Report, splits: Mapping[str, EvaluatedSplit]
+) -> list[tuple[str, dict[Kind, list[Example]]]]:
+    """Return the texts of each label whose tag the model firmly contradicts."""
+    found: dict[str, dict[Kind, list[Example]]] = {}
+    for each in report.disagreements:
+        text = shorten_text(" / ".join(splits[each.split].texts[each.row]))
+        lists = found.setdefault(each.label, {"untagged": [], "doubted": []})
+        lists[each.kind].append(Example(each.place, text, each.score))
+    return list(found.items())
+
+
+def _mean_labels(known: Bools, present: Bools) -> float:
+    """Return the mean number of labels of the rows with a known label."""
+    judged = int(known.any(1).sum())
+    return int(present.sum()) / judged if judged else 0.0
 
 
 def _share_of_empty_rows(known: Bools, present: Bools) -> float:
@@ -109,7 +148,7 @@ def _find_mistakes(
     truth: Floats,
     present: Bools,
     predicted: Bools,
-    texts: Sequence[tuple[str, ...]],
+    split: EvaluatedSplit,
     names: Sequence[str],
 ) -> list[Mistake]:
     """Return the rows with a wrong decision, those with the largest ZLPR loss first."""
@@ -118,9 +157,9 @@ def _find_mistakes(
     worst = wrong[np.argsort(-losses[wrong], kind="stable")][:MAX_MISTAKES]
     return [
         Mistake(
-            row,
+            split.places[row],
             float(losses[row]),
-            [_shorten(text) for text in texts[row]],
+            [_shorten(text) for text in split.texts[row]],
             _mark_labels(scores[row], present[row], predicted[row], names),
         )
         for row in worst.tolist()
@@ -131,9 +170,9 @@ def _mark_labels(
     scores: Floats, present: Bools, predicted: Bools, names: Sequence[str]
 ) -> list[Mark]:
     kinds = {
-        "right": present & predicted,
-        "wrong": ~present & predicted,
-        "missed": present & ~predicted,
+        "agreed": present & predicted,
+        "untagged": ~present & predicted,
+        "doubted": present & ~predicted,
     }
     order = np.argsort(-scores, kind="stable").tolist()
     shown = compute_scores(scores).tolist()

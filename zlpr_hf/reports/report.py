@@ -15,6 +15,7 @@ from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
+from zlpr_hf.reports.disagreements import Disagreement
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.reports.verdict import RARE, HistoryEntry, WeakLabel, render_verdict
 from zlpr_hf.thresholds import Thresholds
@@ -53,6 +54,7 @@ class Report:
             without that baseline.
         weak_labels: The labels with the lowest F1, each with a reason.
         history: Losses and F1 per evaluation on the validation split.
+        disagreements: Rows in which the model firmly contradicts a tag, with their place.
 
     Example:
         >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments, finetune
@@ -83,6 +85,7 @@ class Report:
     differences: dict[str, Difference] = field(default_factory=dict)
     weak_labels: list[WeakLabel] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
+    disagreements: list[Disagreement] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -162,6 +165,7 @@ class Report:
             "differences": {name: Difference(**each) for name, each in differences.items()},
             "weak_labels": [WeakLabel(**each) for each in content.get("weak_labels", [])],
             "history": [HistoryEntry(**each) for each in content.get("history", [])],
+            "disagreements": [Disagreement(**each) for each in content.get("disagreements", [])],
         }
         return cls(**content)
 

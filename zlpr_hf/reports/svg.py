@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """One to five curves with values from 0 to 1.
+    """One to five curves.
 
     ``description`` is the text alternative of the curves. ``diagonal`` draws a dotted line from the
     lower left to the upper right corner, ``marker`` a dotted vertical line.
@@ -47,12 +47,12 @@ class Plot:
     x_label: str
     y_label: str
     x_range: tuple[float, float] = (0.0, 1.0)
+    y_range: tuple[float, float] = (0.0, 1.0)
     diagonal: bool = False
     marker: float | None = None
 
-    def ticks(self) -> list[float]:
-        """Return round numbers on the horizontal axis, at most seven."""
-        low, high = self.x_range
+    def ticks(self, low: float, high: float) -> list[float]:
+        """Return round numbers on an axis, at most seven."""
         steps = (digit * 10.0**power for power in range(-6, 12) for digit in (1, 2, 5))
         step = next(step for step in steps if (high - low) / step <= MAX_TICKS - 1 + 1e-9)
         first, end = -int(-low // step), high + 1e-9 * (high - low)

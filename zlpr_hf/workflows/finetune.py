@@ -20,6 +20,7 @@ from zlpr_hf.metrics.paired_bootstrap import Bools, Difference
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
+from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
@@ -301,12 +302,26 @@ def _build_report(
         training=training,
         warnings=check_run(prepared.profile, outcome.metrics),
         differences=_compare_with_svm(prepared, outcome, baselines),
+        disagreements=find_disagreements(_evaluated_splits(data, outcome), outcome.label_scores),
         weak_labels=find_weak_labels(
             outcome.label_scores,
             prepared.profile.splits["train"].label_counts,
             None if prepared.large else _find_mistakes(prepared, outcome),
         ),
     )
+
+
+def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, EvaluatedSplit]:
+    """Return logits, targets, texts and places per split; nothing in a large label space."""
+    return {
+        split: EvaluatedSplit(
+            logits,
+            data.targets(split),
+            data.texts(split),
+            [data.place(split, row) for row in range(len(logits))],
+        )
+        for split, logits in outcome.logits.items()
+    }
 
 
 def _compare_with_svm(
@@ -345,11 +360,7 @@ def _write_report(
         save_logits(folder / LOGITS_FILE, outcome.logits, targets)
     if not prepared.large:
         page = render_html_report(
-            report,
-            outcome.logits["test"],
-            data.targets("test"),
-            data.texts("test"),
-            names=data.label_space.names,
+            report, _evaluated_splits(data, outcome), names=data.label_space.names
         )
         write_whole(folder / REPORT_FILE, page)
     facts = CardFacts(
