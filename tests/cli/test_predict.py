@@ -127,9 +127,8 @@ def test_standard_input_is_labelled_to_standard_output(
     text = "\n".join(TEXTS) + "\n\n"
     run = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY)
     rows = [json.loads(line) for line in run.stdout.splitlines()]
-    assert [row["predicted_labels"] for row in rows] == expected
-    assert [row["text"] for row in rows] == TEXTS
-    assert "left out: standard input, row 5: column 'text': the text is empty" in run.stderr
+    assert [row["predicted_labels"] for row in rows] == [*expected, []]
+    assert [row["text"] for row in rows] == [*TEXTS, ""]
     more = ["--input_format", "csv", "--output_format", "csv", "--text_column", "body"]
     text = "id,body\n1,red\n2,the\n"
     run = subprocess.run(
@@ -158,7 +157,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "array": (b"[1, 2]", "line 2: expected one JSON object per line"),
     "missing": (b'{"txet": "a"}', "no column 'text'"),
     "number": (b'{"text": 3}', "column 'text': expected a text, got 3"),
-    "empty": (b'{"text": "  "}', "column 'text': the text is empty"),
+    "null": (b'{"text": null}', "column 'text': expected a text, got None"),
     "bytes": (b'{"text": "\xff"}', "line 2: expected UTF-8 text, byte 11 is not"),
     "surrogate": (b'{"text": "\\ud800"}', "a lone surrogate"),
     "elsewhere": (b'{"text": "a", "note": ["\\udc00"]}', "a lone surrogate"),
@@ -194,7 +193,7 @@ def test_bad_csv_rows_are_reported_with_their_reason(model: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"id,text\n1,\n", ["--strict"], "in.csv, row 1: column 'text': the text is empty"),
+        (b"id,text\n1\n", ["--strict"], "in.csv, line 2: expected 2 columns"),
         (b"id,body\n1,a\n", [], "no column 'text' for the text; the columns are id, body"),
         (b"", [], "expected a line of column names, got nothing"),
         (b"text,text\na,b\n", [], "line 1: duplicate column 'text'"),
@@ -272,7 +271,7 @@ def test_run_resumes_only_with_the_same_input_and_options(
 ) -> None:
     monkeypatch.setattr(labelling, "PART_ROWS", 64)
     path, output = tmp_path / "in.txt", tmp_path / "out.txt"
-    path.write_text("red\n\nthe\n" * 100)
+    path.write_bytes(b"red\n\xff\nthe\n" * 100)
     command = ["predict", model, "--input", str(path), "--output", str(output)]
     go_on = stop_after(2, monkeypatch)
     assert main(command) == 1  # out of memory

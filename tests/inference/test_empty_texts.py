@@ -1,6 +1,7 @@
-"""Texts without a single token, which only decoders have, get no label everywhere."""
+"""Texts without content get no label everywhere, also those without a single token."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,16 @@ from tokenizers import processors
 from transformers import AutoTokenizer
 
 from tests.families import save_family
-from tests.runs import check_refused
-from zlpr_hf import InputError, LabelSpace, MultiLabelClassificationPipeline, load_model
+from tests.runs import check_refused, run
+from zlpr_hf import (
+    InputError,
+    LabelSpace,
+    MultiLabelClassificationPipeline,
+    Report,
+    Thresholds,
+    load_model,
+    load_pipeline,
+)
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.encoding import MultiLabelCollator
 from zlpr_hf.inference.attribution import measure_words
@@ -61,12 +70,48 @@ def test_pipeline_gives_no_label(folder: Path) -> None:
     assert classify("") == []
 
 
-def test_predict_sets_empty_rows_aside(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--threshold=0"], ["--min_labels=2"]])
+def test_predict_keeps_rows_without_content(
+    finished: tuple[Path, Report], tmp_path: Path, options: list[str]
+) -> None:
     data, output = tmp_path / "rows.jsonl", tmp_path / "labelled.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("red", *EMPTY)))
-    assert main(["predict", str(folder), "--input", str(data), "--output", str(output)]) == 0
-    bad = (tmp_path / "labelled.jsonl.bad.jsonl").read_text().splitlines()
-    assert (len(output.read_text().splitlines()), len(bad)) == (1, 3)
+    files = ["--input", str(data), "--output", str(output)]
+    assert main(["predict", str(finished[0]), *files, *options]) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [bool(row["predicted_labels"]) for row in rows] == [True, False, False, False]
+
+
+def test_texts_without_content_have_no_label_where_a_model_would_give_one(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    """Beside special tokens a bias alone decides, in a saved model and in its export."""
+    loaded = Classifier.load(finished[0])
+    loaded.save(tmp_path / "eager", Thresholds((-100.0,) * 3))
+    eager = Classifier.load(tmp_path / "eager")
+    for classifier in (eager, replace(eager, thresholds=Thresholds(min_labels=1))):
+        logits = classifier.compute_logits([*EMPTY, "the"])
+        assert classifier.decide(logits).tolist() == [[False] * 3] * 3 + [[True] * 3]
+        assert not classifier.decide(logits, threshold=0)[:3].any()
+        pairs = classifier.compute_logits([(" ", ""), (" ", "the")])
+        assert classifier.decide(pairs).any(1).tolist() == [False, True]
+    assert not classifier.compute_top_k(EMPTY, 2).logits.max() > 0
+    assert load_pipeline(tmp_path / "eager")(["", "the"])[0] == []
+    assert load_pipeline(tmp_path / "eager")("") == []
+
+
+def test_measured_rows_without_content_have_no_label(command: list[str], tmp_path: Path) -> None:
+    """The table of a run counts them as zlpr predict and zlpr evaluate do."""
+    rows = [{"text": "red", "labels": ["red"]}, {"text": "sea", "labels": ["blue"]}]
+    for name, texts in (("train", ["red", "sea"]), ("test", ["  ", ""])):
+        data = [rows[n % 2] | {"text": texts[n % 2]} for n in range(40)]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in data))
+    files = [f"--{name}_file={tmp_path}/{name}.jsonl" for name in ("train", "test")]
+    files.append(f"--validation_file={tmp_path}/test.jsonl")
+    report = run(command, tmp_path / "out", *files, "--max_steps=2", "--join_rows=false")
+    assert report.metrics["predicted_cardinality"] == 0
+    assert report.metrics["brier"] == 0.5  # every score is 0, one target in two is 1
 
 
 def test_demo_page_shows_no_label(folder: Path) -> None:

@@ -119,7 +119,7 @@ class RowReader:
         option: Option that sets the format, for messages.
         labelled: The rows have labels: a ``.txt`` file is read by its content.
         files: How to read text cells.
-        text_columns: Columns that must hold a text that is not empty; else the row is bad.
+        text_columns: Columns that must hold a text, which may be empty; else the row is bad.
 
     Raises:
         InputError: If the file is missing, not of its format, or lacks a text column.
@@ -203,6 +203,4 @@ class RowReader:
                 return f"no column {name!r}"
             if not isinstance(cells[name], str):
                 return f"column {name!r}: expected a text, got {cells[name]!r:.40}"
-            if not cells[name].strip():
-                return f"column {name!r}: the text is empty"
         return None

@@ -57,9 +57,10 @@ def zlpr_probabilities(logits: Tensor) -> Tensor:
     r"""Probabilities that the ZLPR loss fits, :math:`\sigma(2 s)`.
 
     The soft loss has its minimum at ``s = logit(t) / 2``; inverting that gives ``t``. After
-    training on hard labels, the probability lies between :math:`\sigma(s)`, which a stock pipeline
-    reports and which is exact for a single uncertain label, and :math:`\sigma(2 s)`, the limit for
-    many uncertain labels. Both give the same ranking and cross 0.5 at the same logit.
+    training on hard labels, the probability lies between :math:`\sigma(s)`, which is exact for a
+    single uncertain label, and :math:`\sigma(2 s)`, the limit for many uncertain labels. Both give
+    the same ranking and cross 0.5 at the same logit. A model of ``zlpr train`` has the scale of its
+    logits fitted on validation: its score is :math:`\sigma(s)`.
 
     Args:
         logits: Raw scores of a model trained with ZLPR. Half precision is computed in float32.

@@ -156,7 +156,7 @@ class Report:
             "label_scores": [LabelScore(**each) for each in content["label_scores"]],
             "thresholds": Thresholds(**thresholds | {"offsets": tuple(thresholds["offsets"])}),
             "profile": DataProfile(**profile | {"splits": splits}),
-            "calibration": content["calibration"] and Calibration(**content["calibration"]),
+            "calibration": Calibration.from_config(content.get("calibration") or {}),
             "provenance": content["provenance"] and Provenance(**content["provenance"]),
         }
         # Reports of earlier releases have none of these.
