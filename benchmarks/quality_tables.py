@@ -17,9 +17,7 @@ FILES = {
     "Reuters-90": "reuters.json",
     "GoEmotions": "go_emotions.json",
 }
-RECIPES = {
-    "quickstart.yaml": "CWE", "reuters.yaml": "Reuters-90", "go_emotions.yaml": "GoEmotions",
-}  # fmt: skip
+RECIPES = {"quickstart": "CWE", "reuters": "Reuters-90", "go_emotions": "GoEmotions"}
 COMPARED = {"GoEmotions": "go_emotions", "Reuters-90": "reuters", "CWE": "cwe"}
 METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "subset accuracy"}
 SVM_ROW = "TF-IDF + linear SVM"

@@ -1,39 +1,41 @@
 """docs/recipes.md lists every configuration, and the comparisons as their plans have them."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.command_lines import REPOSITORY
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
+from zlpr_hf.workflows.recipes import find_recipe
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
-ROWS = {
-    cells[0].strip("`"): cells[1:]
-    for line in PAGE.splitlines()
-    if re.match(r"\| `[\w/]+\.yaml`", line)
-    for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
-}
+RECIPES, PLANS = (
+    {
+        cells[0].strip("`"): cells[1:]
+        for line in part.splitlines()
+        if re.match(r"\| `\w+` \|", line)
+        for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
+    }
+    for part in PAGE.split("## Comparison plans")
+)
 
 
-def test_every_configuration_is_there() -> None:
-    files = [*REPOSITORY.glob("configs/*.yaml"), *REPOSITORY.glob("configs/compare/*.yaml")]
-    assert set(ROWS) == {str(path.relative_to(REPOSITORY / "configs")) for path in files}
+@pytest.mark.parametrize(("rows", "folder"), [(RECIPES, "configs"), (PLANS, "configs/compare")])
+def test_every_configuration_is_there(rows: dict[str, list[str]], folder: str) -> None:
+    assert set(rows) == {path.stem for path in (REPOSITORY / folder).glob("*.yaml")}
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name.endswith("_bert_base.yaml")])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_bert_base")])
 def test_what_was_not_run_has_no_figures(name: str) -> None:
-    assert ROWS[name][1:] == ["no"]
-    assert not list((REPOSITORY / "results").rglob(f"{Path(name).stem}*"))
+    assert RECIPES[name][1:] == ["no"]
+    assert not list((REPOSITORY / "results").rglob(f"{name}*"))
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("compare/")])
-def test_comparisons_are_those_of_the_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    plan = read_plan(Path("configs") / name)
-    losses, seeds, rows, result = ROWS[name]
+@pytest.mark.parametrize("name", PLANS)
+def test_comparisons_are_those_of_the_plans(name: str) -> None:
+    plan = read_plan(find_recipe(name, "compare"))
+    losses, seeds, rows, result = PLANS[name]
     compared, trained = {cell.loss for cell in plan.cells}, {cell.seed for cell in plan.cells}
     assert (int(losses), int(seeds)) == (len(compared), len(trained))
     limit = plan.cells[0].config.data.max_train_samples
