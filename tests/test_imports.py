@@ -136,6 +136,47 @@ assert not {HEAVY} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+TEXT_ROWS = "".join(f"the lamp number {i} came late\n" for i in range(9))
+WRONG_FILES = {
+    "missing.csv": None,
+    "folder": None,
+    "empty.csv": b"",
+    "header.csv": b"text,labels\n",
+    "binary.csv": bytes(range(256)) * 9,
+    "image.png": b"\x89PNG",
+    "sheet.xlsx": b"PK",
+    "single.csv": b"text\n" + TEXT_ROWS.encode(),
+    "unlabelled.csv": b"body,id\n" + TEXT_ROWS.replace("\n", ",7\n").encode(),
+    "texts.txt": TEXT_ROWS.encode(),
+    "broken.jsonl": b'{"text": 1\n',
+    "broken.parquet": b"PAR1",
+    "broken.csv.gz": b"no gzip",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_training_on_a_wrong_file_does_not_wait_for_torch(name: str, tmp_path: Path) -> None:
+    content = WRONG_FILES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif name == "folder":
+        (tmp_path / name).mkdir()
+    code = f"""
+import sys
+from zlpr_hf.cli.main import main
+assert main(["train", {name!r}]) == 2
+assert not {HEAVY} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert name in line
+    assert not done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [name] * (name != "missing.csv")
+
+
 @pytest.mark.parametrize("name", zlpr_hf.__all__)
 def test_every_public_name_exists_and_has_an_example(name: str) -> None:
     value = getattr(zlpr_hf, name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zipfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -476,3 +478,55 @@ def objects_in_cells(folder: Path) -> None:
         for text, names in ROWS.items()
     ]
     write_csv(folder / "movies.csv", rows)
+
+
+def _names(text: str = "text", labels: str = "") -> dict[str, str]:
+    return {text: "Beschreibung"} | ({labels: "col_a"} if labels else {})
+
+
+NEW_NAMES: dict[str, dict[str, str]] = {
+    "Label Studio, CSV": _names(labels="topics"),
+    "Label Studio, JSON": _names(labels="topics"),
+    "Label Studio, JSON-MIN": _names(labels="topics"),
+    "Doccano, CSV": _names(labels="label"),
+    "Doccano, JSONL": _names(labels="label"),
+    "Doccano, JSON array": _names(labels="label"),
+    "Doccano before 1.3, JSONL with text labels": _names(labels="labels"),
+    "Argilla 1, feedback dataset": _names(labels="topics"),
+    "Argilla 2, `records.to_json()`": _names(labels="topics"),
+    "spaCy, `cats`": _names(labels="cats"),
+    "0/1 columns, -1 for unknown (Kaggle)": _names("comment_text"),
+    "0/1 columns in a second file": _names("comment_text"),
+    "one label per row": _names(labels="tag"),
+    "one label per row in a second file": _names("Body", "Tag"),
+    "JSON array": _names(labels="labels"),
+    'JSON object, `{"data": [...]}`': _names(labels="labels"),
+    "`.ndjson`": _names(labels="labels"),
+    "`.txt`, read by its content": _names("Tweet"),
+    "columns separated by `;`": _names(labels="labels"),
+    "UTF-16": _names(labels="labels"),
+    "TSV without quoting": _names(labels="labels"),
+    "quotes escaped by backslashes (Spark)": _names(labels="labels"),
+    "Python or JSON lists in cells": _names(labels="labels"),
+    "Python sets in cells": _names(labels="labels"),
+    "Postgres arrays in cells": _names(labels="labels"),
+    '`{"choices": [...]}` in cells': _names(labels="labels"),
+    "lists of objects in cells": _names("overview", "genres"),
+}
+"""Format to names of its columns that say nothing; in other formats the tool sets the names."""
+
+
+def rename_columns(folder: Path, names: Mapping[str, str]) -> None:
+    """Rename columns in all files of a folder."""
+    for path in folder.iterdir():
+        raw = path.read_bytes()
+        encoding = "utf-16" if raw.startswith((BOM_UTF16_BE, BOM_UTF16_LE)) else "utf-8"
+        text = raw.decode(encoding)
+        if path.suffix.startswith(".json") or path.suffix == ".ndjson":
+            for old, new in names.items():
+                text = text.replace(f'"{old}":', f'"{new}":')
+                text = text.replace(f'"from_name": "{old}"', f'"from_name": "{new}"')
+        else:
+            header, end, rest = text.partition("\n")
+            text = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), header) + end + rest
+        path.write_bytes(text.encode(encoding))

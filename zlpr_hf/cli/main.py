@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         if command in FOLDERS and "--recipes" in rest:
             print(render_recipes(command))
             return 0
-        if command in FOLDERS and rest and not rest[0].startswith("-"):
+        if command in FOLDERS and command != "train" and rest and not rest[0].startswith("-"):
             find_recipe(rest[0], command)  # a wrong name does not wait for torch
         # Imported here, since the libraries behind a command take seconds to load.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.train_options import check_early, short_parser
 from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
@@ -28,11 +29,14 @@ SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
 RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
-def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
+def run(argv: list[str], program: Sequence[str]) -> int:
     """Fine-tune and print the numbers; return 1 if the model could not be pushed."""
     if {"-h", "--help"} & set(argv):
         return _print_help(argv)
+    argv, reading = complete_options(argv, program)
     check_early(argv)
+    if reading and is_main_process():
+        print(f"{reading}\n", flush=True)
     announce_loading()
     from zlpr_hf.workflows.arguments import parse_arguments  # these load torch
     from zlpr_hf.workflows.finetune import finetune_config

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from datasets import Dataset, Features
 
 from zlpr_hf.choices import LabelForm, MissingLabels, MissingWords
+from zlpr_hf.data.column_types import declared_names, form_of_type, needs_survey
 from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.label_cells import (
     RowLabels,
@@ -22,9 +23,7 @@ from zlpr_hf.data.label_counts import LabelCounts
 from zlpr_hf.data.label_reader import LabelReader
 from zlpr_hf.data.label_survey import (
     LabelSurvey,
-    declared_names,
-    form_of_type,
-    needs_survey,
+    ask_about_words,
     try_open,
     width_of_lists,
 )
@@ -152,12 +151,8 @@ class LabelColumns:
     ) -> frozenset[str]:
         """Return the words that mean a missing value here, after asking if nothing says so."""
         words = survey.missing_words((*(names or ()), *(self.default_names or ())))
-        if words and self.words == "ask":
-            listed = ", ".join(f"{name!r} ({count} rows)" for name, count in words.items())
-            raise InputError(
-                f"{where}: is {listed} a missing value or a label? "
-                "Set missing_words missing or missing_words label"
-            )
+        if self.words == "ask":
+            ask_about_words(words, where)
         return frozenset(words if self.words == "missing" else ())
 
     def _columns_reader(self, cells: Iterable[Any], origin: str) -> LabelReader:

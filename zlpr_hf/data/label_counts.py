@@ -52,8 +52,7 @@ class LabelCounts:
             where: File and column, for messages.
             delimiter: Delimiter that the names were read with.
         """
-        for other in LABEL_SEPARATORS:
-            self._check_delimiter(where, delimiter, other)
+        self.check_separators(where, delimiter)
         if delimiter and not self.several:
             logger.warning(
                 "%s: no row has the label_delimiter %r; is it the right one?", where, delimiter
@@ -66,16 +65,18 @@ class LabelCounts:
                 "ids and label_names_file", where, min(self.known),
             )  # fmt: skip
 
-    def _check_delimiter(self, where: str, delimiter: str | None, other: str) -> None:
-        joined = [name for name in self.known if other in name]
-        parts = {clean_name(part) for name in self.known for part in name.split(other)} - {""}
-        if len(joined) > 1 and len(parts) <= len(self.known) and other != delimiter:
-            given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
-            raise InputError(
-                f"{where}: {len(self.known)} labels such as {joined[0]!r:.60} with {given}, but "
-                f"{len(parts)} such as {min(parts)!r:.40} with label_delimiter {other!r}: set the "
-                "right one, or declare the names in label_names_file"
-            )
+    def check_separators(self, where: str, delimiter: str | None) -> None:
+        """Refuse names that another separator splits into fewer labels."""
+        for other in LABEL_SEPARATORS:
+            joined = [name for name in self.known if other in name]
+            parts = {clean_name(part) for name in self.known for part in name.split(other)} - {""}
+            if len(joined) > 1 and len(parts) <= len(self.known) and other != delimiter:
+                given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
+                raise InputError(
+                    f"{where}: {len(self.known)} labels such as {joined[0]!r:.60} with {given}, "
+                    f"but {len(parts)} such as {min(parts)!r:.40} with another separator: set "
+                    f"--label_delimiter {other!r}, or declare the names in label_names_file"
+                )
 
     def check_unknown(self, origin: str) -> None:
         """Refuse numbers per label that never say no, and warn of single labels that do not."""

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets import ClassLabel, LargeList, List, Value
-
 from zlpr_hf.choices import LabelForm
 from zlpr_hf.data.label_cells import CellError, is_missing, open_cell
 from zlpr_hf.data.written_cells import parse_bare
@@ -56,7 +54,7 @@ class LabelSurvey:
     @classmethod
     def from_cells(cls, cells: Iterable[Any], delimiter: str | None, where: str) -> LabelSurvey:
         """Read all cells."""
-        survey = cls(delimiter, is_bare=_are_bare(cells))
+        survey = cls(delimiter, is_bare=are_bare(cells))
         for number, cell in enumerate(cells, start=1):
             if not is_missing(cell):
                 try:
@@ -101,7 +99,7 @@ class LabelSurvey:
         if self.keys or (str in self.kinds and len(self.kinds) > 1):
             raise InputError(f"{where}: expected one form of labels, got several kinds of values")
         if self.kinds <= {str} and self.has_separators and not delimiter:
-            raise _string_labels(where)
+            raise string_labels_error(where)
         if self.kinds <= {str}:
             return "delimited" if delimiter else "names"
         if self.kinds & {float, bool}:
@@ -129,7 +127,7 @@ def try_open(cell: Any) -> Any:
         return cell
 
 
-def _are_bare(cells: Iterable[Any]) -> bool:
+def are_bare(cells: Iterable[Any]) -> bool:
     """Whether the cells are texts, all of them with names in brackets without quotes."""
     found = False
     for cell in cells:
@@ -140,23 +138,13 @@ def _are_bare(cells: Iterable[Any]) -> bool:
     return found
 
 
-def needs_survey(feature: Any) -> bool:
-    """Whether the type of a column leaves open how its cells are read."""
-    if isinstance(feature, Value):
-        return feature.dtype in ("string", "large_string", "string_view", "null")
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else feature
-    plain = isinstance(inner, ClassLabel) or (
-        isinstance(inner, Value) and not inner.dtype.endswith(("string", "string_view"))
-    )
-    return not plain
-
-
 def width_of_lists(cells: Iterable[Any]) -> int:
     """Return the length of the first list, 0 if there is none."""
     return next((len(cell) for cell in cells if isinstance(cell, list)), 0)
 
 
-def _string_labels(where: str) -> InputError:
+def string_labels_error(where: str) -> InputError:
+    """Return the error for labels in a text without a known separator."""
     return InputError(
         f"{where}: the labels are a string; say label_delimiter (such as ';'), label_columns if "
         "each label has its own column, or join_rows true if each row has one label"
@@ -170,39 +158,11 @@ def ids_or_flags_error(where: str) -> InputError:
     )
 
 
-def form_of_type(
-    feature: Any, where: str, delimiter: str | None, *, one_per_row: bool
-) -> LabelForm:
-    """Return the form of a column type; a type that fits two forms is an error."""
-    if isinstance(feature, ClassLabel):
-        return "ids"
-    if isinstance(feature, Value) and feature.dtype in ("string", "large_string", "string_view"):
-        if delimiter is None and one_per_row:
-            return "names"
-        if delimiter is None:
-            raise _string_labels(where)
-        return "delimited"
-    if isinstance(feature, Value) and "int" in feature.dtype:
+def ask_about_words(words: Mapping[str, int], where: str) -> None:
+    """Refuse words that may be missing values or labels, given with the number of their rows."""
+    if words:
+        listed = ", ".join(f"{name!r} ({count} rows)" for name, count in words.items())
         raise InputError(
-            f"{where}: whole numbers may be ids; set label_form ids and label_names_file, or write "
-            "the names of the labels"
+            f"{where}: is {listed} a missing value or a label? "
+            "Set missing_words missing or missing_words label"
         )
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else None
-    if isinstance(inner, ClassLabel):
-        return "ids"
-    if isinstance(inner, Value):
-        if inner.dtype in ("string", "large_string", "string_view", "null"):
-            return "names"
-        if inner.dtype.startswith(("float", "bool")):
-            return "multi_hot"
-        raise ids_or_flags_error(where)
-    raise InputError(
-        f"{where}: expected a list of names or ids, a multi-hot list or a delimited string, "
-        f"got {feature}"
-    )
-
-
-def declared_names(feature: Any) -> tuple[str, ...] | None:
-    """Return the names of a column type that declares them."""
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else feature
-    return tuple(inner.names) if isinstance(inner, ClassLabel) else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
-
-from datasets import Dataset, concatenate_datasets
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.written_cells import parse_written
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def split_responses(rows: Dataset, label_columns: Collection[str]) -> Dataset:
@@ -20,25 +21,35 @@ def split_responses(rows: Dataset, label_columns: Collection[str]) -> Dataset:
         if name not in rows.column_names:
             continue
         statuses = f"{name}.status"
-        if statuses in rows.column_names:
-            pairs = zip(rows[name], rows[statuses], strict=True)
-            responses = [list(_paired(values, status)) for values, status in pairs]
-        elif _has_status(rows, name):
-            responses = [list(_from_objects(cell)) for cell in rows[name]]
-        else:
-            continue
-        return _one_per_row(rows, name, responses)
+        status = rows[statuses] if statuses in rows.column_names else None
+        responses = find_responses(rows[name], status)
+        if responses is not None:
+            return _one_per_row(rows, name, responses)
     return rows
 
 
-def _has_status(rows: Dataset, name: str) -> bool:
-    first = next((cell for cell in rows[name] if cell), None)
+def find_responses(
+    cells: Iterable[Any], statuses: Iterable[Any] | None
+) -> list[list[tuple[Any, Any]]] | None:
+    """Return value and status of each response in a column, None if it holds no responses.
+
+    Args:
+        cells: The cells of the column.
+        statuses: Those of the column of statuses beside it, if there is one.
+    """
+    if statuses is not None:
+        return [list(_paired(*pair)) for pair in zip(cells, statuses, strict=True)]
+    first = next((cell for cell in cells if cell), None)
     if isinstance(first, list) and first:
         first = first[0]
-    return isinstance(first, dict) and {"value", "status"} <= set(first)
+    if isinstance(first, dict) and {"value", "status"} <= set(first):
+        return [list(_from_objects(cell)) for cell in cells]
+    return None
 
 
 def _one_per_row(rows: Dataset, name: str, responses: list[list[tuple[Any, Any]]]) -> Dataset:
+    from datasets import Dataset, concatenate_datasets  # takes a second to load
+
     indices = [index for index, found in enumerate(responses) for _ in found or (None,)]
     flat = [pair for found in responses for pair in found or ((None, None),)]
     kept = rows.select(indices)
