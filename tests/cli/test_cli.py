@@ -61,7 +61,7 @@ def test_too_little_memory_is_one_line(
 def test_loading_is_announced_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["train", "--train_file=nowhere.csv", "--output_dir=nowhere"]
+    argv = ["train", "--dataset_name=./nowhere", "--output_dir=nowhere"]
     assert main(argv) == 2
     assert "loading" not in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

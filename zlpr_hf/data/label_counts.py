@@ -74,8 +74,8 @@ class LabelCounts:
                 given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
                 raise InputError(
                     f"{where}: {len(self.known)} labels such as {joined[0]!r:.60} with {given}, "
-                    f"but {len(parts)} such as {min(parts)!r:.40} with another separator: set "
-                    f"--label_delimiter {other!r}, or declare the names in label_names_file"
+                    f"but {len(parts)} such as {min(parts)!r:.40} with label_delimiter {other!r}: "
+                    f"add --label_delimiter {other!r}, or declare the names in label_names_file"
                 )
 
     def check_unknown(self, origin: str) -> None:
