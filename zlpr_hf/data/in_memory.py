@@ -9,10 +9,10 @@ import pyarrow as pa
 from datasets import Dataset, LargeList, List, Value
 
 from zlpr_hf.choices import LabelForm
+from zlpr_hf.data.column_types import declared_names
 from zlpr_hf.data.columns import read_column
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.label_survey import declared_names
 from zlpr_hf.data.sources import typed_column
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.labels import IGNORE_INDEX, LabelSpace
