@@ -59,13 +59,15 @@ def count_frequencies(targets: Any) -> NDArray[np.float64]:
     truth = np.asarray(targets, dtype=np.float32)
     known = known_mask(truth)
     positives = np.where(known, truth, 0).sum(0, dtype=np.float64)
-    return np.maximum(positives, 0.5) / np.maximum(known.sum(0), 1)
+    frequencies: NDArray[np.float64] = np.maximum(positives, 0.5) / np.maximum(known.sum(0), 1)
+    return frequencies
 
 
 def _rarity(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log ratio of the typical frequency to that of each label, at least 0."""
     typical = (frequencies**2).sum() / frequencies.sum()
-    return np.maximum(0.0, np.log(typical / frequencies))
+    rarity: NDArray[np.float64] = np.maximum(0.0, np.log(typical / frequencies))
+    return rarity
 
 
 def _predicted_share(

@@ -27,6 +27,14 @@ def classification_head(model: PreTrainedModel) -> nn.Linear:
     return heads[-1]
 
 
+def has_bias(model: Any) -> bool:
+    """Whether the head of a model has a bias, which can hold offsets."""
+    try:
+        return classification_head(model).bias is not None
+    except ValueError:
+        return False
+
+
 def check_head_has_bias(model: PreTrainedModel, option: str) -> None:
     """Refuse an option that needs a bias for a model whose head has none.
 

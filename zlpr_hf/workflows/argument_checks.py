@@ -28,7 +28,7 @@ def check_config(config: RunConfig) -> None:
     if data.streaming:
         _check_streaming(config)
     loss = config.training.loss
-    if LOSSES[loss].predicts_label_sets and model.tune_thresholds != "none":
+    if LOSSES[loss].predicts_label_sets and model.tune_thresholds not in ("auto", "none"):
         raise InputError(
             f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
             f"cannot change; expected none, got {model.tune_thresholds!r}"
@@ -89,6 +89,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
     wanted = training.large_label_space
     if wanted is False or (wanted is None and num_labels <= MAX_DENSE_LABELS):
         return False
+    tuning = model.tune_thresholds
     needs_all_logits = {
         "soft or unknown labels": not hard,
         f"loss {training.loss}": not LOSSES[training.loss].supports_large_label_space,
@@ -99,7 +100,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         "use_peft": model.use_peft,
         "save_logits": model.save_logits,
         f"long_texts {model.long_texts}": model.long_texts in ("mean", "max"),
-        "tune_thresholds per_label": model.tune_thresholds == "per_label",
+        f"tune_thresholds {tuning}": tuning in ("rare_labels", "per_label"),
     }
     found = [option for option, is_set in needs_all_logits.items() if is_set]
     if wanted and found:

@@ -59,11 +59,14 @@ class ModelArguments:
         None, "All dropout rates of the model, 0 to below 1; default: the model's own."
     )
     tune_thresholds: ThresholdTuning = option(
-        "none",
-        "none (logit > 0), global (one offset) or per_label: tune offsets on the validation split "
-        "and fold them into the head's bias.",
+        "auto",
+        "Offsets fitted on the validation split and folded into the head's bias: none (logit > 0), "
+        "rare_labels (rare labels that the model seldom predicts), global (one offset), per_label, "
+        "or auto: rare_labels for losses that decide at zero.",
     )
-    threshold_metric: DecisionMetric = option("f1_macro", "Metric that tune_thresholds maximises.")
+    threshold_metric: DecisionMetric = option(
+        "f1_macro", "Metric that tune_thresholds global and per_label maximise."
+    )
     teacher_model_name_or_path: str | None = option(
         None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
     )

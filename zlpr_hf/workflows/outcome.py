@@ -14,6 +14,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import ThresholdTuning
+from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.inference.windows import find_blank
@@ -24,6 +25,7 @@ from zlpr_hf.metrics.multi_label import (
     compute_label_scores,
     compute_multi_label_metrics,
 )
+from zlpr_hf.metrics.rare_labels import fit_rare_label_offsets
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.metrics.top_k import (
     TopK,
@@ -32,7 +34,7 @@ from zlpr_hf.metrics.top_k import (
     fit_top_k_offset,
     match_top_k,
 )
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, has_bias
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.long_texts import LongTextRule, apply_long_texts, count_longer
@@ -76,11 +78,10 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
         name: without_blank(predict_logits(trainer, encoded[name]), data.texts(name))
         for name in SPLITS
     }
-    tuning = arguments.tune_thresholds
-    if tuning == "none" and not prepared.loss.decides_at_zero:
-        logger.info("fitting one offset: loss %s has no threshold", loss_name(prepared.loss))
-        tuning = "global"
-    fit = partial(_fit_thresholds, tuning=tuning, metric=arguments.threshold_metric)
+    tuning = _choose_tuning(trainer, prepared, arguments.tune_thresholds)
+    fit = partial(
+        _fit_thresholds, prepared=prepared, tuning=tuning, metric=arguments.threshold_metric
+    )
     long_texts, logits = apply_long_texts(
         prepared,
         logits,
@@ -90,7 +91,7 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
     )
     ZLPRConfig.update(trainer.model.config, long_texts=long_texts.rule)  # type: ignore[union-attr]
     thresholds, untuned = fit(logits["validation"], targets["validation"]), None
-    if tuning != "none":
+    if thresholds.offsets:
         untuned = compute_multi_label_metrics(logits["test"], targets["test"])
         offsets = np.asarray(thresholds.offsets, np.float32)
         logits = {name: values - offsets for name, values in logits.items()}
@@ -112,12 +113,28 @@ def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArgum
     )
 
 
+def _choose_tuning(
+    trainer: ZLPRTrainer, prepared: Prepared, option: ThresholdTuning
+) -> ThresholdTuning:
+    """Return how offsets are fitted: those of ``auto`` need decisions at zero and all targets."""
+    loss = prepared.loss
+    if option in ("auto", "none") and not loss.decides_at_zero:
+        logger.info("fitting one offset: loss %s has no threshold", loss_name(loss))
+        return "global"
+    if option != "auto":
+        return option
+    fits = loss.label_sets is None and not isinstance(prepared.data, StreamedData)
+    return "rare_labels" if fits and has_bias(trainer.model) else "none"
+
+
 def _fit_thresholds(
-    logits: Any, targets: Any, *, tuning: ThresholdTuning, metric: str
+    logits: Any, targets: Any, *, prepared: Prepared, tuning: ThresholdTuning, metric: str
 ) -> Thresholds:
-    if tuning == "none":
-        return Thresholds()
-    return fit_thresholds(logits, targets, metric=metric, scope=tuning)
+    if tuning == "rare_labels":
+        return fit_rare_label_offsets(logits, targets, prepared.data.targets("train"))
+    if tuning == "global" or tuning == "per_label":
+        return fit_thresholds(logits, targets, metric=metric, scope=tuning)
+    return Thresholds()
 
 
 def without_blank(

@@ -130,7 +130,7 @@ def build_model(
         revision=arguments.model_revision,
         trust_remote_code=arguments.trust_remote_code,
     )
-    if arguments.tune_thresholds != "none":
+    if arguments.tune_thresholds not in ("auto", "none"):
         check_head_has_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
     elif not prepared.loss.decides_at_zero:
         check_head_has_bias(model, f"loss {loss_name(prepared.loss)}")
