@@ -18,6 +18,7 @@ from zlpr_hf import Classifier
 from zlpr_hf.inference.attribution import WordEffects
 from zlpr_hf.inference.demo_page import _render, render_answer, render_words
 from zlpr_hf.metrics.multi_label import compute_label_scores
+from zlpr_hf.reports.card_examples import CardExample
 from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import render_model_card, write_model_card
@@ -80,7 +81,7 @@ def card_with(place: str) -> Callable[[str], str]:
         if place in ("name", "base_model", "dataset"):
             facts = replace(facts, **{place: string.replace("/", "|")})
         if place == "example":
-            facts = replace(facts, examples=(string,))
+            facts = replace(facts, examples=(CardExample(string, [(string, 0.5)]),))
         _, front, text = render_model_card(random_report(names), facts).split("---\n", 2)
         assert set(yaml.safe_load(front)) <= {
             "tags", "pipeline_tag", "library_name", "metrics", "model-index", "widget",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from zlpr_hf.data.profile import DataProfile, SplitProfile
+from zlpr_hf.metrics.bootstrap import compute_intervals
 from zlpr_hf.metrics.multi_label import (
     compute_decision_metrics,
     compute_label_scores,
@@ -50,6 +51,7 @@ def make_report(
         thresholds=Thresholds(),
         profile=DataProfile(dict.fromkeys(("train", "validation", "test"), split), {}, {}),
         training=basics | (training or {}),
+        intervals=compute_intervals(np.clip(logits, -1e9, 1e9), targets),
     )
 
 

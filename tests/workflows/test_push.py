@@ -182,7 +182,7 @@ def test_model_loaded_from_the_hub_decides_the_same(
         "F1 micro": metrics["f1_micro"],
         "F1 macro": metrics["f1_macro"],
         "F1 samples": metrics["f1_samples"],
-        "subset accuracy": metrics["subset_accuracy"],
+        "exact match": metrics["subset_accuracy"],
     }
     answer = local.compute_logits([("type a text here",)])
     expected = {names[index] for index in np.flatnonzero(answer[0] > 0)}

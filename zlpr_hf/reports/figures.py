@@ -197,6 +197,7 @@ def _plot_epochs(
         x_range=(history[0].epoch, history[-1].epoch),
         y_range=(0.0, 1.0) if "F1" in title else (0.0, max(top * 1.05, 1e-6)),
         marker=next((each.epoch for each in history if each.kept), None),
+        whole_x=history[-1].epoch - history[0].epoch >= 1,
     )
 
 

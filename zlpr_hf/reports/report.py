@@ -13,6 +13,7 @@ from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
+from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.disagreements import Disagreement
@@ -23,7 +24,7 @@ from zlpr_hf.thresholds import Thresholds
 METRIC_TITLES = {
     "f1_micro": "F1 micro", "f1_macro": "F1 macro", "f1_samples": "F1 samples",
     "precision_micro": "precision micro", "recall_micro": "recall micro",
-    "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
+    "subset_accuracy": "exact match", "hamming_loss": "Hamming loss", "lrap": "LRAP",
     "predicted_cardinality": "labels per text",
 }  # fmt: skip
 COLUMNS = (
@@ -55,6 +56,7 @@ class Report:
         weak_labels: The labels with the lowest F1, each with a reason.
         history: Losses and F1 per evaluation on the validation split.
         disagreements: Rows in which the model firmly contradicts a tag, with their place.
+        intervals: 95 % bootstrap intervals of test metrics; empty in a large label space.
 
     Example:
         >>> from zlpr_hf import DataArguments, ModelArguments, ZLPRTrainingArguments, finetune
@@ -86,6 +88,7 @@ class Report:
     weak_labels: list[WeakLabel] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -165,6 +168,9 @@ class Report:
             "differences": {name: Difference(**each) for name, each in differences.items()},
             "weak_labels": [WeakLabel(**each) for each in content.get("weak_labels", [])],
             "history": [HistoryEntry(**each) for each in content.get("history", [])],
+            "intervals": {
+                name: Interval(**each) for name, each in content.get("intervals", {}).items()
+            },
             "disagreements": [Disagreement(**each) for each in content.get("disagreements", [])],
         }
         return cls(**content)

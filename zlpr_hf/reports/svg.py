@@ -38,7 +38,8 @@ class Plot:
     """One to five curves.
 
     ``description`` is the text alternative of the curves. ``diagonal`` draws a dotted line from the
-    lower left to the upper right corner, ``marker`` a dotted vertical line.
+    lower left to the upper right corner, ``marker`` a dotted vertical line. ``whole_x`` marks
+    whole numbers only.
     """
 
     title: str
@@ -50,10 +51,12 @@ class Plot:
     y_range: tuple[float, float] = (0.0, 1.0)
     diagonal: bool = False
     marker: float | None = None
+    whole_x: bool = False
 
-    def ticks(self, low: float, high: float) -> list[float]:
+    def ticks(self, low: float, high: float, *, whole: bool = False) -> list[float]:
         """Return round numbers on an axis, at most seven."""
-        steps = (digit * 10.0**power for power in range(-6, 12) for digit in (1, 2, 5))
+        powers = range(0 if whole else -6, 12)
+        steps = (digit * 10.0**power for power in powers for digit in (1, 2, 5))
         step = next(step for step in steps if (high - low) / step <= MAX_TICKS - 1 + 1e-9)
         first, end = -int(-low // step), high + 1e-9 * (high - low)
         ticks = (round(k * step, 9) for k in range(first, first + MAX_TICKS + 1))

@@ -100,19 +100,19 @@ def compare_with_baseline(
 
 def render_verdict(differences: Mapping[str, Difference]) -> str:
     """Return one sentence on the differences from the SVM; empty if there are none."""
-    groups = {
-        relation: [
-            f"{title} ({render_difference(differences[name])})"
-            for name, title in COMPARED.items()
-            if name in differences and differences[name].relation == relation
-        ]
-        for relation in ("better", "level", "worse", None)
-    }
-    parts = [
-        f"{relation or 'not clear'} in {_enumerate(cells)}"
-        for relation, cells in groups.items()
-        if cells
-    ]
+    groups: dict[str, list[str]] = {}
+    for words in ("better in", "level in", "worse in"):
+        groups[words] = []
+    for name, title in COMPARED.items():
+        each = differences.get(name)
+        if each is None:
+            continue
+        if each.relation is None:
+            cell = f"{title} ({each.difference:+.3f})"
+            groups.setdefault(f"no interval, since {each.missing}, for", []).append(cell)
+        else:
+            groups[f"{each.relation} in"].append(f"{title} ({render_difference(each)})")
+    parts = [f"{words} {_enumerate(cells)}" for words, cells in groups.items() if cells]
     return f"Compared with {SVM_ROW}: {'; '.join(parts)}." if parts else ""
 
 

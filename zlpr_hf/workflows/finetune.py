@@ -16,10 +16,13 @@ from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.metrics.bootstrap import compute_intervals
+from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.paired_bootstrap import Bools, Difference
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
+from zlpr_hf.reports.card_examples import CardExample, choose_examples
 from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
@@ -302,6 +305,7 @@ def _build_report(
         training=training,
         warnings=check_run(prepared.profile, outcome.metrics),
         differences=_compare_with_svm(prepared, outcome, baselines),
+        intervals=_compute_intervals(data, outcome),
         disagreements=find_disagreements(_evaluated_splits(data, outcome), outcome.label_scores),
         weak_labels=find_weak_labels(
             outcome.label_scores,
@@ -309,6 +313,12 @@ def _build_report(
             None if prepared.large else _find_mistakes(prepared, outcome),
         ),
     )
+
+
+def _compute_intervals(data: LabelledData, outcome: Outcome) -> dict[str, Interval]:
+    if "test" not in outcome.logits:
+        return {}
+    return compute_intervals(outcome.logits["test"], data.targets("test"))
 
 
 def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, EvaluatedSplit]:
@@ -369,7 +379,21 @@ def _write_report(
         max_length=config.model.max_length,
         dataset=dataset_name or config.data.train_file,
         # Texts of other datasets may be private.
-        examples=data.splits["test"]["text"][:3] if dataset_name in CORPORA else (),
+        examples=_choose_examples(data, outcome) if dataset_name in CORPORA else (),
+        license=config.model.license,
+        language=config.model.language,
     )
     write_model_card(folder, report, facts)
     report.save(folder / RESULTS_FILE)
+
+
+def _choose_examples(data: LabelledData, outcome: Outcome) -> list[CardExample]:
+    """Return the first test texts with a label that are short enough for a card."""
+    logits = outcome.logits.get("test")
+    return (
+        []
+        if logits is None
+        else choose_examples(
+            [" / ".join(texts) for texts in data.texts("test")], logits, data.label_space.names
+        )
+    )

@@ -84,4 +84,8 @@ class ModelArguments:
     save_logits: bool = option(
         False, "Write logits and targets of the validation and test splits to logits.npz."
     )
+    license: str | None = option(
+        None, "Licence of the model, for its card, such as mit or apache-2.0."
+    )
+    language: str | None = option(None, "Language of the texts, for the card, such as en.")
     baselines: bool = option(True, "Fit the TF-IDF + linear SVM baseline on the same rows.")
