@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 from transformers import set_seed
 
-from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
-from zlpr_hf.metrics.bootstrap import compute_intervals
-from zlpr_hf.metrics.intervals import Interval
-from zlpr_hf.metrics.paired_bootstrap import Bools, Difference
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
-from zlpr_hf.reports.card_examples import CardExample, choose_examples
-from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
-from zlpr_hf.reports.html import render_html_report
-from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.provenance import Provenance
-from zlpr_hf.reports.report import MODEL_ROW, Report
-from zlpr_hf.reports.sanity_checks import check_run
-from zlpr_hf.reports.verdict import (
-    SVM_ROW,
-    Mistakes,
-    compare_with_baseline,
-    find_weak_labels,
-    read_history,
-)
-from zlpr_hf.thresholds import decide
+from zlpr_hf.reports.report import Report
+from zlpr_hf.reports.verdict import read_history
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import BriefProgress, DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
@@ -44,16 +27,13 @@ from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.auto_defaults import render_defaults
-from zlpr_hf.workflows.baselines import predict_baselines, score_baselines
+from zlpr_hf.workflows.baselines import predict_baselines
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
-from zlpr_hf.workflows.outcome import SPLITS, Outcome, evaluate_run, save_logits
+from zlpr_hf.workflows.outcome import SPLITS, evaluate_run
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
-    LOGITS_FILE,
     PROFILE_FILE,
-    REPORT_FILE,
-    RESULTS_FILE,
     clear_leftovers,
     clear_run,
     find_resume_checkpoint,
@@ -63,6 +43,7 @@ from zlpr_hf.workflows.output_dir import (
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
 from zlpr_hf.workflows.python_call import read_call
+from zlpr_hf.workflows.run_report import build_report, write_report
 
 Log = Callable[[str], None]
 
@@ -170,7 +151,7 @@ def finetune_config(
     training = _training_facts(trainer, prepared, checkpoint)
     training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
     training |= {"long_texts": asdict(outcome.long_texts)}
-    report = _build_report(output_dir, prepared, outcome, baselines, training)
+    report = build_report(output_dir, prepared, outcome, baselines, training)
     report = replace(
         report,
         warnings=[*earlier.find_leaks(prepared.data), *report.warnings],
@@ -182,7 +163,7 @@ def finetune_config(
             fingerprints = prepared.data.fingerprints()
             provenance = Provenance.find(config.training.device, fingerprints, part)
             report = replace(report, provenance=provenance)
-            _write_report(part, report, outcome, prepared, config, card_name=card_name)
+            write_report(part, report, outcome, prepared, config, card_name=card_name)
     trainer.accelerator.wait_for_everyone()  # afterwards every process may read the files
     return report
 
@@ -284,116 +265,7 @@ def _training_facts(
     return facts
 
 
-def _build_report(
-    output_dir: Path,
-    prepared: Prepared,
-    outcome: Outcome,
-    baselines: Mapping[str, Bools],
-    training: dict[str, Any],
-) -> Report:
-    data, untuned = prepared.data, outcome.untuned
-    before = {} if untuned is None else {"before tuning thresholds": untuned}
-    return Report(
-        output_dir=str(output_dir),
-        test={**score_baselines(baselines, data), **before, MODEL_ROW: outcome.metrics["test"]},
-        validation=outcome.metrics["validation"],
-        label_scores=outcome.label_scores,
-        thresholds=outcome.thresholds,
-        temperature=outcome.temperature,
-        calibration=outcome.calibration,
-        profile=prepared.profile,
-        training=training,
-        warnings=check_run(prepared.profile, outcome.metrics),
-        differences=_compare_with_svm(prepared, outcome, baselines),
-        intervals=_compute_intervals(data, outcome),
-        disagreements=find_disagreements(_evaluated_splits(data, outcome), outcome.label_scores),
-        weak_labels=find_weak_labels(
-            outcome.label_scores,
-            prepared.profile.splits["train"].label_counts,
-            None if prepared.large else _find_mistakes(prepared, outcome),
-        ),
-    )
-
-
-def _compute_intervals(data: LabelledData, outcome: Outcome) -> dict[str, Interval]:
-    if "test" not in outcome.logits:
-        return {}
-    return compute_intervals(outcome.logits["test"], data.targets("test"))
-
-
-def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, EvaluatedSplit]:
-    """Return logits, targets, texts and places per split; nothing in a large label space."""
-    return {
-        split: EvaluatedSplit(
-            logits,
-            data.targets(split),
-            data.texts(split),
-            [data.place(split, row) for row in range(len(logits))],
-        )
-        for split, logits in outcome.logits.items()
-    }
-
-
-def _compare_with_svm(
-    prepared: Prepared, outcome: Outcome, baselines: Mapping[str, Bools]
-) -> dict[str, Difference]:
-    if SVM_ROW not in baselines:
-        return {}
-    decided = decide(outcome.logits["test"])
-    return compare_with_baseline(decided, baselines[SVM_ROW], prepared.data.targets("test"))
-
-
-def _find_mistakes(prepared: Prepared, outcome: Outcome) -> Mistakes:
-    cut = np.asarray(prepared.encoded["test"]["truncated"]) & (outcome.long_texts.rule == "cut")
-    return Mistakes.from_logits(outcome.logits["test"], prepared.data.targets("test"), cut)
-
-
 def _kept_step(trainer: ZLPRTrainer) -> int | None:
     """Return the step whose weights are the model's; None if it is the last one."""
     arguments: Any = trainer.args
     return trainer.state.best_global_step if arguments.load_best_model_at_end else None
-
-
-def _write_report(
-    folder: Path,
-    report: Report,
-    outcome: Outcome,
-    prepared: Prepared,
-    config: RunConfig,
-    *,
-    card_name: str,
-) -> None:
-    """Write the logits if asked, the HTML page, the model card and all numbers."""
-    data, dataset_name = prepared.data, config.data.dataset_name
-    if config.model.save_logits:
-        targets = {split: data.targets(split) for split in outcome.logits}
-        save_logits(folder / LOGITS_FILE, outcome.logits, targets)
-    if not prepared.large:
-        page = render_html_report(
-            report, _evaluated_splits(data, outcome), names=data.label_space.names
-        )
-        write_whole(folder / REPORT_FILE, page)
-    facts = CardFacts(
-        name=card_name,
-        base_model=config.model.model_name_or_path,
-        max_length=config.model.max_length,
-        dataset=dataset_name or config.data.train_file,
-        # Texts of other datasets may be private.
-        examples=_choose_examples(data, outcome) if dataset_name in CORPORA else (),
-        license=config.model.license,
-        language=config.model.language,
-    )
-    write_model_card(folder, report, facts)
-    report.save(folder / RESULTS_FILE)
-
-
-def _choose_examples(data: LabelledData, outcome: Outcome) -> list[CardExample]:
-    """Return the first test texts with a label that are short enough for a card."""
-    logits = outcome.logits.get("test")
-    return (
-        []
-        if logits is None
-        else choose_examples(
-            [" / ".join(texts) for texts in data.texts("test")], logits, data.label_space.names
-        )
-    )
