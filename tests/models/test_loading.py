@@ -230,9 +230,7 @@ def test_head_from_label_names_scores_its_own_names_high(
 
 
 def test_unknown_models_and_poolings_are_refused(tmp_path: Path, colours: LabelSpace) -> None:
-    with pytest.raises(
-        InputError, match="the package is not installed: pip install no-such-package"
-    ):
+    with pytest.raises(InputError, match="no_such_package is not installed: pip install no-such-"):
         resolve_model_path("package:no_such_package/model")
     with pytest.raises(InputError, match="no model"):
         resolve_model_path("package:zlpr_hf/data")

