@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from zlpr_hf.training.arguments import ZLPRTrainingArguments as ZLPRTrainingArguments
     from zlpr_hf.training.trainer import ZLPRTrainer as ZLPRTrainer
     from zlpr_hf.workflows.data_arguments import DataArguments as DataArguments
+    from zlpr_hf.workflows.estimator import ZLPRClassifier as ZLPRClassifier
     from zlpr_hf.workflows.finetune import finetune as finetune
     from zlpr_hf.workflows.model_arguments import ModelArguments as ModelArguments
     from zlpr_hf.workflows.push import push_folder as push_folder
@@ -140,6 +141,7 @@ _NAMES = {
     "training.arguments": ("ZLPRTrainingArguments",),
     "training.trainer": ("ZLPRTrainer",),
     "workflows.data_arguments": ("DataArguments",),
+    "workflows.estimator": ("ZLPRClassifier",),
     "workflows.finetune": ("finetune",),
     "workflows.model_arguments": ("ModelArguments",),
     "workflows.push": ("push_folder",),

@@ -6,16 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, LargeList, List, Value
+from datasets import Dataset
 
-from zlpr_hf.choices import LabelForm
 from zlpr_hf.data.column_types import declared_names
 from zlpr_hf.data.columns import read_column
-from zlpr_hf.data.label_cells import RowLabels
-from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import typed_column
-from zlpr_hf.errors import InputError, suggest
-from zlpr_hf.labels import IGNORE_INDEX, LabelSpace
+from zlpr_hf.errors import InputError
 
 LABEL_COLUMNS = ("labels", "label")
 CLASS_IDS = (
@@ -40,7 +36,7 @@ def to_dataset(rows: Any, origin: str, *, needed: Collection[str] | None = None)
         return rows
     typed = {}
     for name, values in _columns(rows, origin).items():
-        cells = {number: _plain(value) for number, value in enumerate(values, start=1)}
+        cells = {number: plain_value(value) for number, value in enumerate(values, start=1)}
         try:
             typed[name] = typed_column(origin, name, cells).data.column(name)
         except InputError:
@@ -76,7 +72,7 @@ def _columns(rows: Any, origin: str) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return arrays, tensors, tuples and sets as lists, which have a type in Arrow."""
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -90,51 +86,10 @@ def find_label_column(names: Collection[str]) -> str | None:
     return next((name for name in LABEL_COLUMNS if name in names), None)
 
 
-def read_labels(rows: Dataset, column: str, space: LabelSpace, origin: str) -> list[RowLabels]:
-    """Return the labels of each row, which must be labels of a model.
-
-    Lists of names, single names, one number per label, and lists of the model's label ids.
-
-    Raises:
-        InputError: If a cell cannot be read, or names a label that the model lacks; with its row.
-    """
-    feature = rows.features[column]
-    if isinstance(feature, Value) and "int" in feature.dtype:
-        raise InputError(
-            f"{origin}, column {column!r}: expected {space.num_labels} numbers per row, one per "
-            f"label, got {rows[0][column]!r:.40}; {CLASS_IDS}"
-        )
-    form = _form(feature, read_column(rows, column, origin), space.num_labels)
-    names = None if declared_names(feature) else space.names
-    # One name per row is the meaning of a plain text here: names are known, delimiters are not.
-    labels = LabelColumns(column=column, form=form, names=names, words="label", join_rows=True)
-    try:
-        _, found = labels.read(rows, origin, ask_unknown=False)
-    except InputError as error:
-        if space != LabelSpace.numbered(space.num_labels):
-            raise
-        raise InputError(
-            f"{error}. The labels of the model are called {space.names[0]} to {space.names[-1]}; "
-            "load_model(NAME, LABELS) sets their names"
-        ) from error
-    unknown = dict.fromkeys(space.names, float("nan"))
-    for number, row in enumerate(found, start=1):
-        wrong = next((name for name in row or () if name not in space.label2id), None)
-        if wrong is not None:
-            raise InputError(
-                f"{origin}, row {number}: unknown label {wrong!r}; the labels of the model are "
-                f"{space.summary()} (load_model(NAME, LABELS) sets them)"
-                f"{suggest(wrong, space.names)}"
-            )
-    return [unknown if row is None else row for row in found]
-
-
-def _form(feature: Any, cells: Sequence[Any], num_labels: int) -> LabelForm:
-    """Return the form of lists of integers: flags if all have one 0 or 1 per label, else ids."""
-    inner = feature.feature if isinstance(feature, (List, LargeList)) else None
-    if not (isinstance(inner, Value) and "int" in inner.dtype):
-        return "auto"
-    flags = all(
-        len(cell) == num_labels and {*cell} <= {0, 1, IGNORE_INDEX, None} for cell in cells if cell
-    )
-    return "multi_hot" if flags and any(cells) else "ids"
+def column_labels(rows: Dataset, column: str, origin: str) -> list[Any]:
+    """Return the label cells of a column; ids are names where the column declares them."""
+    cells, names = read_column(rows, column, origin), declared_names(rows.features[column])
+    if names is None:
+        return cells
+    ids = [[cell] if isinstance(cell, int) else cell for cell in cells]
+    return [None if row is None else [names[index] for index in row] for row in ids]

@@ -18,13 +18,13 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
+from zlpr_hf.data.given_texts import as_rows
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.windows import (
     CutWarning,
     Texts,
-    as_rows,
     compute_window_logits,
     count_long,
     find_blank,

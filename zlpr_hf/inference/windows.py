@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import LongTexts
-from zlpr_hf.errors import InputError
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
@@ -74,28 +73,6 @@ class CutWarning:
         if count:
             self._given = True
             logger.warning(NOT_STORED, count, len(texts), limit)
-
-
-def as_rows(texts: Any) -> list[tuple[str, ...]]:
-    """Return texts, or pairs of texts, as tuples; the items of any column or list.
-
-    Raises:
-        InputError: If it is a single text or a table, or an item is no text.
-    """
-    if isinstance(texts, str):
-        raise InputError(f"texts: expected a list of texts, got one: {texts!r:.60}")
-    if hasattr(texts, "column_names") or hasattr(texts, "iterrows"):
-        kind = type(texts).__name__
-        raise InputError(
-            f'texts: expected a list of texts, got a {kind}; pass one column: ["text"]'
-        )
-    rows = [(text,) if isinstance(text, str) else text for text in texts]
-    for position, row in enumerate(rows):
-        if not (isinstance(row, (tuple, list)) and row and all(isinstance(t, str) for t in row)):
-            raise InputError(
-                f"texts: expected a text or a pair of texts, got {row!r:.60} at {position}"
-            )
-    return rows
 
 
 def find_blank(texts: Texts) -> NDArray[np.bool_]:

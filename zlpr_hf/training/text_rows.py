@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from zlpr_hf.data.columns import read_texts
 from zlpr_hf.data.encoding import encode
-from zlpr_hf.data.in_memory import LABEL_COLUMNS, find_label_column, read_labels, to_dataset
-from zlpr_hf.data.targets import dense_targets
+from zlpr_hf.data.given_labels import GivenLabels
+from zlpr_hf.data.in_memory import (
+    LABEL_COLUMNS,
+    column_labels,
+    find_label_column,
+    to_dataset,
+)
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.lengths import limit_to_positions
@@ -105,19 +110,17 @@ class RowEncoder:
         return encoded.remove_columns(["truncated"] if kept else ["truncated", "length"])
 
     def _labels(self, rows: Dataset, column: str, name: str) -> tuple[list[Any], Any]:
-        space = self._label_space(name)
-        found = read_labels(rows, column, space, name)
-        ids = [[space.label2id[label] for label in row] for row in found]
+        cells = column_labels(rows, column, name)
+        targets = GivenLabels.read(cells, self._label_space(name).names, origin=name).targets
         if not getattr(self.arguments, "large_label_space", False):
-            values = [list(row.values()) for row in found]
-            return list(dense_targets(ids, values, space.num_labels)), List(Value("float32"))
-        for number, row in enumerate(found, start=1):
-            if any(value != 1 for value in row.values()):
-                kind = "unknown" if any(map(math.isnan, row.values())) else "soft"
-                raise InputError(
-                    f"{name}, row {number}: {kind} labels, which large_label_space does not support"
-                )
-        return ids, List(Value("int64"))
+            return list(targets), List(Value("float32"))
+        soft = np.flatnonzero(((targets != 0) & (targets != 1)).any(1))
+        if len(soft):
+            raise InputError(
+                f"{name}, row {soft[0] + 1}: soft or unknown labels, which large_label_space does "
+                "not support"
+            )
+        return [np.flatnonzero(row).tolist() for row in targets], List(Value("int64"))
 
     def _label_space(self, name: str) -> LabelSpace:
         config = getattr(self.model, "config", None)
