@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import LongTexts
+from zlpr_hf.errors import InputError
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.powerset import powerset_label_scores
