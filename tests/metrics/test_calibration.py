@@ -60,7 +60,7 @@ def test_unknown_cells_and_texts_without_content_do_not_count() -> None:
     wider = np.column_stack([targets, np.full(len(targets), -100.0)])
     wider[::2, -1] = math.nan
     more = np.column_stack([logits, np.full(len(logits), 7.0)])
-    more = np.vstack([more, np.full((2, 7), -1e4)])
+    more = np.vstack([more, np.full((2, 7), -9999.5)])
     wider = np.vstack([wider, np.eye(2, 7)])
     assert fit_temperature(more, wider) == pytest.approx(expected)
 

@@ -31,8 +31,8 @@ def fit_temperature(logits: Any, targets: Any) -> float:
     mistakes does not end in certainty. Fit it on validation rows, on the logits after offsets.
 
     Args:
-        logits: Raw scores of validation rows. Those of texts without content, at or beyond
-            -10,000, are left out.
+        logits: Raw scores of validation rows. Those of texts without content, near -10,000, are
+            left out.
         targets: Values in [0, 1], hard or soft; ``-100`` or NaN marks an unknown target, which is
             ignored.
 
@@ -58,7 +58,7 @@ def fit_temperature(logits: Any, targets: Any) -> float:
         3
     """
     scores, truth = _known_cells(logits, targets)
-    inner = np.abs(scores) < MAX_LOGIT_THRESHOLD
+    inner = np.abs(scores) < MAX_LOGIT_THRESHOLD / 2  # the others are of texts without content
     scores, truth = scores[inner], truth[inner]
     positive, negative = truth.sum(), (1 - truth).sum()
     if not positive or not negative:

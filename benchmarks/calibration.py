@@ -1,0 +1,107 @@
+"""How often scores are right before and after the temperature, on the test split of finished runs.
+
+The temperature is fitted on the validation split, as at the end of a run. A run whose head holds
+one already is measured before it too.
+
+Run: python -m benchmarks.calibration CWE=out/quickstart Reuters=out/reuters   # --save_logits true
+     python -m benchmarks.calibration out/quickstart logits.npz                # named as the files
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.output import RESULTS, markdown_table, save
+from zlpr_hf import fit_temperature
+from zlpr_hf.metrics.calibration import Calibration
+from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
+
+MAX_ERROR = 0.05
+"""Expected calibration error that the scores of a run should not exceed."""
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Return the temperature of a run, and the calibration of its test split before and after.
+
+    Args:
+        path: A run's folder, or a file with ``validation_logits``, ``test_logits`` and targets.
+    """
+    logits_file = path / LOGITS_FILE if path.is_dir() else path
+    with np.load(logits_file) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    # The logits of a run are those of its saved head.
+    folded = _read_temperature(path) if path.is_dir() else 1.0
+    validation, test = (folded * arrays[f"{name}_logits"] for name in ("validation", "test"))
+    temperature = fit_temperature(validation, arrays["validation_targets"])
+    before, after = (
+        Calibration.measure(logits, arrays["test_targets"]) for logits in (test, test / temperature)
+    )
+    if before is None or after is None:
+        raise SystemExit(f"{logits_file}: no target of the test split is known")
+    return {
+        "validation_rows": len(validation),
+        "test_rows": len(test),
+        "labels": test.shape[1],
+        "temperature": temperature,
+        "before": asdict(before),
+        "after": asdict(after),
+    }
+
+
+def _read_temperature(folder: Path) -> float:
+    """Return the temperature in the head of a finished run; 1 for runs without one."""
+    results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    return float(results.get("temperature") or 1.0)
+
+
+def render_table() -> str:
+    """Return the stored numbers as a table."""
+    stored = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    return _table(stored["runs"])
+
+
+def _table(runs: dict[str, Any]) -> str:
+    rows = []
+    for name, run in runs.items():
+        title = f"{name}, {run['test_rows']:,} texts, {run['labels']} labels"
+        for when in ("before", "after"):
+            found = Calibration(**run[when])
+            sure = f"{100 * found.sure_true:.0f} % of {found.sure_cells:,}"
+            rows.append(
+                [
+                    title if when == "before" else "",
+                    "1" if when == "before" else f"{run['temperature']:.2f}",
+                    f"{found.ece:.3f}",
+                    f"{found.shown_ece:.3f}",
+                    f"{found.brier:.4f}",
+                    sure if found.sure_cells else "none",
+                ]
+            )
+    columns = [
+        "test split", "temperature", "ECE, all cells", "ECE, scores from 0.05 on", "Brier",
+        "right above 0.95",
+    ]  # fmt: skip
+    return markdown_table(columns, rows)
+
+
+def main(argv: list[str]) -> None:
+    if not argv:
+        raise SystemExit(__doc__)
+    runs = {}
+    for given in argv:
+        name, _, path = given.rpartition("=")
+        runs[name or Path(path).stem] = measure(Path(path))
+    print(_table(runs))
+    missed = [name for name, run in runs.items() if run["after"]["ece"] > MAX_ERROR]
+    print(f"ECE above {MAX_ERROR} after the temperature: {', '.join(missed) or 'none'}")
+    save("calibration", {"runs": runs}, folder=RESULTS)
+
+
+BLOCKS = {"calibration": render_table}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
