@@ -84,7 +84,7 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         output_dir_: Folder with the model and its report.
 
     Example:
-        >>> texts = ["big dog", "cat", "bird"] * 10
+        >>> texts = [f"{text} {number}" for number in range(10) for text in ("dog", "cat", "bird")]
         >>> labels = [["big"], ["small"], ["big", "small"]] * 10
         >>> classifier = ZLPRClassifier(
         ...     "google-bert/bert-base-uncased", num_train_epochs=1, max_length=64
