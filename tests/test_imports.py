@@ -116,6 +116,7 @@ def test_importing_the_package_is_light() -> None:
         ["train", "--output_dir", "pyproject.toml/run"],
         ["compare", "nowhere.yaml"],
         ["tune", "nowhere.yaml", "--trials", "1"],
+        ["predict", "zlpr_hf/no/model"],
         ["reproduce", "nowhere"],
         ["predict", "model", "--input", "nowhere.csv"],
         ["evaluate", "model", "--resamples", "0"],

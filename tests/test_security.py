@@ -293,13 +293,19 @@ def test_token_appears_in_no_file_and_no_output(
 @pytest.mark.parametrize("given", [["--hub_token", TOKEN], [f"--hub_token={TOKEN}"]])
 @pytest.mark.parametrize("name", ["train", "compare"])
 def test_resume_command_contains_no_token(
-    given: list[str], name: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    given: list[str],
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zlpr_hf.cli.train.parse_arguments", interrupted)
-    monkeypatch.setattr("zlpr_hf.cli.compare.read_plan", interrupted)
+    monkeypatch.chdir(tmp_path)
+    Path("plan.yaml").write_text("seed: 1\n")
+    monkeypatch.setattr("zlpr_hf.workflows.arguments.parse_arguments", interrupted)
+    monkeypatch.setattr("zlpr_hf.workflows.comparison.plan.read_plan", interrupted)
     assert main([name, "plan.yaml", *given, "--seed", "7"]) == 130
     line = capsys.readouterr().err
     assert "Qx7" not in line

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from zlpr_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 QUIET_VARIABLES = {
@@ -22,6 +25,7 @@ QUIET_VARIABLES = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
+BRIEF_BARS = {"TQDM_DELAY": "2", "TQDM_LEAVE": ""}
 LAUNCHER_GRACE_SECONDS = 5.0
 """After one process has failed, the launcher ends the others within this time."""
 MAX_WAIT = timedelta(days=30)
@@ -49,10 +53,29 @@ def silence_other_processes() -> None:
         warnings.simplefilter("ignore")
 
 
+def limit_progress_bars() -> None:
+    """Let the bars of libraries appear after two seconds, on a terminal only, and vanish.
+
+    For this process alone; call it before the libraries are imported, as tqdm reads these variables
+    only then.
+    """
+    variables = BRIEF_BARS if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
 def announce_loading() -> None:
     """Tell a user at a terminal why nothing happens while libraries load for some seconds."""
     if is_main_process() and sys.stderr.isatty():
         print("loading torch and transformers ...", file=sys.stderr, flush=True)
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal; plain where ``NO_COLOR`` is set or in a pipe."""
+    from rich.console import Console
+
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
 
 
 def print_error(line: str) -> None:
@@ -63,7 +86,11 @@ def print_error(line: str) -> None:
     """
     if _read_number("LOCAL_RANK", 0) > 0:
         time.sleep(LAUNCHER_GRACE_SECONDS)
-    print(line, file=sys.stderr, flush=True)
+    from rich.text import Text
+
+    text = Text(line)
+    text.highlight_regex("^error:", "bold red")
+    open_console(stderr=True).print(text, soft_wrap=True)
 
 
 def _read_number(name: str, default: int) -> int:

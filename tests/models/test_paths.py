@@ -1,13 +1,14 @@
 """Without a connection to the Hub, one line says so at once."""
 
 import time
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
 from tests.local_hub import LocalHub
 from zlpr_hf import InputError, load_tokenizer
-from zlpr_hf.models.paths import check_hub
+from zlpr_hf.models.paths import check_hub, resolve_model_path
 
 
 @pytest.fixture
@@ -44,3 +45,17 @@ def test_any_answer_of_the_hub_counts_as_a_connection(monkeypatch: pytest.Monkey
 def test_a_path_is_never_looked_up_on_the_hub() -> None:
     with pytest.raises(InputError, match="out/run/checkpoint-3: no such folder"):
         load_tokenizer("out/run/checkpoint-3")
+
+
+def test_missing_folder_beside_models_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other names with one slash may be on the Hub."""
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model_path("out/reviews") == "out/reviews"
+    for name in ("reviews", "quickstart"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "config.json").touch()
+    assert resolve_model_path("out/reviews") == "out/reviews"
+    with pytest.raises(InputError, match=r'out/quickstart, out/reviews.*"out/reviews"'):
+        resolve_model_path("out/review")

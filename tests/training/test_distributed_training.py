@@ -129,7 +129,7 @@ def test_a_launched_run_is_that_of_one_process(command: list[str], tmp_path: Pat
     torch.testing.assert_close(*weights, atol=1e-6, rtol=1e-5)
     assert files_of(shared) == files_of(alone)
     lines = (started.stdout + started.stderr).splitlines()
-    assert any(line.startswith("[default0]:written to ") for line in lines)
+    assert any(line.startswith("[default0]:saved to ") for line in lines)
     assert [line for line in lines if line.startswith("[default1]:")] == []
 
 

@@ -26,6 +26,7 @@ from zlpr_hf.cli.parser import (
     load_classifier,
 )
 from zlpr_hf.cli.remembered import columns_of, read_remembered, use_remembered
+from zlpr_hf.cli.terminal import print_log
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import is_free
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr evaluate",
-        description="Compute all metrics of a model on labelled texts, with 95 % bootstrap "
+        description="Evaluate a model on labelled texts, with 95 % bootstrap "
         "intervals.\nWithout --dataset: on the test split of the data that the model was trained "
         "on.\nOptions of the data that are not given are those of its training.",
         example="zlpr evaluate out/quickstart --dataset new.csv --label_delimiter ';'",
@@ -72,6 +73,7 @@ def _parser() -> CommandParser:
     add_shared(reading, "long_texts", "batch_size", "backend", "revision", "trust_remote_code")
     add = parser.add_argument_group("numbers").add_argument
     add("--resamples", type=count_type(1), default=1000, help="number of bootstrap resamples")
+    add("--all", action="store_true", help="print all metrics and labels")
     add("--output", type=Path, help="JSON file for all numbers")
     add = parser.add_argument_group("tuning offsets on these rows").add_argument
     add("--tune_thresholds", choices=get_args(Scope), help="one offset, or one per label")
@@ -118,7 +120,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     )
     if rows.reading is not None:
         print(f"{rows.reading.render_columns()}\n")
-    print(evaluation.render())
+    print_log(evaluation.render(all_metrics=options.all))
     for name, count in rows.dropped.items():
         print(f"dropped label {name!r}, unknown to the model, from {count} rows")
     if options.output is not None:

@@ -13,6 +13,7 @@ from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.distributed import (
     count_processes,
     is_main_process,
+    limit_progress_bars,
     print_error,
     silence_other_processes,
 )
@@ -37,6 +38,7 @@ OUT_OF_MEMORY_REMEDY = (
 )
 DISTRIBUTED_COMMANDS = ("train", "compare", "predict", "reproduce")
 """Commands that several processes share; with others each would do the whole work."""
+RESUMABLE = ("train", "tune", "compare", "predict", "reproduce")
 
 
 def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",)) -> int:
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
     command, *rest = arguments
     called = (*program, command) if program == ("zlpr",) else program
     again = shlex.join([*called, *resume_command(command, rest)])
+    limit_progress_bars()
     silence_other_processes()
     try:
         if command not in COMMANDS:
@@ -80,9 +83,10 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
         status: int = module.run(rest, called)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if is_main_process():
-            print(f"\ninterrupted; resume with: {again}", file=sys.stderr)
+            line = f"interrupted; resume with: {again}" if command in RESUMABLE else "interrupted"
+            print_error(f"\n{stop or line}")
         return 130
     except BrokenPipeError:  # the reader of the output, such as head, has stopped
         _drop_output()

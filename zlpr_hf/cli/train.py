@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zlpr_hf.cli.own_file import complete_options
+from zlpr_hf.cli.parser import resume_command
+from zlpr_hf.cli.terminal import print_log, print_report
 from zlpr_hf.cli.train_options import check_early, short_parser
 from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
-from zlpr_hf.workflows.output_dir import (
-    CARD_FILES,
-    CONFIG_FILE,
-    PROFILE_FILE,
-    REPORT_FILE,
-    RESULTS_FILE,
-    find_resume_checkpoint,
-)
+from zlpr_hf.workflows.output_dir import REPORT_FILE, find_resume_checkpoint
 
 if TYPE_CHECKING:
     from zlpr_hf.training.arguments import ZLPRTrainingArguments
 
 SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
-RUN_FILES = (REPORT_FILE, CARD_FILES[0], RESULTS_FILE, PROFILE_FILE, CONFIG_FILE)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:
-    """Fine-tune and print the numbers; return 1 if the model could not be pushed."""
+    """Fine-tune and print the verdict; return 1 if the model could not be pushed."""
     if {"-h", "--help"} & set(argv):
         return _print_help(argv)
-    argv, reading = complete_options(argv, program)
+    given = argv
+    argv, reading = complete_options(given, program)
     check_early(argv)
     if reading and is_main_process():
-        print(f"{reading}\n", flush=True)
+        print_log(f"{reading}\n")
     announce_loading()
     from zlpr_hf.workflows.arguments import parse_arguments  # these load torch
     from zlpr_hf.workflows.finetune import finetune_config
@@ -44,28 +38,18 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     config = parse_arguments(argv)
     training_args = config.training
     try:
-        report = finetune_config(config)
+        report = finetune_config(config, log=print_log)
     except KeyboardInterrupt:
-        if is_main_process() and _last_checkpoint(training_args) is None:
-            print(
-                f"\nno checkpoint yet: the next run starts from the beginning ({SAVE_MORE_OFTEN})",
-                file=sys.stderr,
-            )
-        raise
+        raise KeyboardInterrupt(_how_to_continue(training_args, program, given)) from None
     except InputError as error:
         if isinstance(error.__cause__, FloatingPointError):
             raise InputError(f"{error}. {_how_to_resume(training_args)}") from error
         raise
     if is_main_process():
-        folder = report.output_dir
-        print(f"\n{report.render()}\n")
-        written = [name for name in RUN_FILES if (Path(folder) / name).is_file()]
-        print(f"written to {folder}: the model, {', '.join(written)}")
-        for title, line in _next_commands(folder):
-            print(f"{title}:\n  {line}")
-        print(f"from Python, also without zlpr_hf: see {Path(folder) / CARD_FILES[0]}")
+        page = Path(report.output_dir) / REPORT_FILE
+        print_report(report, page if page.is_file() else None)
         if training_args.push_to_hub:
-            return _push(folder, training_args)
+            return _push(report.output_dir, training_args)
     return 0
 
 
@@ -87,6 +71,17 @@ def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
         overwrite=True,
         only_model=arguments.save_only_model,
     )
+
+
+def _how_to_continue(
+    arguments: ZLPRTrainingArguments, program: Sequence[str], argv: Sequence[str]
+) -> str:
+    """Return one line for an interrupted run: its checkpoint, or that there is none."""
+    last = _last_checkpoint(arguments)
+    if last is None:
+        return f"interrupted before the first checkpoint: start again ({SAVE_MORE_OFTEN})"
+    again = shlex.join([*program, *resume_command("train", argv)])
+    return f"interrupted; {last} was kept; resume with: {again}"
 
 
 def _how_to_resume(arguments: ZLPRTrainingArguments) -> str:
@@ -117,25 +112,3 @@ def _push(folder: str, arguments: ZLPRTrainingArguments) -> int:
         return 1
     print(f"pushed to {url}")
     return 0
-
-
-def _next_commands(folder: str) -> list[tuple[str, str]]:
-    """Return titles and commands for the next steps, ready to copy."""
-    zlpr = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
-    predict, evaluate, export, demo, push = (
-        shlex.join([*zlpr, command, folder, *more])
-        for command, *more in (
-            ("predict",),
-            ("evaluate",),
-            ("export", "--quantize", "int8"),
-            ("demo",),
-            ("push", "YOUR_NAME/YOUR_MODEL"),
-        )
-    )
-    return [
-        ("label texts (or use --input FILE --output FILE)", f"echo 'type a text here' | {predict}"),
-        ("all metrics with intervals (or use --dataset FILE)", evaluate),
-        ("export to ONNX Runtime, under a third of the size", export),
-        ("try it on a web page", demo),
-        ("push it to the Hub", push),
-    ]

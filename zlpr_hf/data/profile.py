@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, combinations
@@ -17,6 +18,7 @@ from zlpr_hf.files.atomic import write_json
 from zlpr_hf.labels import known_mask
 
 RAREST_SHOWN = 5
+WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class DataProfile:
         write_json(path, asdict(self))
 
     def render(self) -> str:
-        """Return the profile as a table with notes."""
+        """Return the profile as a table with notes, in lines of up to 80 columns."""
         lines = [
             f"{'split':<12}{'rows':>9}{'labels/row':>12}{'density':>9}{'no label':>10}"
             f"{'truncated':>11}"
@@ -76,7 +78,7 @@ class DataProfile:
                 f"{name:<12}{split.rows:>9,}{split.cardinality:>12.2f}{split.density:>9.3f}"
                 f"{split.empty_rows:>10,}{split.truncated:>11.1%}"
             )
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([*lines, *map(_wrap, self.notes())])
 
     def notes(self) -> list[str]:
         """Return lines about rare, missing and unknown labels, and about repeated texts."""
@@ -113,6 +115,12 @@ class DataProfile:
             for name, count in self.dropped_labels.items()
         ]
         return [" ".join(line.split()) for line in lines]  # a label may hold a line break
+
+
+def _wrap(line: str) -> str:
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def compute_streamed_profile(

@@ -285,7 +285,9 @@ class Classifier:
         labels = self.label_space.num_labels
         size = max(batch_size, MAX_BATCH_CELLS // labels)
         parts = []
-        for start in tqdm(range(0, len(texts), size), desc="classify", disable=not progress):
+        for start in tqdm(
+            range(0, len(texts), size), desc="classify", disable=None if progress else True
+        ):
             logits = self.compute_logits(
                 texts[start : start + size], batch_size=batch_size, long_texts=long_texts
             )

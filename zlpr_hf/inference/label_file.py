@@ -81,7 +81,9 @@ def label_file(
         InputError: With ``strict``, at the first bad row.
     """
     count = earlier = bad_count = turn = 0
-    with tqdm(desc="label", unit=" rows", dynamic_ncols=True, disable=not processes.is_main) as bar:
+    with tqdm(
+        desc="label", unit=" rows", dynamic_ncols=True, disable=None if processes.is_main else True
+    ) as bar:
         for number, chunk in enumerate(_chunks(reader, part_rows(classifier))):
             good, bad = _separate(chunk, writer.added)
             if bad and options.strict:

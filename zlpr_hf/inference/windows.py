@@ -168,7 +168,9 @@ def compute_window_logits(
     call = model if mix_lengths else RowsByLength(model, tokenizer.pad_token_id)
     starts = range(0, len(order), batch_size)
     with without_autocast(model), first_token_only(model):
-        for start in tqdm(starts, desc="classify", unit="batch", disable=not progress):
+        for start in tqdm(
+            starts, desc="classify", unit="batch", disable=None if progress else True
+        ):
             chosen = order[start : start + batch_size]
             batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
             texts = f"texts of up to {lengths[chosen[0]]} tokens"

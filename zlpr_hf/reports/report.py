@@ -18,6 +18,7 @@ from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.disagreements import Disagreement
 from zlpr_hf.reports.provenance import Provenance, find_versions
+from zlpr_hf.reports.terminal import render_plain, report_parts
 from zlpr_hf.reports.verdict import RARE, HistoryEntry, WeakLabel, render_verdict
 from zlpr_hf.thresholds import Thresholds
 
@@ -175,40 +176,35 @@ class Report:
         }
         return cls(**content)
 
-    def render(self, *, labels: int = 30) -> str:
-        """Return tables for the terminal.
+    def render(self, *, width: int = 80) -> str:
+        """Return the end of a run as ``zlpr train`` prints it, without colours.
 
         Args:
-            labels: Maximum number of labels in the table; the most frequent ones are shown.
+            width: Columns of the terminal.
 
         Returns:
-            Test metrics beside the baselines, scores per label, the training time and warnings.
+            Test metrics beside the SVM, the differences with their intervals, one sentence on
+            them, the weakest labels, the training time and warnings.
         """
-        titles = [METRIC_TITLES[name].split(" ", 1) for name in COLUMNS]
-        rows = [
-            ["", *(title[0] if len(title) > 1 else "" for title in titles)],
-            ["test", *(title[-1] for title in titles)],
-        ]
-        for name, metrics in self.test.items():
-            rows.append([name, *(f"{metrics[c]:.4f}" if c in metrics else "-" for c in COLUMNS)])
-        lines = [align_columns(rows, gap=1)]
-        lines += ["", render_label_scores(self.label_scores, limit=labels)]
-        if self.calibration is not None:
-            lines.append(f"scores: {self.calibration.describe()}")
+        return render_plain(report_parts(self), width=width)
+
+    def notes(self) -> list[str]:
+        """Return lines on training time, calibration, and label sets that training lacks."""
         resumed = self.training["resumed_from"]
         since = f" since {resumed}" if resumed else ""
-        lines.append(
-            f"\ntrained {self.training['steps']:,} steps; "
+        lines = [
+            f"trained {self.training['steps']:,} steps; "
             f"{self.training['seconds'] / 60:.1f} minutes{since}"
-        )
+        ]
+        if self.calibration is not None:
+            lines.append(f"scores: {self.calibration.describe()}")
         unseen = self.training.get("unseen_label_sets", {})
         if any(unseen.values()):
             lines.append(
                 f"label sets missing from training: {unseen['validation']} validation and "
                 f"{unseen['test']} test rows, which loss {self.loss} cannot predict"
             )
-        lines += [f"warning: {each}" for each in self.warnings]
-        return "\n".join(lines)
+        return lines
 
 
 def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str:
@@ -221,7 +217,7 @@ def render_label_scores(scores: Sequence[LabelScore], *, limit: int = 30) -> str
         rows.append([score.label, *decisions, ap, f"{score.support:,}"])
     lines = [align_columns(rows)]
     if len(shown) < len(scores):
-        lines.append(f"... and {len(scores) - len(shown)} rarer labels in the file")
+        lines.append(f"... and {len(scores) - len(shown)} rarer labels (--all)")
     never = [score.label for score in scores if score.support and not score.predicted]
     if never:
         names = ", ".join(never[:8]) + ", ..." * (len(never) > 8)

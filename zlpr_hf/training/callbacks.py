@@ -1,4 +1,4 @@
-"""Callbacks of a run: one line of progress per evaluation, and the cost of a step."""
+"""Callbacks of a run: the cost of a step, and facts for the model's configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    ProgressCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -23,40 +22,8 @@ from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import check_loss, loss_name
 from zlpr_hf.zlpr_config import ZLPRConfig
 
-LOGGED_METRICS = {
-    "loss": "loss",
-    "eval_loss": "validation loss",
-    "eval_f1_micro": "F1 micro",
-    "eval_f1_macro": "F1 macro",
-    "eval_subset_accuracy": "subset accuracy",
-}
 PROCESS_STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
-
-
-class BriefProgress(ProgressCallback):
-    """transformers' progress bar with one line per evaluation; the log keeps all metrics."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        cells = [
-            f"{title} {logs[name]:.4f}"
-            for name, title in LOGGED_METRICS.items()
-            if logs and name in logs
-        ]
-        if cells and self.training_bar is not None:
-            self.training_bar.write(f"epoch {state.epoch or 0:.2f}: " + ", ".join(cells))
-
-    def close(self) -> None:
-        """Leave the bar as it is, so that the next output starts on a new line."""
-        if self.training_bar is not None:
-            self.training_bar.close()
 
 
 class TrainingCost(TrainerCallback):

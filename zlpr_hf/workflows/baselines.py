@@ -100,7 +100,9 @@ def predict_tfidf_svm(
     weighted_rows: Bools | None = None
     train: Any = None
     test: Any = None
-    for label in tqdm(range(present.shape[1]), desc="SVM baseline", unit="label", leave=False):
+    for label in tqdm(
+        range(present.shape[1]), desc="SVM baseline", unit="label", leave=False, disable=None
+    ):
         rows = known[:, label]
         column = present[rows, label]
         if column.all() or not column.any():

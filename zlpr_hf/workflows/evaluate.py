@@ -32,10 +32,14 @@ from zlpr_hf.metrics.top_k import (
     match_top_k,
 )
 from zlpr_hf.reports.provenance import find_versions
-from zlpr_hf.reports.report import align_columns, render_label_scores
+from zlpr_hf.reports.report import render_label_scores
 from zlpr_hf.reports.sanity_checks import check_split
+from zlpr_hf.reports.terminal import join_names, render_plain, table
+from zlpr_hf.reports.verdict import COMPARED
 from zlpr_hf.thresholds import Thresholds
 
+MAIN_METRICS = {**COMPARED, "precision_micro": "precision micro", "recall_micro": "recall micro"}
+MAX_LABELS = 12
 TOP_K = 100
 """Labels per text that are evaluated in a large label space."""
 
@@ -74,19 +78,27 @@ class Evaluation:
         """Write all numbers as JSON, atomically."""
         write_json(path, asdict(self))
 
-    def render(self) -> str:
-        """Return tables for the terminal."""
-        rows = [["metric", "value", "95 % interval", "tuned" * bool(self.tuned)]]
-        for name, value in self.metrics.items():
+    def render(self, *, all_metrics: bool = False) -> str:
+        """Return tables for the terminal; the metrics that matter most, or all of them."""
+        titles = dict.fromkeys(self.metrics, "") if all_metrics else MAIN_METRICS
+        shown = {name: title or name for name, title in titles.items() if name in self.metrics}
+        metrics = table("metric", "value", "95 % interval", *["tuned"] * bool(self.tuned))
+        for name, title in shown.items():
             interval = self.intervals.get(name)
             between = "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
-            tuned = f"{self.tuned[name]:.4f}" if name in self.tuned else ""
-            rows.append([name, f"{value:.4f}", between, tuned])
-        lines = [f"{self.data}: {self.rows:,} texts", "", align_columns(rows)]
+            tuned = [f"{self.tuned[name]:.4f}" if name in self.tuned else ""] * bool(self.tuned)
+            metrics.add_row(title, f"{self.metrics[name]:.4f}", between, *tuned)
+        lines = [f"{self.data}: {self.rows:,} texts", "", render_plain([metrics])]
         for why in dict.fromkeys(self.missing_intervals.values()):
-            names = [name for name, reason in self.missing_intervals.items() if reason == why]
-            lines.append(f"{', '.join(names)}: no interval, {why}")
-        lines += ["", render_label_scores(self.label_scores)]
+            names = [
+                title for name, title in shown.items() if self.missing_intervals.get(name) == why
+            ]
+            if names:
+                lines.append(f"{join_names(names)}: no interval, {why}")
+        if len(shown) < len(self.metrics):
+            lines.append(f"{len(self.metrics) - len(shown)} more metrics: --all")
+        limit = len(self.label_scores) if all_metrics else MAX_LABELS
+        lines += ["", render_label_scores(self.label_scores, limit=limit)]
         if self.calibration is not None:
             lines.append(f"scores: {self.calibration.describe()}")
         if self.tuned:

@@ -21,8 +21,9 @@ from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import Report
 from zlpr_hf.reports.verdict import read_history
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
-from zlpr_hf.training.callbacks import BriefProgress, DataOfRun, TrainingCost
+from zlpr_hf.training.callbacks import DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
+from zlpr_hf.training.progress import close_progress
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
@@ -52,9 +53,7 @@ ADAPTER_NOTE = (
     "machines and stock peft may not find it (--peft_save merged writes a model that loads "
     "everywhere)"
 )
-SPEEDUPS_NOTE = (
-    "cpu_speedups: on (--cpu_speedups false trains with the dropout and attention of torch)"
-)
+SPEEDUPS_NOTE = "cpu_speedups: on (--cpu_speedups false: the dropout and attention of torch)"
 
 
 def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) -> Report:
@@ -227,9 +226,6 @@ def _train(trainer: ZLPRTrainer, checkpoint: Path | None) -> float:
         with explain_failure(trainer.model):
             return float(trainer.train(resume_from_checkpoint=resume).training_loss)
     except Exception as error:
-        progress: Any = trainer.pop_callback(BriefProgress)
-        if progress is not None:
-            progress.close()  # so that the message begins on a line of its own
         if isinstance(error, FloatingPointError):
             raise InputError(str(error)) from error
         if isinstance(error, UnpicklingError):
@@ -238,6 +234,8 @@ def _train(trainer: ZLPRTrainer, checkpoint: Path | None) -> float:
                 "contains pickled objects other than tensors"
             ) from error
         raise
+    finally:
+        close_progress(trainer.callback_handler.callbacks)
 
 
 def _training_facts(

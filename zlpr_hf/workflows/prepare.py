@@ -27,8 +27,8 @@ from zlpr_hf.models.lora import add_lora
 from zlpr_hf.models.new_weights import has_new_head
 from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.models.probe import check_model
-from zlpr_hf.training.callbacks import BriefProgress
 from zlpr_hf.training.checkpoints import check_same_task
+from zlpr_hf.training.progress import TrainingProgress
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
 from zlpr_hf.workflows.arguments import RunConfig
@@ -232,5 +232,5 @@ def build_trainer(
     except (ImportError, RuntimeError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
     if trainer.pop_callback(ProgressCallback) is not None:
-        trainer.add_callback(BriefProgress)
+        trainer.add_callback(TrainingProgress)
     return trainer
