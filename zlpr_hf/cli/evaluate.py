@@ -181,7 +181,9 @@ def _rows(options: Any, label_space: LabelSpace, given: set[str]) -> EvaluationS
         arguments = read_data_arguments(options.model, otherwise="give --dataset")
         if options.split not in ("train", "validation", "test"):
             raise InputError(f"--split: expected train, validation or test, got {options.split}")
-        origin = arguments.dataset_name or arguments.train_file or "data"
+        name = arguments.dataset_name or arguments.train_file or "data"
+        own_file = {"validation": arguments.validation_file, "test": arguments.test_file}
+        origin = own_file.get(options.split) or f"{name}/{options.split}"
         data = load_own_data(options.model, arguments)
         return EvaluationSet.from_split(data, options.split, label_space, origin)
     remembered = read_remembered(options.model, options.revision)

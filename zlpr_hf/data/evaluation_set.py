@@ -136,7 +136,7 @@ class EvaluationSet:
     def from_split(
         cls, data: LabelledData, split: str, label_space: LabelSpace, origin: str
     ) -> EvaluationSet:
-        """Return a split of the data that a model was trained on.
+        """Return a split of the data that a model was trained on; ``origin`` names it.
 
         Raises:
             InputError: If the labels are not the model's, or the split is streamed.
@@ -153,4 +153,4 @@ class EvaluationSet:
             )
         rows = data.splits[split]
         labels = list(rows["label_ids"]), list(rows["label_values"]), label_space.num_labels
-        return cls(f"{origin}/{split}", data.texts(split), *labels)
+        return cls(origin, data.texts(split), *labels)
