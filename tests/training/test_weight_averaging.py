@@ -97,23 +97,3 @@ def test_the_best_model_stays(tmp_path: Path) -> None:
     trainer.train()
     stored = BertForSequenceClassification.from_pretrained(trainer.state.best_model_checkpoint)
     assert torch.equal(stored.classifier.weight, trainer.model.classifier.weight)
-
-
-def test_training_stops_after_evaluations_without_a_better_metric(tmp_path: Path) -> None:
-    times = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
-    trainer = averaging(
-        tmp_path,
-        **times,
-        metric_for_best_model="loss",
-        early_stopping_patience=2,
-        learning_rate=0.0,
-        head_learning_rate=0.0,
-        num_train_epochs=9,
-    )
-    trainer.train()
-    assert trainer.state.epoch == 3, "the first evaluation and two that are no better"
-
-
-def test_early_stopping_needs_the_best_model(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="load_best_model_at_end"):
-        arguments(tmp_path, early_stopping_patience=2)

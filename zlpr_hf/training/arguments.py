@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 
 from zlpr_hf.losses.registry import LOSSES, check_loss, losses_with
 from zlpr_hf.losses.smoothing import SmoothingMode, check_smoothing
+from zlpr_hf.training.best_model import BestModelRule
 
 # transformers accepts values outside these ranges, and fails on them in the middle of a run.
 RANGES: dict[str, tuple[float, float]] = {
@@ -61,8 +62,13 @@ class ZLPRTrainingArguments(TrainingArguments):
             moving average of the weights, over about one epoch of steps, in place of the weights
             of the last step. ``zlpr train``, ``tune`` and ``compare`` turn it on; not supported
             with FSDP and DeepSpeed. See ``docs/recipes.md``.
-        early_stopping_patience: Stop when ``metric_for_best_model`` has not improved in this many
-            evaluations (default: None, train all epochs). Requires ``load_best_model_at_end``.
+        best_model_rule: Checkpoint that ``load_best_model_at_end`` keeps: ``"best"`` (default), or
+            ``"one_standard_error"``: the latest one within one binomial standard error of the
+            best, for metrics from 0 to 1. The best of several noisy values is often an early one;
+            ``zlpr train`` keeps the latest.
+        early_stopping_patience: Stop after this many evaluations in a row that are not as good as
+            the best one by ``best_model_rule`` (default: None, train all epochs). Requires
+            ``load_best_model_at_end``.
         cpu_speedups: Whether to train faster, mostly on a CPU, by changing the model's own modules
             while it trains: dropout with fewer random bits (other masks than torch's from the same
             seed), attention without fused kernels up to 128 tokens, and on any device no unused
@@ -125,11 +131,18 @@ class ZLPRTrainingArguments(TrainingArguments):
             "one epoch."
         },
     )
+    best_model_rule: BestModelRule = field(
+        default="best",
+        metadata={
+            "help": "Checkpoint that is kept: best, or one_standard_error: the latest within one "
+            "standard error of the best."
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={
-            "help": "Stop after this many evaluations without a better metric_for_best_model; 0 "
-            "never stops."
+            "help": "Stop after this many evaluations in a row worse than best_model_rule allows; "
+            "0 never stops."
         },
     )
     cpu_speedups: bool = field(

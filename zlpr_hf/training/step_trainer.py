@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
-from transformers import EarlyStoppingCallback, Trainer
+from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.models.head import encoder_parameters, without_adapters
+from zlpr_hf.training.best_model import EarlyStopping, is_as_good
 from zlpr_hf.training.checkpoints import UNFINISHED_FILE, remove_old_checkpoints
 from zlpr_hf.training.dataloaders import (
     EpochLengthGroupedSampler,
@@ -82,7 +83,7 @@ class StepTrainer(Trainer):
             self.weight_average = self._average_weights()
         patience = getattr(self.args, "early_stopping_patience", None)
         if patience:
-            self.add_callback(EarlyStoppingCallback(patience))
+            self.add_callback(EarlyStopping(patience, self._tolerant_rows()))
 
     def _average_weights(self) -> WeightAverage:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -92,6 +93,29 @@ class StepTrainer(Trainer):
         average = WeightAverage()
         self.add_callback(average)
         return average
+
+    def _tolerant_rows(self) -> int:
+        """Return the evaluated rows if later checkpoints about as good as the best are kept."""
+        tolerant = getattr(self.args, "best_model_rule", "best") == "one_standard_error"
+        return len(self.eval_dataset) if tolerant and isinstance(self.eval_dataset, Sized) else 0
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        # The stock trainer keeps a later checkpoint only if its metric is higher.
+        best, rows = self.state.best_metric, self._tolerant_rows()
+        name = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        greater = bool(self.args.greater_is_better)
+        if (
+            best is not None
+            and rows
+            and name in metrics
+            and is_as_good(metrics[name], best, rows, greater_is_better=greater)
+        ):
+            self.state.best_metric = None
+        found: bool = super()._determine_best_metric(metrics, trial)
+        now = self.state.best_metric
+        if best is not None and now is not None and (best > now) == greater:
+            self.state.best_metric = best
+        return found
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as ``Trainer.train`` does, with averaged weights if the arguments ask for them."""

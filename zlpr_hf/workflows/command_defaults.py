@@ -20,9 +20,12 @@ COMMAND_DEFAULTS: dict[str, Any] = {
     "save_total_limit": 1,
     "load_best_model_at_end": True,
     "metric_for_best_model": "f1_micro",
+    "best_model_rule": "one_standard_error",
     "early_stopping_patience": 3,
 }
-BEST_MODEL = ("load_best_model_at_end", "metric_for_best_model", "early_stopping_patience")
+BEST_MODEL = (
+    "load_best_model_at_end", "metric_for_best_model", "best_model_rule", "early_stopping_patience",
+)  # fmt: skip
 TIMES = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")
 
 
