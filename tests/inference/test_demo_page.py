@@ -1,7 +1,9 @@
 """The demo page: its content, in a browser driven by the keyboard, and as a Space."""
 
+import csv
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -30,6 +32,7 @@ from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.demo_page import read_examples, render_answer, render_words
 from zlpr_hf.metrics.calibration import Calibration
+from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 requires_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="the page needs gradio")
@@ -85,7 +88,7 @@ class Shown(HTMLParser):
 
     @property
     def labels(self) -> dict[str, tuple[str, str, str]]:
-        """Name to mark, logit and score."""
+        """Name to mark, score and word."""
         found = [row for row in self.rows if row[0] != "label"]
         return {row[0][1:]: (row[0][0], row[2], row[3]) for row in found}
 
@@ -98,16 +101,18 @@ def test_predicted_labels_differ_by_mark_number_and_side(classifier: Classifier)
     html = render_answer(classifier, "red", np.array([[-0.25, 1e-4, 4.0]], np.float32))
     shown = Shown(html)
     assert shown.labels == {
-        "red": ("✓", "+4.00", "0.982"),
-        NAMES[1]: ("✓", "+0.0001", "0.500"),
-        NAMES[0]: ("-", "-0.25", "0.438"),
+        "red": ("✓", "0.982", "sure"),
+        NAMES[1]: ("✓", "0.500", "borderline"),
+        NAMES[0]: ("-", "0.438", "borderline"),
     }
     assert list(shown.labels) == ["red", NAMES[1], NAMES[0]]
     assert "2 labels predicted" in shown.text
     widths = [line.split("--length: ")[1].split("%")[0] for line in html.splitlines()
               if "--length: " in line]  # fmt: skip
-    assert widths == ["50.00", "0.00", "3.12"]  # of an axis from -4 to 4, zero in the middle
-    assert html.count('class="bar left"') == 1
+    assert widths == ["98.20", "50.00", "43.78"]
+    assert re.findall('title="logit ([^"]*)"', html.translate(PLAIN)) == [
+        "+4.00", "+0.0001", "-0.25",
+    ]  # fmt: skip
     assert set(shown.tags) <= {
         "div", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "span", "details",
         "summary",
@@ -116,9 +121,19 @@ def test_predicted_labels_differ_by_mark_number_and_side(classifier: Classifier)
 
 def test_no_predicted_label_is_stated(classifier: Classifier) -> None:
     shown = answer_with(classifier, [-2.0, -1.0, -5.0])
-    assert "No label is predicted: none of the 3 logits is above zero." in shown.text
-    assert f"nearest is {NAMES[1]} (-1.00)" in " ".join(shown.text.split())
-    assert shown.labels["red"] == ("-", "-5.00", "0.007")
+    assert "No label is predicted: none of the 3 scores is above 0.5." in shown.text
+    assert f"nearest is {NAMES[1]} (0.269)" in " ".join(shown.text.split())
+    assert shown.labels["red"] == ("-", "0.007", "surely not")
+
+
+def test_threshold_moves_decisions_and_the_line(classifier: Classifier) -> None:
+    logits = np.array([[-1.0, 1.0, 4.0]], np.float32)  # scores 0.269, 0.731, 0.982
+    marks = {}
+    for threshold in (0.2, 0.5, 0.95):
+        html = render_answer(classifier, "red", logits, threshold=threshold)
+        marks[threshold] = "".join(row[0] for row in Shown(html).labels.values())
+        assert html.count(f"--threshold: {100 * threshold:g}%") == 3
+    assert marks == {0.2: "✓✓✓", 0.5: "✓✓-", 0.95: "✓--"}
 
 
 def test_limits_of_the_model_apply(classifier: Classifier) -> None:
@@ -208,9 +223,9 @@ def no_gradio_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_infinite_logits_are_shown(classifier: Classifier) -> None:
     logits = np.array([[np.inf, -np.inf, 0.5]], np.float32)
-    rows = Shown(render_answer(classifier, "red", logits)).rows
-    shown = {cell.translate(PLAIN) for row in rows for cell in row}
-    assert {"+inf", "-inf", "+0.50"} <= shown
+    html = render_answer(classifier, "red", logits).translate(PLAIN)
+    assert re.findall('title="logit ([^"]*)"', html) == ["+inf", "+0.50", "-inf"]
+    assert Shown(html).labels[NAMES[1]] == ("-", "< 0.001", "surely not")
 
 
 @requires_gradio
@@ -309,7 +324,7 @@ def page(address: str, browser: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("console", lambda said: said.type == "error" and trouble.append(said.text))
     page.goto(address)
-    page.locator("textarea").wait_for()
+    wait_for_answer(page, EXAMPLES[0])
     yield page
     assert not trouble
     hosts = {urlsplit(url).netloc for url in requests if not url.startswith(("data:", "blob:"))}
@@ -332,10 +347,15 @@ def tab_to(page: Any, selector: str) -> None:
 
 
 def ask(page: Any, text: str) -> None:
-    tab_to(page, "textarea")
+    """Type into the box, which has the focus, and wait for the answer."""
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
     page.keyboard.type(text)
     page.keyboard.press("Enter")
-    page.locator(".zlpr table").first.wait_for()
+    wait_for_answer(page, text)
+
+
+def wait_for_answer(page: Any, text: str) -> None:
+    page.locator(".zlpr .asked").get_by_text(text, exact=True).wait_for()
 
 
 def read_rows(page: Any) -> dict[str, str]:
@@ -353,13 +373,15 @@ def test_page_works_by_keyboard_alone(page: Any, classifier: Classifier) -> None
     predicted = [name for name, logit in zip(NAMES, logits, strict=True) if logit > 0]
     assert predicted == ["red"]
     assert read_rows(page) == {"red": "✓"}
-    assert f"{logits[2]:+.2f}" in page.locator(".zlpr tr.predicted").inner_text()
+    assert f"{compute_scores(logits[2]):.3f}" in page.locator(".zlpr tr.predicted").inner_text()
+    title = page.locator(".zlpr tr.predicted").get_attribute("title")
+    assert title.translate(PLAIN) == f"logit {logits[2]:+.2f}"
     tab_to(page, "summary")
     page.keyboard.press("Enter")
     page.get_by_text(NAMES[0]).first.wait_for()
     assert read_rows(page) == {name: "✓" if name == "red" else "-" for name in NAMES}
     tab_to(page, "input[role=combobox]")
-    tab_to(page, "button.secondary")
+    tab_to(page, "button.zlpr-why")
     page.keyboard.press("Enter")
     page.locator(".word").first.wait_for()
     effects = [each for _, each in measure_words(classifier, "red sky", "red").pieces if each]
@@ -379,7 +401,7 @@ def test_code_is_shown_as_text(page: Any) -> None:
     page.locator("input[aria-activedescendant$='-1']").wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("option").first.wait_for(state="detached")
-    tab_to(page, "button.secondary")
+    tab_to(page, "button.zlpr-why")
     page.keyboard.press("Enter")
     page.locator(".word").first.wait_for()
     text = page.locator(".zlpr:has(.words)").inner_text()
@@ -395,7 +417,6 @@ def test_button_handles_empty_and_multi_line_texts(page: Any, classifier: Classi
     logits = classifier.compute_logits([(text,) for text in texts]).max(1)
     assert logits.min() < 0
     text = texts[int(logits.argmin())]
-    tab_to(page, "textarea")
     page.keyboard.press("Enter")
     page.get_by_text("There is no text yet").wait_for()
     page.keyboard.press("Shift+Tab")
@@ -422,6 +443,59 @@ def test_examples_are_classified_when_chosen(page: Any, text: str) -> None:
         if button.evaluate("button => button == document.activeElement"):
             break
     page.keyboard.press("Enter")
-    page.locator(".zlpr table").first.wait_for()
+    wait_for_answer(page, text)
     assert page.locator("textarea").input_value() == text
     assert read_rows(page)["red"] == "✓"
+
+
+@requires_gradio
+@requires_browser
+def test_threshold_slider_decides_again(page: Any, classifier: Classifier) -> None:
+    ask(page, "red sky")
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    page.keyboard.press("Home")
+    logits = classifier.compute_logits([("red sky",)])
+    expected = int(classifier.decide(logits, threshold=0.05).sum())
+    page.locator(".zlpr .bar[style='--threshold: 5%']").first.wait_for()
+    assert page.locator(".zlpr tr.predicted").count() == expected
+
+
+@requires_gradio
+@requires_browser
+def test_file_is_labelled_and_downloaded(page: Any, classifier: Classifier, tmp_path: Path) -> None:
+    texts = ["red sky", *(f"row {row} blue sea" for row in range(150)), ATTACK]
+    path = tmp_path / "mine.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["id", "body"], ["1", ATTACK], ["2", "a", "b"]])
+        csv.writer(file).writerows([str(row), text] for row, text in enumerate(texts))
+    page.get_by_role("tab", name="A file").click()
+    page.locator("input[type=file]").set_input_files(path)
+    page.locator("table.file").wait_for()
+    assert page.locator("table.file tbody tr").count() == 99  # of 100 rows, one has a cell too many
+    assert page.locator("table.file .name").all_inner_texts()[:3] == ["body", ATTACK, "red sky"]
+    page.get_by_text("row 2 (line 3: ").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Download these rows").click()
+    with Path(download.value.path()).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["body"] for row in rows[:2]] == [ATTACK, "red sky"]
+    names = classifier.label_sets_of(*decisions(classifier, ["red sky"]))[0]
+    found = rows[1]["predicted_labels"].split(";")
+    assert found == [each["label"] for each in names] == ["red"]
+
+
+def decisions(classifier: Classifier, texts: list[str]) -> tuple[Any, Any]:
+    logits = classifier.compute_logits(texts)
+    return logits, classifier.decide(logits)
+
+
+@requires_gradio
+@requires_browser
+def test_wrong_file_is_one_note(page: Any, tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("text\n", encoding="utf-8")
+    page.get_by_role("tab", name="A file").click()
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_text("empty.csv: the file holds no rows").wait_for()
+    assert str(tmp_path) not in page.content()

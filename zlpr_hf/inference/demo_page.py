@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,16 +17,30 @@ from jinja2 import Environment, PackageLoader
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.attribution import WordEffects, measure_words
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.demo_file import (
+    MAX_ROWS,
+    SUFFIXES,
+    LabelledFile,
+    label_first_rows,
+    table_rows,
+)
 from zlpr_hf.inference.windows import split_into_windows
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
 from zlpr_hf.models.paths import resolve_model_path
-from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores, decide
+from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 if TYPE_CHECKING:
     import gradio
 
-MAX_LABELS_SHOWN = 1000
+MAX_LABELS_SHOWN, MAX_NAMES = 1000, 30
+"""Labels of an answer, and label names at the top of the page."""
+MAX_QUOTE = 200
+"""Characters of the text above its answer."""
+SURE, BORDERLINE = 0.4, 0.15
+"""Distance of a score from 0.5 from which it is called sure, and up to which borderline."""
+CACHE_SECONDS = (600, 3600)
+"""How often uploaded files are looked at, and the age at which they are deleted."""
 FULL_SHADE = 0.5
 """Words are shaded by their share of the largest effect, or of this if all effects are small."""
 
@@ -40,6 +54,7 @@ LAUNCH: dict[str, Any] = {
     "show_error": True,
     "footer_links": ["gradio"],
     "quiet": True,
+    "max_file_size": "50mb",
 }
 """Arguments of ``launch``: nothing leaves the machine, nothing is recorded."""
 
@@ -52,28 +67,49 @@ def build_demo(
 
     gr: Any = gradio  # its components get their methods at run time
     names = classifier.label_space.names
+    folder = TemporaryDirectory(prefix="zlpr-demo-")  # removed when the process ends
     lock = Lock()  # a fast tokenizer must not be used by two threads at a time
 
-    def classify(text: str) -> tuple[Any, ...]:
+    def classify(text: str, threshold: float) -> tuple[Any, ...]:
         if not text.strip():
             hint = _render("note", text="There is no text yet: type one, then press Enter.")
-            return hint, "", gr.update(), "", gr.update(visible=False)
+            return hint, None, gr.update(), "", gr.update(visible=False)
         try:
             with lock:
                 logits = classifier.compute_logits([(text,)])
-                answer = render_answer(classifier, text, logits)
+                answer = render_answer(classifier, text, logits, threshold=threshold)
         except InputError as error:
             note = _render("note", text=str(error))
-            return note, "", gr.update(), "", gr.update(visible=False)
+            return note, None, gr.update(), "", gr.update(visible=False)
         best = gr.update(value=names[int(logits[0].argmax())])
-        return answer, text, best, "", gr.update(visible=True)
+        return answer, (text, logits), best, "", gr.update(visible=True)
 
-    def explain(text: str, label: str) -> str:
+    def decide_again(asked: tuple[str, Any] | None, threshold: float) -> Any:
+        if asked is None:
+            return gr.update()
+        with lock:
+            return render_answer(classifier, *asked, threshold=threshold)
+
+    def explain(asked: tuple[str, Any], label: str) -> str:
         try:
             with lock:
-                return render_words(measure_words(classifier, text, label))
+                return render_words(measure_words(classifier, asked[0], label))
         except InputError as error:
             return _render("note", text=str(error))
+
+    def label_file(path: str | None, column: str | None, threshold: float) -> tuple[Any, ...]:
+        if path is None:
+            return "", gr.update(visible=False), gr.update(visible=False)
+        try:
+            with lock:
+                found = label_first_rows(
+                    classifier, path, Path(folder.name), column=column, threshold=threshold
+                )
+        except InputError as error:
+            note = _render("note", text=str(error).replace(path, Path(path).name))
+            return note, gr.update(), gr.update(visible=False)
+        columns = gr.update(choices=found.columns, value=found.column, visible=True)
+        return render_file(found), columns, gr.update(value=str(found.output), visible=True)
 
     limits = classifier.thresholds
     length = f"{classifier.tokenizer.model_max_length:,} tokens"
@@ -82,75 +118,145 @@ def build_demo(
     private = {"api_visibility": "private"}
     plain = {"apply_default_css": False, "js_on_load": None}
     shown = plain | {"html_template": '<div aria-live="polite">${value}</div>'}
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
-        head = _render("head", title, len(names), most=limits.max_labels, least=limits.min_labels)
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=CACHE_SECONDS) as page:
+        head = _render(
+            "head", title, names[:MAX_NAMES], len(names),
+            most=limits.max_labels, least=limits.min_labels,
+        )  # fmt: skip
         gr.HTML(head, **plain)
-        box = gr.Textbox(
-            label="Text",
-            info=f"Enter classifies, Shift+Enter starts a line. Texts over {length} {longer}.",
-            # With one line, which grows, Enter submits.
-            lines=1,
-            max_lines=15,
-            elem_classes="zlpr-text",
-        )
-        button = gr.Button("Classify", variant="primary")
-        answer = gr.HTML(**shown)
-        asked = gr.State("")
-        with gr.Column(visible=False) as why:
-            label = gr.Dropdown(
-                list(names),
-                label="For which label?",
-                filterable=len(names) > 15,
-                elem_classes="zlpr-label",
-            )
-            why_button = gr.Button("Which words mattered?")
-            words = gr.HTML(**shown)
+        asked = gr.State(None)
+        with gr.Tabs():
+            with gr.Tab("A text"), gr.Row(elem_classes="zlpr-columns"):
+                with gr.Column(min_width=300):
+                    box = gr.Textbox(
+                        label="Text",
+                        info="Enter classifies, Shift+Enter starts a line. Texts over "
+                        f"{length} {longer}.",
+                        # With one line, which grows, Enter submits.
+                        lines=1,
+                        max_lines=15,
+                        autofocus=True,
+                        elem_classes="zlpr-text",
+                    )
+                    button = gr.Button("Classify", variant="primary")
+                    threshold = _threshold_slider(gr)
+                    below = gr.Column()
+                with gr.Column(min_width=300):
+                    answer = gr.HTML(**shown)
+                    with gr.Column(visible=False) as why:
+                        label = gr.Dropdown(
+                            list(names),
+                            label="For which label?",
+                            filterable=len(names) > 15,
+                            elem_classes="zlpr-label",
+                        )
+                        why_button = gr.Button("Which words mattered?", elem_classes="zlpr-why")
+                        words = gr.HTML(**shown)
+            with gr.Tab("A file"):
+                file = gr.File(
+                    label=f"CSV or TSV file; its first {MAX_ROWS} rows are labelled",
+                    file_types=list(SUFFIXES),
+                    type="filepath",
+                    height=140,
+                )
+                with gr.Row():
+                    column = gr.Dropdown([], label="Column of the text", visible=False)
+                    file_threshold = _threshold_slider(gr)
+                download = gr.DownloadButton("Download these rows with labels", visible=False)
+                table = gr.HTML(**shown)
         outputs = [answer, asked, label, words, why]
         if examples:
-            gr.Examples(
-                [[text] for text in examples],
-                box,
-                outputs,
-                classify,
-                run_on_click=True,
-                cache_examples=False,
-                **private,
-            )
-        gr.on([box.submit, button.click], classify, box, outputs, **private)
+            with below:
+                gr.Examples(
+                    [[text] for text in examples],
+                    box,
+                    outputs,
+                    lambda text: classify(text, 0.5),
+                    run_on_click=True,
+                    cache_examples=False,
+                    **private,
+                )
+            page.load(lambda value: classify(examples[0], value), threshold, outputs, **private)
+        gr.on([box.submit, button.click], classify, [box, threshold], outputs, **private)
+        threshold.change(decide_again, [asked, threshold], answer, **private)
         why_button.click(explain, [asked, label], words, **private)
+        results = [table, column, download]
+        file.change(label_file, [file, gr.State(None), file_threshold], results, **private)
+        again = [column.input, file_threshold.release]
+        gr.on(again, label_file, [file, column, file_threshold], results, **private)
     return cast("gradio.Blocks", page)
 
 
-def render_answer(classifier: Classifier, text: str, logits: Any) -> str:
+def _threshold_slider(gr: Any) -> Any:
+    return gr.Slider(
+        0.05,
+        0.95,
+        value=0.5,
+        step=0.05,
+        label="Threshold",
+        info="A label is predicted above this score; 0.5 is the rule of the model.",
+    )
+
+
+def render_answer(classifier: Classifier, text: str, logits: Any, *, threshold: float = 0.5) -> str:
     """Return the predicted and the other labels of a text with logits ``(1, L)``, as HTML."""
-    predictions = classifier.decide(logits)[0]
-    sizes = np.minimum(np.abs(logits[0].astype(float)), MAX_LOGIT_THRESHOLD)  # may be infinite
-    limit = max(1, math.ceil(sizes.max()))
+    predictions = classifier.decide(logits, threshold=threshold)[0]
     rows = [
         {
             "label": classifier.label_space.names[index],
             "predicted": bool(predictions[index]),
-            "positive": bool(decide(logits[0, index])),
-            "length": 50 * sizes[index] / limit,
+            "share": 100 * score,
             "logit": _signed(logits[0, index]),
-            "score": _rounded(float(compute_scores(logits[0, index]))),
+            "score": _rounded(score),
+            "word": describe_score(score),
         }
         for index in np.argsort(-logits[0], kind="stable")
+        for score in [float(compute_scores(logits[0, index]))]
     ]
     others = [row for row in rows if not row["predicted"]]
     rule = classifier.long_texts
     windows, _ = split_into_windows(classifier.tokenizer, [(text,)], cut=rule == "cut")
     return _render(
         "answer",
+        text if len(text) <= MAX_QUOTE else text[:MAX_QUOTE].rstrip() + "…",
         predicted=[row for row in rows if row["predicted"]],
         others=others[:MAX_LABELS_SHOWN],
         left_out=len(others[MAX_LABELS_SHOWN:]),
-        limit=limit,
+        threshold=threshold,
         windows=len(windows),
         rule=rule,
         is_long=classifier.count_long([(text,)]) > 0,
         window=classifier.tokenizer.model_max_length,
         about_scores=_describe_scores(classifier.model.config),
+    )
+
+
+def describe_score(score: float) -> str:
+    """Return a score in a word.
+
+    Example:
+        >>> [describe_score(score) for score in (0.97, 0.8, 0.55, 0.2, 0.01)]
+        ['sure', 'likely', 'borderline', 'unlikely', 'surely not']
+    """
+    if abs(score - 0.5) < BORDERLINE:
+        return "borderline"
+    is_sure = abs(score - 0.5) >= SURE
+    if score > 0.5:
+        return "sure" if is_sure else "likely"
+    return "surely not" if is_sure else "unlikely"
+
+
+def render_file(found: LabelledFile) -> str:
+    """Return the labelled rows of a file as a table, as HTML."""
+    return _render(
+        "file",
+        rows=[
+            row | {"labels": [(name, _rounded(score)) for name, score in row["labels"]]}
+            for row in table_rows(found)
+        ],
+        column=found.column,
+        bad=[(each.number, each.explanation) for each in found.bad],
+        more=found.more,
     )
 
 

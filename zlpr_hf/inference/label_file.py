@@ -43,7 +43,7 @@ class LabellingOptions:
 
     def check(self, classifier: Classifier) -> None:
         """Label nothing, so that values out of range raise an InputError before rows are read."""
-        _label_rows(classifier, [], self, ())
+        label_rows(classifier, [], self, ())
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def label_file(
                 bar.initial = earlier  # rows of an earlier run do not count for the rate
             else:
                 if turn % processes.count == processes.rank:
-                    rows = _label_rows(classifier, good, options, writer.logit_columns)
+                    rows = label_rows(classifier, good, options, writer.logit_columns)
                     output.add(number, writer.render(rows), [_to_json(each) for each in bad])
                 turn += 1
             bar.update(len(chunk))
@@ -119,7 +119,7 @@ def label_stream(
             if options.strict:
                 raise error
             print(f"left out: {error}", file=sys.stderr)
-        labelled = _label_rows(classifier, good, options, writer.logit_columns)
+        labelled = label_rows(classifier, good, options, writer.logit_columns)
         sys.stdout.buffer.write(writer.render(labelled, header=first))
         sys.stdout.buffer.flush()
         first = False
@@ -161,12 +161,13 @@ def _to_json(row: BadRow) -> dict[str, Any]:
     return {"number": row.number, "reason": row.explanation, "content": row.content}
 
 
-def _label_rows(
+def label_rows(
     classifier: Classifier,
     rows: Sequence[Row],
     options: LabellingOptions,
     logit_columns: Sequence[str],
 ) -> list[dict[str, Any]]:
+    """Return the cells of rows with their labels and scores, and logits if columns are named."""
     logits = classifier.compute_logits(
         [row.texts for row in rows],
         batch_size=options.batch_size,
