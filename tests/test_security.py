@@ -307,7 +307,7 @@ def test_resume_command_contains_no_token(
     monkeypatch.setattr("zlpr_hf.workflows.arguments.parse_arguments", interrupted)
     monkeypatch.setattr("zlpr_hf.workflows.comparison.plan.read_plan", interrupted)
     assert main([name, "plan.yaml", *given, "--seed", "7"]) == 130
-    line = capsys.readouterr().err
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert "Qx7" not in line
     assert "--hub_token" not in line
     assert "plan.yaml --seed 7" in line

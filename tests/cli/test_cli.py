@@ -3,6 +3,7 @@
 import re
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,3 +87,31 @@ def test_misspelled_option_gets_a_suggestion(
 ) -> None:
     assert main(["predict", "model", option, "x"]) == 2
     assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_interrupted_training_says_one_thing(
+    saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "checkpoint-5" if saved else None
+    monkeypatch.setattr("zlpr_hf.workflows.finetune.finetune_config", interrupted)
+    monkeypatch.setattr("zlpr_hf.cli.train.find_resume_checkpoint", lambda *_, **__: checkpoint)
+    assert main(["train", f"--output_dir={tmp_path / 'run'}", "--seed", "3"]) == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert ("--seed 3 --resume_from_checkpoint true" in line) is saved
+    assert ("checkpoint-5" in line) is saved
+    assert line.startswith("interrupted")
+
+
+def test_interrupted_evaluation_has_nothing_to_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zlpr_hf.cli.evaluate.run", interrupted)
+    assert main(["evaluate", "model"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"

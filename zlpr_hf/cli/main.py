@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
     except KeyboardInterrupt as stop:
         if is_main_process():
             line = f"interrupted; resume with: {again}" if command in RESUMABLE else "interrupted"
-            print_error(f"\n{stop or line}")
+            print_error(f"\n{str(stop) or line}")
         return 130
     except BrokenPipeError:  # the reader of the output, such as head, has stopped
         _drop_output()
