@@ -25,6 +25,8 @@ SEARCHES = {
     "tensorboard": "how_to/tracking",
     "mislabelled": "how_to/mislabelled",
     "pandas": "how_to/pandas",
+    "scikit-learn": "how_to/scikit_learn",
+    "mlflow": "how_to/tracking",
     "few labels": "how_to/few_labels",
 }
 """Queries, and the page that must come first."""

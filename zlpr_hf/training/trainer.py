@@ -82,7 +82,8 @@ class ZLPRTrainer(StepTrainer):
         loss: A module called with ``(logits, targets)`` that returns ``(B,)`` or the mean over the
             batch (default: the loss named by ``args.loss``).
         **kwargs: As for ``transformers.Trainer``. ``compute_metrics`` computes all multi-label
-            metrics by default.
+            metrics by default; one of your own gets logits ``(N, L)`` and targets ``(N, L)`` in
+            float32, with NaN or ``-100`` where a label is unknown.
 
     Example:
         >>> from zlpr_hf import ZLPRTrainingArguments, load_model, load_tokenizer
