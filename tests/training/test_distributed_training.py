@@ -106,6 +106,7 @@ def test_a_launched_run_is_that_of_one_process(command: list[str], tmp_path: Pat
     more = [
         "--dropout=0", "--num_train_epochs=2", "--tune_thresholds=global", "--optim=sgd",
         "--learning_rate=1e-3", "--train_sampling_strategy=random",
+        "--max_length=6", "--long_texts=mean",  # windows are shared as well
     ]  # fmt: skip
     config = ["--config_file", "configs/accelerate/cpu.yaml", "--main_process_port", "0"]
     shared, alone = tmp_path / "two", tmp_path / "one"
@@ -117,6 +118,8 @@ def test_a_launched_run_is_that_of_one_process(command: list[str], tmp_path: Pat
     run(command, alone, *more)
     two, one = (json.loads((folder / "results.json").read_text()) for folder in (shared, alone))
     assert two["training"]["processes"] == 2
+    assert two["training"]["long_texts"] == one["training"]["long_texts"]
+    assert two["training"]["long_texts"]["longer"]["test"] > 10
     for name in ("steps", "train_loss"):
         assert two["training"][name] == pytest.approx(one["training"][name], rel=1e-6)
     assert two["validation"] == pytest.approx(one["validation"], rel=1e-5, nan_ok=True)

@@ -14,6 +14,7 @@ from tests.runs import FAST, check_refused, run
 from zlpr_hf import Report, load_pipeline
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.evaluation_set import EvaluationSet
+from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows import long_texts as module
@@ -225,6 +226,15 @@ def test_a_model_without_a_rule_cuts_and_warns_once(
     classifier.compute_logits(texts)
     (record,) = caplog.records
     assert record.args == (2, 4, MAX_LENGTH)
+
+
+def test_an_unknown_rule_is_refused_when_the_model_is_loaded(
+    runs: dict[str, tuple[Path, Report]],
+) -> None:
+    classifier = Classifier.load(runs["cut"][0])
+    ZLPRConfig.update(classifier.model.config, long_texts="middle")
+    with pytest.raises(InputError, match="long_texts"):
+        Classifier.from_model(classifier.model, classifier.tokenizer)
 
 
 def test_a_new_training_forgets_the_rule_of_an_earlier_one(
