@@ -2,12 +2,13 @@
 
 import importlib.util
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.data.corpora import read_cwe, read_reuters21578
+from zlpr_hf.data.corpora import read_cwe, read_frequent_cwe, read_reuters21578
 
 STORY = (
     '<REUTERS TOPICS="{topics}" LEWISSPLIT="{split}" NEWID="{id}">\n<TOPICS>{names}</TOPICS>\n'
@@ -96,7 +97,13 @@ def test_cwe_rules(tmp_path: Path) -> None:
 def test_packaged_cwe() -> None:
     rows = read_cwe().splits["train"]
     assert len(rows["text"]) == 938
-    assert len({name for names in rows["labels"] for name in names}) == 9
+    counts = Counter(name for names in rows["labels"] for name in names)
+    assert len(counts) == 9
+    frequent = read_frequent_cwe().splits["train"]
+    assert frequent["text"] == rows["text"]
+    found = Counter(name for names in frequent["labels"] for name in names)
+    assert found == {name: count for name, count in counts.items() if count >= 30}
+    assert len(found) == 6
 
 
 REUTERS = Path(__file__).parents[3] / "shared" / "datasets" / "reuters21578"

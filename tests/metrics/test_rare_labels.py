@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, f1_score
 
+from zlpr_hf.metrics import rare_labels
 from zlpr_hf.metrics.rare_labels import STRENGTHS, count_frequencies, fit_rare_label_offsets
 
 ROWS = 2000
@@ -72,3 +73,25 @@ def test_unknown_targets_do_not_count() -> None:
     targets = np.array([[1.0, -100], [0, 0], [np.nan, 1], [-100, 0]])
     assert count_frequencies(targets).tolist() == [1 / 2, 1 / 3]
     assert count_frequencies(np.zeros((10, 1))).tolist() == [0.05]
+
+
+def test_offsets_leave_the_scores_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal([0] * 2 + [-3.5] * 6, [2] * 2 + [1.3] * 6, size=(ROWS, 8))
+    targets = (generator.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
+    monkeypatch.setattr(rare_labels, "MAX_ERROR", 1.0)
+    free = np.array(fit_rare_label_offsets(logits, targets, targets).offsets)
+    assert error_by_hand(logits - free, targets) > 0.03
+    monkeypatch.setattr(rare_labels, "MAX_ERROR", 0.03)
+    bound = np.array(fit_rare_label_offsets(logits, targets, targets).offsets or [0.0] * 8)
+    assert error_by_hand(logits - bound, targets) <= 0.031
+    assert free.min() < bound.min() <= 0
+
+
+def error_by_hand(logits: np.ndarray, targets: np.ndarray) -> float:
+    scores = 1 / (1 + np.exp(-logits / temperature_by_hand(logits, targets)))
+    bins = np.minimum((scores * 15).astype(int), 14)
+    return sum(
+        abs(scores[bins == each].mean() - targets[bins == each].mean()) * (bins == each).mean()
+        for each in np.unique(bins)
+    )

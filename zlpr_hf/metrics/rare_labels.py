@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.calibration import fit_temperature
+from zlpr_hf.metrics.calibration import Calibration, fit_temperature
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.thresholds import Thresholds
 
@@ -16,6 +16,8 @@ STRENGTHS = np.arange(13) / 20
 """Shares of the log frequency ratio that are tried, 0 to 0.6; more invents rare labels."""
 SELDOM = 0.5
 """A label predicted less often than this share of its expected count gets an offset."""
+MAX_ERROR = 0.05
+"""Expected calibration error that offsets may lead to."""
 OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
@@ -28,6 +30,8 @@ def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thr
     The typical frequency is that of a label drawn with its number of positive rows. One strength
     for all labels is fitted on validation, so that three positive rows cannot move a threshold by
     themselves: the smallest that maximises the mean of micro-F1, macro-F1 and subset accuracy.
+    Strengths that leave the scores uncalibrated are not tried: after a new temperature, their
+    expected calibration error must be at most 0.05, or no larger than without offsets.
 
     Args:
         logits: Raw scores of validation rows.
@@ -49,7 +53,12 @@ def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thr
     if not offsets.any():
         return Thresholds()
     offsets *= fit_temperature(scores, targets)
-    values = [_objective(scores + strength * offsets > 0, targets) for strength in STRENGTHS]
+    shifted = [scores + strength * offsets for strength in STRENGTHS]
+    errors = [_calibration_error(logits, targets) for logits in shifted]
+    values = [
+        _objective(logits > 0, targets) if error <= max(MAX_ERROR, errors[0]) else -1.0
+        for logits, error in zip(shifted, errors, strict=True)
+    ]
     strength = STRENGTHS[int(np.argmax(np.round(values, 9)))]
     return Thresholds(tuple(-strength * offsets)) if strength else Thresholds()
 
@@ -78,6 +87,12 @@ def _predicted_share(
     predicted = ((scores > 0) & known).sum(0)
     expected = frequencies * known.sum(0)
     return np.where(expected > 0, predicted / np.maximum(expected, 1e-12), 1.0)
+
+
+def _calibration_error(logits: NDArray[np.float64], targets: Any) -> float:
+    measured = Calibration.measure(logits / fit_temperature(logits, targets), targets)
+    assert measured is not None, "a label with an offset has known rows"
+    return measured.ece
 
 
 def _objective(decided: NDArray[np.bool_], targets: Any) -> float:
