@@ -10,14 +10,11 @@ from zlpr_hf import InputError
 from zlpr_hf.cli.train_options import LOSS_NAMES, check_early, short_parser
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.workflows.arguments import ARGUMENTS
+from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, COMMAND_DEFAULTS
 from zlpr_hf.workflows.option_fields import default_of
 
 FIELDS = {spec.name: spec for kind in ARGUMENTS for spec in dataclasses.fields(kind)}
 OPTIONS = [action for action in short_parser()._actions if action.dest != "help"]
-AUTO = {
-    "learning_rate", "num_train_epochs", "per_device_train_batch_size", "max_length",
-    "early_stopping_patience",
-}  # fmt: skip
 
 
 def test_short_help_fits_on_one_screen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,8 +29,11 @@ def test_short_help_fits_on_one_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("action", OPTIONS, ids=lambda action: action.dest)
 def test_short_list_has_the_options_and_defaults_of_a_run(action: argparse.Action) -> None:
     name, default = action.dest, action.default
-    if name in AUTO:
+    if name in AUTO_OPTIONS:
         assert default == "auto"
+        assert name in FIELDS
+    elif name in COMMAND_DEFAULTS:
+        assert default == COMMAND_DEFAULTS[name]
     elif default is not None:
         assert default == default_of(FIELDS[name])
     else:

@@ -108,7 +108,9 @@ def test_full_help_groups_its_options_in_one_spelling(monkeypatch: pytest.Monkey
     words = " ".join(answer.split())
     assert "{auto,first,mean}" in words
     assert "(default: None)" not in words
-    assert "evens them out across processes. (default: random)" in words
+    assert re.search(r"--learning_rate X [^-]*\(default: auto\)", words)
+    assert re.search(r"--early_stopping_patience N [^-]*\(default: 3\)", words)
+    assert "evens them out across processes. (default: group_by_length)" in words
 
 
 def test_names_from_source_files_are_those_of_the_dataclasses() -> None:

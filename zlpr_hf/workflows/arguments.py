@@ -60,7 +60,9 @@ class RunConfig:
 
 def render_all_options() -> str:
     """Return the help of all options, each in one spelling."""
-    return _full_parser().format_help().rstrip()
+    parser = _full_parser()
+    parser.set_defaults(**COMMAND_DEFAULTS, **dict.fromkeys(AUTO_OPTIONS, "auto"))
+    return parser.format_help().rstrip()
 
 
 def _full_parser() -> HfArgumentParser:
