@@ -119,6 +119,8 @@ def test_importing_the_package_is_light() -> None:
         ["predict", "zlpr_hf/no/model"],
         ["reproduce", "nowhere"],
         ["predict", "model", "--input", "nowhere.csv"],
+        ["predict", "./nowhere"],
+        ["evaluate", "./nowhere"],
         ["evaluate", "model", "--resamples", "0"],
         ["demo", "model", "--port", "99999"],
     ],

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def test_bad_csv_rows_are_reported_with_their_reason(model: str, tmp_path: Path)
     ("content", "options", "message"),
     [
         (b"id,text\n1\n", ["--strict"], "in.csv, line 2: expected 2 columns"),
-        (b"id,body\n1,a\n", [], "no column 'text' for the text; the columns are id, body"),
+        (b"p,q\na,b\n", [], "no column 'text' for the text; the columns are p, q"),
         (b"", [], "expected a line of column names, got nothing"),
         (b"text,text\na,b\n", [], "line 1: duplicate column 'text'"),
         (b"text,predicted_labels\na,b\n", [], "already has a column 'predicted_labels'"),
@@ -306,6 +307,7 @@ def test_output_is_identical_after_kills_at_random_moments(model: str, tmp_path:
     ]
     path = tmp_path / "in.csv"
     write_csv(path, rows)
+    path.write_text(path.read_text() + "a row of one cell\n")
 
     def start(output: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "zlpr_hf.cli", "predict", model]
@@ -334,4 +336,76 @@ def test_output_is_identical_after_kills_at_random_moments(model: str, tmp_path:
     for suffix in ("", ".bad.jsonl"):
         whole = (tmp_path / f"whole.csv{suffix}").read_bytes()
         assert (tmp_path / f"cut.csv{suffix}").read_bytes() == whole
-    assert len(read(output)) + len(read(tmp_path / "cut.csv.bad.jsonl")) == len(rows)
+    assert len(read(output)) + len(read(tmp_path / "cut.csv.bad.jsonl")) == len(rows) + 1
+
+
+def test_texts_and_a_file_on_the_command_line(
+    model: str, expected: list[list[str]], tmp_path: Path, capfdbinary: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert main(["predict", model, *TEXTS[:2], "--batch_size", "2", *TEXTS[2:]]) == 0
+    rows = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == TEXTS
+    assert [row["predicted_labels"] for row in rows] == expected
+    scores = [score for row in rows for score in row["predicted_scores"]]
+    assert scores == [round(score, 4) for score in scores]
+    monkeypatch.chdir(tmp_path)
+    write_csv(Path("new.csv"), [{"id": i, "Satz": text} for i, text in enumerate(TEXTS)])
+    assert main(["predict", model, "new.csv", "-o", "out.csv"]) == 0
+    assert [row["predicted_labels"] for row in read(Path("out.csv"))] == expected
+    cells = [row["predicted_scores"].split(";") for row in read(Path("out.csv"))]
+    assert [float(cell) for row in cells for cell in row if cell] == scores
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["new.cvs"], "new.csv"),
+        (["old/new.csv"], "no folder old"),
+        (["what is in new.tsv"], "no such file"),
+        (["and/or"], "no such file"),
+        (["new.csv", "a text"], "one file or several texts"),
+        (["notes"], "unknown type"),
+        (["a text", "--input", "new.csv"], "--input"),
+        (["a text", "--output", "out.csv"], "--output"),
+    ],
+)
+def test_words_that_may_be_files_are_not_read_as_texts(
+    words: list[str], message: str, model: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in ("new.csv", "notes"):
+        Path(name).write_text("text\nred sky\n")
+    assert main(["predict", model, *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not Path("out.csv").exists()
+
+
+def test_a_terminal_gets_readable_lines(
+    model: str, expected: list[list[str]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: Any,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["predict", model, TEXTS[1]]) == 0
+    (line,) = capfdbinary.readouterr().out.decode().splitlines()
+    assert re.sub(r" \d\.\d\d", "", line).split() == expected[1]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    assert main(["predict", model, str(path)]) == 0
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines[::2] == TEXTS
+    assert lines[1].startswith(f"  {expected[0][0]} ")
+    assert main(["predict", model, TEXTS[0], "--output_format", "jsonl"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["predicted_labels"] == expected[0]
+
+
+def test_a_terminal_is_asked_for_texts(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = io.TextIOWrapper(io.BytesIO(b"red sky\n"))
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert main(["predict", model, "--input_format", "lines"]) == 0
+    assert labelling.PROMPT in capsys.readouterr().err

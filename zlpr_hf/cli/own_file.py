@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zlpr_hf.cli.data_names import has_data_suffix, near_files, stem_of
 from zlpr_hf.cli.parser import without_token
 from zlpr_hf.data.column_guess import Guess, guess_columns
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.row_file import FileOptions
-from zlpr_hf.data.row_reader import SPREADSHEETS, SUFFIXES, TEXT_SUFFIXES
 from zlpr_hf.data.sample_rows import SampleRows, read_folder_sample, read_sample
-from zlpr_hf.data.text_streams import COMPRESSED
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
+from zlpr_hf.models.local_models import OUTPUT_FOLDER
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.recipes import find_recipe
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
-DATA_SUFFIXES = (*SUFFIXES, *TEXT_SUFFIXES, *SPREADSHEETS, *COMPRESSED, ".zip")
-OUTPUT_FOLDER = "out"
 
 
 def complete_options(argv: list[str], program: Sequence[str]) -> tuple[list[str], str]:
@@ -62,7 +59,7 @@ def _name_data(argv: list[str]) -> tuple[list[str], Path | None]:
         return argv, None
     first, *rest = argv
     path = Path(first).expanduser()
-    is_data = path.exists() or _has_data_suffix(first)
+    is_data = path.exists() or has_data_suffix(first)
     is_data_set = path.is_dir() or (not is_data and (first in CORPORA or is_hub_id(first)))
     if path.suffix.lower() in CONFIG_SUFFIXES or not (is_data or is_data_set):
         return argv, find_recipe(first)
@@ -80,35 +77,6 @@ def _name_data(argv: list[str]) -> tuple[list[str], Path | None]:
 def is_hub_id(name: str) -> bool:
     """Whether a name may be an id on the Hub: its owner is not a local folder."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not Path(name).parent.exists()
-
-
-def _has_data_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in DATA_SUFFIXES
-
-
-def near_files(name: str) -> str:
-    """Return the end of a message: the data file whose name is closest to a missing one."""
-    folder = Path(name).parent
-    if not folder.is_dir():
-        return f"; there is no folder {folder}"
-    names = {
-        stem_of(path.name): path.name for path in folder.iterdir() if _has_data_suffix(path.name)
-    }
-    near = difflib.get_close_matches(stem_of(name), names, n=1)
-    return f'. Did you mean "{folder / names[near[0]]}"?' if near else ""
-
-
-def stem_of(name: str) -> str:
-    """Return the name of a file without its suffixes, or the last part of a dataset's name.
-
-    Example:
-        >>> stem_of("data/reviews.csv.gz"), stem_of("owner/emotions")
-        ('reviews', 'emotions')
-    """
-    path = Path(name)
-    while path.suffix.lower() in DATA_SUFFIXES:
-        path = path.with_suffix("")
-    return path.name or "run"
 
 
 def _read_given(words: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from zlpr_hf.choices import Backend, HelpFormatter, LongTexts, Quoting
 from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.models.local_models import check_local_model, list_local_models
 
 if TYPE_CHECKING:
     from zlpr_hf.data.row_file import FileOptions
@@ -77,6 +78,8 @@ def count_type(least: int) -> Callable[[str], int]:
     return convert
 
 
+MODEL_ARGUMENTS = ("model", "folder")
+"""Positional arguments that name a trained model."""
 SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "column_names": {"nargs": "+", "help": "columns of a CSV or TSV file without a header"},
     "quoting": {
@@ -181,15 +184,25 @@ class CommandParser(argparse.ArgumentParser):
             longer = [option for option in known if option.startswith(name)]
             hint = suggest(name, longer or known)
             self.error(f"unknown option {unknown[0]!r}{hint}")
+        for name in MODEL_ARGUMENTS:
+            if hasattr(options, name):
+                check_local_model(str(getattr(options, name)))
         return options
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse options; ``--model NAME`` of other tools is the positional model here."""
+        """Parse options; ``--model NAME`` of other tools is the positional model here.
+
+        Texts may stand after options.
+        """
         if args is not None and any(
             action.dest == "model" for action in self._positionals._actions
         ):
             args = _as_positional("--model", args)
-        return super().parse_known_args(args, namespace)
+        options, unknown = super().parse_known_args(args, namespace)
+        if isinstance(getattr(options, "texts", None), list):
+            options.texts += [word for word in unknown if not word.startswith("-")]
+            unknown = [word for word in unknown if word.startswith("-")]
+        return options, unknown
 
     def find_given(self, args: Sequence[str]) -> set[str]:
         """Return the names of the options that a valid command line sets."""
@@ -200,4 +213,8 @@ class CommandParser(argparse.ArgumentParser):
         return {name for name in names if getattr(found, name) is not unset}
 
     def error(self, message: str) -> NoReturn:
+        missing = message.partition("arguments are required: ")[2].split(", ")
+        if missing[0] in MODEL_ARGUMENTS:
+            rest = " ".join(missing).upper()
+            raise InputError(f"name a model: {self.prog} {rest}{list_local_models()}")
         raise InputError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")

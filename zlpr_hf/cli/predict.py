@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zlpr_hf.choices import Precision
+from zlpr_hf.cli.data_names import split_texts
 from zlpr_hf.cli.parser import (
     CommandParser,
     add_shared,
@@ -19,18 +22,22 @@ from zlpr_hf.cli.parser import (
     share_type,
 )
 from zlpr_hf.cli.remembered import read_remembered, use_remembered
-from zlpr_hf.data.formats import FORMATS
+from zlpr_hf.data.formats import FORMATS, TypedTexts
 from zlpr_hf.data.row_file import origin_of
 from zlpr_hf.data.row_reader import RowReader, format_of
+from zlpr_hf.data.sample_rows import read_sample
+from zlpr_hf.data.text_candidates import find_texts, longest_text
 from zlpr_hf.data.text_streams import STDIN
 from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.parted_file import PartedFile
-from zlpr_hf.inference.row_writer import RowWriter
+from zlpr_hf.inference.row_writer import RowWriter, TerminalRows
 
 if TYPE_CHECKING:
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.label_file import Counts, LabellingOptions
+
+logger = logging.getLogger(__name__)
 
 TEXT_OPTIONS = ("text_column", "text_pair_column")
 """Options that a model remembers; the delimiter of labels is that of the output here."""
@@ -39,18 +46,19 @@ TEXT_OPTIONS = ("text_column", "text_pair_column")
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr predict",
-        description="Label the texts of a file. The output has all columns of the input,\n"
+        description="Label texts, or those of a file. The output has all columns of the input,\n"
         "predicted_labels and predicted_scores. Columns that are not given are those of the\n"
         "model's training, if the file has them. To resume a killed run, start it again. With\n"
         "torchrun --nproc_per_node N -m zlpr_hf.cli predict ... N processes share the file.",
-        example="zlpr predict out/quickstart --input texts.csv --output labels.csv",
+        example="zlpr predict out/quickstart texts.csv --output labels.csv",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier, or an exported folder")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label, or one file")
     files = parser.add_argument_group("files")
     add = files.add_argument
     known = "csv, tsv, jsonl, parquet or txt"
     add("--input", default=STDIN, help=f"{known} file (default: -, standard input)")
-    add("--output", default=STDIN, help=f"{known} file (default: -, standard output)")
+    add("-o", "--output", default=STDIN, help=f"{known} file (default: -, standard output)")
     add("--input_format", choices=FORMATS, help="format of the input (by suffix; lines for -)")
     add("--output_format", choices=FORMATS, help="format of the output (by suffix; jsonl for -)")
     add_shared(files, "column_names", "quoting", "text_column", "text_pair_column")
@@ -91,7 +99,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     with processes.fail_together():
         parser = _parser()
         options = parser.parse_args(argv)
-        task = _prepare(options, processes, parser.find_given(argv))
+        given = parser.find_given(argv)
+        _name_input(options, given)
+        task = _prepare(options, processes, given)
     if options.output == STDIN:
         from zlpr_hf.inference.label_file import label_stream
 
@@ -114,6 +124,16 @@ class _Task:
     options: LabellingOptions
 
 
+def _name_input(options: Any, given: set[str]) -> None:
+    """Take a file among the texts as the input."""
+    options.texts, file = split_texts(options.texts)
+    if "input" in given and (options.texts or file):
+        raise InputError(f"--input {options.input}: expected no text or file beside it")
+    if options.texts and "output" in given:
+        raise InputError("--output: texts are labelled on standard output; for a file, name one")
+    options.input = file or options.input
+
+
 def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
     """Check options, input and model before a row is labelled."""
     if processes.count > 1 and STDIN in (options.input, options.output):
@@ -132,23 +152,33 @@ def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
         columns=columns,
         origin=origin_of(options.input),
     )
+    is_pair = "text_pair_column" in remembered
+    if columns is not None and not is_pair and given.isdisjoint(TEXT_OPTIONS):
+        _find_text_column(options, columns)
     reader = RowReader(
-        options.input,
+        "the command line" if options.texts else options.input,
         input_format,
         option="--input_format",
         text_columns=[name for name in (options.text_column, options.text_pair_column) if name],
         files=file_options(options),
+        opened=TypedTexts(options.texts, options.text_column) if options.texts else None,
     )
     classifier = load_classifier(options)
     from zlpr_hf.inference.label_file import LabellingOptions
 
-    names = [each.name for each in fields(LabellingOptions)]
-    labelling = LabellingOptions(**{name: getattr(options, name) for name in names})
+    known = [each.name for each in fields(LabellingOptions)]
+    labelling = LabellingOptions(**{name: getattr(options, name) for name in known})
     labelling.check(classifier)
+    names = classifier.label_space.names
+    if _is_for_a_reader(options):
+        several = options.input != STDIN or len(options.texts) > 1
+        text_column = options.text_column if several else None
+        terminal = TerminalRows(reader.schema, names, text_column=text_column)
+        return _Task(classifier, reader, terminal, labelling)
     writer = RowWriter(
         output_format,
         reader.schema,
-        classifier.label_space.names,
+        names,
         logits=options.logits,
         delimiter=options.label_delimiter,
         spreadsheet_safe=options.spreadsheet_safe,
@@ -156,8 +186,27 @@ def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
     return _Task(classifier, reader, writer, labelling)
 
 
+def _is_for_a_reader(options: Any) -> bool:
+    """Whether rows go to a terminal, in a format that nobody asked for."""
+    plain = options.output == STDIN and options.output_format is None and not options.logits
+    return plain and sys.stdout.isatty()
+
+
+def _find_text_column(options: Any, columns: Sequence[str]) -> None:
+    """Take the column that looks like texts if the file has neither of the known ones."""
+    if options.text_column in columns or options.text_pair_column or options.input == STDIN:
+        return
+    sample = read_sample(options.input, file_options(options), format=options.input_format)
+    found = longest_text(sample, find_texts(sample))
+    if found is not None:
+        options.text_column = found
+        logger.warning("%s: the texts are in the column %r", options.input, found)
+
+
 def _find_columns(options: Any, input_format: str | None) -> list[str] | None:
     """Return the columns of the input before its model is read; None if they are not known."""
+    if options.texts:
+        return ["text"]
     if options.input == STDIN:  # which cannot be read twice
         return ["text"] if input_format == "lines" else None
     reader = RowReader(

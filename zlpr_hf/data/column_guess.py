@@ -141,12 +141,3 @@ def _notes(
             "label applies)"
         )
     return notes
-
-
-def guess_text_column(sample: SampleRows) -> str:
-    """Return the column of texts of rows that need no labels.
-
-    Raises:
-        InputError: If none or several columns look like the text.
-    """
-    return choose_text(sample, {}, "the same command with")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,18 @@ class TextFile(RowFile):
                 self.line = number
                 cells = {self.text_column: line.rstrip("\n")}
                 yield find_bad_byte([line], number) or cells
+
+
+class TypedTexts(RowFile):
+    """Texts of a command line, as rows of a single column."""
+
+    def __init__(self, texts: Sequence[str], text_column: str) -> None:
+        self.texts, self.text_column = texts, text_column
+        self.schema = pa.schema([(text_column, pa.string())])
+
+    def __iter__(self) -> Iterator[dict[str, str] | Defect]:
+        for text in self.texts:
+            yield {self.text_column: text}
 
 
 class FastTextFile(RowFile):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from zlpr_hf.data.columns import check_column
 from zlpr_hf.data.formats import FORMATS, guess_format
-from zlpr_hf.data.row_file import Defect, FileOptions, origin_of
+from zlpr_hf.data.row_file import Defect, FileOptions, RowFile, origin_of
 from zlpr_hf.data.text_streams import COMPRESSED, STDIN, readable, zip_member_suffix
 from zlpr_hf.errors import InputError
 
@@ -119,6 +119,7 @@ class RowReader:
         option: Option that sets the format, for messages.
         labelled: The rows have labels: a ``.txt`` file is read by its content.
         files: How to read text cells.
+        opened: The content, if it is no file: ``path`` is then its name.
         text_columns: Columns that must hold a text, which may be empty; else the row is bad.
 
     Raises:
@@ -134,15 +135,17 @@ class RowReader:
         text_columns: Sequence[str] = (),
         labelled: bool = False,
         files: FileOptions | None = None,
+        opened: RowFile | None = None,
     ) -> None:
-        check_file(path)
+        if opened is None:
+            check_file(path)
         self.path, self.text_columns = path, tuple(text_columns)
         self.origin = origin_of(path)
         text_column = self.text_columns[0] if text_columns else "text"
         found = labelled_format_of if labelled else partial(format_of, option=option)
         with readable(self.origin):
             how = files or FileOptions()
-            self._file = FORMATS[format or found(path)].open(path, text_column, how)
+            self._file = opened or FORMATS[format or found(path)].open(path, text_column, how)
         self.schema = self._file.schema
         columns = self.find_columns() if text_columns else None
         if columns is not None:

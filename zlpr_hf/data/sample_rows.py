@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -56,8 +58,10 @@ class SampleRows:
         return {name: find_kind(self.cells(name)) for name in self.columns}
 
 
-def read_sample(path: str, options: FileOptions | None = None) -> SampleRows:
-    """Read the first rows of a data file.
+def read_sample(
+    path: str, options: FileOptions | None = None, *, format: str | None = None
+) -> SampleRows:
+    """Read the first rows of a data file; ``format`` is a key of ``FORMATS`` (default: by suffix).
 
     If quotes are escaped by backslashes, and the options do not say how to read quotes, the sample
     says so in its options.
@@ -67,26 +71,27 @@ def read_sample(path: str, options: FileOptions | None = None) -> SampleRows:
     """
     options = options or FileOptions()
     try:
-        return _read_file(path, options)
+        return _read_file(path, options, format)
     except InputError:
         escaped: Quoting = "backslash"
         if options.quoting != "auto" or suffix_of(path) not in (".csv", ".tsv", ".tab"):
             raise
         try:
-            return _read_file(path, replace(options, quoting=escaped))
+            return _read_file(path, replace(options, quoting=escaped), format)
         except InputError:
             pass
         raise
 
 
-def _read_file(path: str, options: FileOptions) -> SampleRows:
-    reader = RowReader(path, labelled=True, files=options)
-    rows = list(islice(reader.good_rows(), SAMPLE_ROWS + 1))
+def _read_file(path: str, options: FileOptions, format: str | None) -> SampleRows:
+    with _without_warnings():  # the full reading repeats them
+        reader = RowReader(path, format, labelled=True, files=options)
+        rows = list(islice(reader.good_rows(), SAMPLE_ROWS + 1))
     if not rows:
         raise InputError(f"{path}: the file holds no rows")
     names = dict.fromkeys(name for row in rows for name in row)
     with readable(path):
-        is_delimited = labelled_format_of(path) in DELIMITED_FORMATS
+        is_delimited = (format or labelled_format_of(path)) in DELIMITED_FORMATS
     return SampleRows(
         path,
         rows[:SAMPLE_ROWS],
@@ -96,6 +101,17 @@ def _read_file(path: str, options: FileOptions) -> SampleRows:
         has_header=is_delimited and not options.column_names,
         declared=_declared_columns(reader.schema),
     )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    readers = logging.getLogger("zlpr_hf.data.delimited_file")
+    before = readers.disabled
+    readers.disabled = True
+    try:
+        yield
+    finally:
+        readers.disabled = before
 
 
 def read_folder_sample(folder: Path, options: FileOptions | None = None) -> SampleRows | None:

@@ -74,7 +74,8 @@ def longest_text(sample: SampleRows, texts: Collection[str]) -> str | None:
 
 def _is_prose(sample: SampleRows, name: str) -> bool:
     cells = [cell for cell in sample.cells(name) if not is_missing(cell)]
-    return len(set(cells)) > 1 and read_candidate(sample, name) is None
+    differ = len(set(cells)) > 1 or len(sample.rows) == 1
+    return differ and read_candidate(sample, name) is None
 
 
 def _words_of(sample: SampleRows, name: str) -> float:

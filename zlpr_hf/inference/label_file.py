@@ -19,6 +19,9 @@ from zlpr_hf.inference.parted_file import PartedFile
 from zlpr_hf.inference.row_writer import LABELS, SCORES, RowWriter
 from zlpr_hf.thresholds import logit_threshold
 
+SCORE_DECIMALS, LOGIT_DECIMALS = 4, 6
+"""Decimals that are written; those of logits are enough to compute scores again."""
+PROMPT = "type a text and press Enter; Ctrl-D ends"
 PART_ROWS = 1024
 PART_CELLS = 4_000_000
 """With many labels a part has fewer rows, so that its logits stay within some megabytes."""
@@ -110,6 +113,8 @@ def label_stream(
         InputError: With ``strict``, at the first bad row.
     """
     interactive = reader.path == STDIN and sys.stdin.isatty()
+    if interactive:
+        print(PROMPT, file=sys.stderr, flush=True)
     size = 1 if interactive else part_rows(classifier)
     rows, first = iter(reader), True
     while (chunk := list(islice(rows, size))) or first:
@@ -185,8 +190,9 @@ def label_rows(
     labelled = []
     for row, label_set, values in zip(rows, label_sets, logits.tolist(), strict=True):
         names = [each["label"] for each in label_set]
-        scores = [each["score"] for each in label_set]
+        scores = [round(each["score"], SCORE_DECIMALS) for each in label_set]
         # There are no logit columns unless the user asked for them.
-        columns = zip(logit_columns, values, strict=False)
+        decimals = [round(value, LOGIT_DECIMALS) for value in values]
+        columns = zip(logit_columns, decimals, strict=False)
         labelled.append({**row.cells, LABELS: names, SCORES: scores, **dict(columns)})
     return labelled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from zlpr_hf.errors import InputError
 LABELS, SCORES, LOGIT = "predicted_labels", "predicted_scores", "logit:"
 """Added columns; with logits one more per label, such as ``logit:joy``."""
 
+TERMINAL_WIDTH = 78
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet may run a cell that begins with one of these as a formula."""
 
@@ -144,3 +146,31 @@ def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink)
     return sink.getvalue()
+
+
+class TerminalRows(RowWriter):
+    """Write labels and scores for a reader at a terminal, such as ``price 0.98  quality 0.71``.
+
+    Args:
+        schema: Columns of the input.
+        names: All labels.
+        text_column: Column of texts to repeat above their labels; None to leave them out.
+    """
+
+    def __init__(
+        self, schema: pa.Schema | None, names: Sequence[str], *, text_column: str | None = None
+    ) -> None:
+        super().__init__("jsonl", schema, names)
+        self.text_column = text_column
+
+    def render(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> bytes:
+        """Return rows as lines of text; there is no header."""
+        return "".join(map(self._lines, rows)).encode("utf-8")
+
+    def _lines(self, row: dict[str, Any]) -> str:
+        pairs = zip(row[LABELS], row[SCORES], strict=True)
+        labels = "  ".join(f"{name} {score:.2f}" for name, score in pairs) or "no label"
+        if self.text_column is None:
+            return f"{labels}\n"
+        text = textwrap.shorten(str(row[self.text_column]), TERMINAL_WIDTH, placeholder=" ...")
+        return f"{text}\n  {labels}\n"

@@ -14,11 +14,10 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     OfflineModeIsEnabled,
 )
 
-from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.errors import InputError
 from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
+from zlpr_hf.models.local_models import check_local_model, list_local_models
 
-MAX_MODELS = 5
-"""Models of a folder that an error lists."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 
 
@@ -32,20 +31,8 @@ def resolve_model_path(name: str) -> str:
     """
     if name.startswith(PACKAGE_PREFIX):
         return _find_in_package(name)
-    path = Path(name).expanduser()
-    models = _models_beside(path)
-    local = name.startswith((".", "/", "~")) or name.count("/") > 1  # never a Hub id
-    if (local or models) and not path.is_dir():
-        there = f"; there are {', '.join(models[:MAX_MODELS])}" if models else ""
-        raise InputError(f"{name}: no such folder{there}{suggest(name, models)}")
+    check_local_model(name)
     return str(Path(name).expanduser()) if name.startswith("~") else name
-
-
-def _models_beside(path: Path) -> list[str]:
-    """Return the models in the parent of a path such as ``out/name``; none for a bare name."""
-    if path.parent == Path() or not path.parent.is_dir():
-        return []
-    return [str(file.parent) for file in sorted(path.parent.glob("*/config.json"))]
 
 
 def is_local(name: str) -> bool:
@@ -93,6 +80,7 @@ def check_hub(name: str, revision: str | None = None) -> None:
         raise InputError(
             f"model {name!r}: not a local folder, not in the Hub cache, and {reason}; expected a "
             "folder, a Hub id, or package:MODULE/FOLDER for weights in a Python package"
+            f"{list_local_models(name)}"
         ) from error
 
 
