@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.packages import PACKAGE_PREFIX
 
 OUTPUT_FOLDER = "out"
@@ -34,16 +33,16 @@ def check_local_model(name: str) -> None:
 
 
 def list_local_models(name: str = "") -> str:
-    """Return the end of a message: the folders of models here, those like ``name`` first."""
+    """Return the end of a message: the folders of models here, and the one closest to a name."""
     folders = {Path(), Path(OUTPUT_FOLDER)} | ({Path(name).parent} if name else set())
     found = sorted({str(path) for folder in folders for path in _models_in(folder)})
-    near = [path for path in found if Path(path).name == Path(name).name]
-    near += difflib.get_close_matches(name, found)
-    shown = list(dict.fromkeys([*near, *found]))
-    if not shown:
+    if not found:
         return ""
-    more = ", ..." if len(shown) > MODELS_SHOWN else ""
-    return f"; there {'is' if len(shown) == 1 else 'are'} {', '.join(shown[:MODELS_SHOWN])}{more}"
+    more = ", ..." if len(found) > MODELS_SHOWN else ""
+    same = [path for path in found if Path(path).name == name]
+    hint = f'. Did you mean "{same[0]}"?' if same else suggest(name, found)
+    verb = "is" if len(found) == 1 else "are"
+    return f"; there {verb} {', '.join(found[:MODELS_SHOWN])}{more}{hint}"
 
 
 def _models_in(folder: Path) -> Iterator[Path]:
