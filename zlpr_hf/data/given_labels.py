@@ -67,6 +67,13 @@ class GivenLabels:
         encode = _encode_numbers if form == "multi_hot" else _encode_sets
         return cls(form, space, encode(lists, space, origin))
 
+    def check_count(self, texts: Sequence[Any]) -> None:
+        """Refuse more or fewer rows than texts."""
+        if len(texts) != len(self.targets):
+            raise InputError(
+                f"labels: expected one row per text, got {len(self.targets)} for {len(texts)} texts"
+            )
+
     def decode(self, predictions: NDArray[np.bool_]) -> Any:
         """Return predictions ``(N, L)`` in the form of these labels: names, ids, or an array."""
         if self.form == "multi_hot":

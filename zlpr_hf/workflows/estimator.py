@@ -5,23 +5,19 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, List, Value
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.given_labels import GivenForm, GivenLabels
 from zlpr_hf.data.given_texts import read_table, read_texts
-from zlpr_hf.data.label_columns import LabelColumns
-from zlpr_hf.data.sources import Source
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder, whole_file
 from zlpr_hf.inference.classifier import Classifier
@@ -37,7 +33,7 @@ from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.option_words import current_name, option_names, unknown_option
 from zlpr_hf.workflows.output_dir import REPORT_FILE, RESULTS_FILE
 from zlpr_hf.workflows.push import push_folder
-from zlpr_hf.workflows.python_call import config_from_options
+from zlpr_hf.workflows.python_call import config_from_options, split_rows_in_memory
 from zlpr_hf.workflows.silence import silence
 
 Auto = Literal["auto"]
@@ -171,7 +167,7 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folder = Path(self.output_dir) if self.output_dir else self._new_folder()
         try:
             config = config_from_options(self._training_options() | {"output_dir": folder})
-            data = _build_data(rows, given, config.data)
+            data = split_rows_in_memory(rows, given, config.data)
             with nullcontext() if self.verbose else silence():
                 log: Any = print if self.verbose else lambda text: None
                 self.report_: Report | None = finetune_config(config, data=data, log=log)
@@ -344,34 +340,6 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return logits and targets ``(N, L)``."""
         check_is_fitted(self, "classifier_")
         rows, cells = read_table(X, y)
-        targets = GivenLabels.read(cells, tuple(self.classes_)).targets
-        _check_counts(rows, targets)
-        return self.decision_function(rows), targets
-
-
-def _build_data(
-    texts: list[tuple[str, ...]], given: GivenLabels, arguments: DataArguments
-) -> LabelledData:
-    """Return the rows with a validation and a test split."""
-    _check_counts(texts, given.targets)
-    columns = dict(zip(("text", "text_pair"), map(list, zip(*texts, strict=True)), strict=False))
-    features = Features(
-        {name: Value("string") for name in columns} | {"labels": List(Value("float32"))}
-    )
-    rows = Dataset.from_dict({**columns, "labels": list(given.targets)}, features=features)
-    names = given.space.names
-    return build_labelled_data(
-        Source(DatasetDict({"train": rows}), {"train": "the rows"}, format="rows in memory"),
-        LabelColumns(form="multi_hot", names=names, join_rows=False, use_verdicts=False),
-        text_pair_column="text_pair" if "text_pair" in columns else None,
-        validation_size=arguments.validation_size,
-        test_size=arguments.test_size,
-        split_seed=arguments.split_seed,
-    )
-
-
-def _check_counts(texts: Sequence[Any], targets: NDArray[np.float32]) -> None:
-    if len(texts) != len(targets):
-        raise InputError(
-            f"expected one row of labels per text, got {len(targets)} for {len(texts)}"
-        )
+        given = GivenLabels.read(cells, tuple(self.classes_))
+        given.check_count(rows)
+        return self.decision_function(rows), given.targets

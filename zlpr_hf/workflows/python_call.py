@@ -7,10 +7,12 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, Features, List, Value
 
-from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.given_labels import GivenLabels
 from zlpr_hf.data.in_memory import LABEL_COLUMNS, find_label_column, to_dataset
+from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import Source
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.arguments import ARGUMENTS, RunConfig, parse_arguments
@@ -88,6 +90,27 @@ def to_source(rows: Any, *, needed: Collection[str]) -> Source:
     origins = {name: f"the {name} rows" for name in splits}
     found = {name: to_dataset(each, origins[name], needed=needed) for name, each in splits.items()}
     return Source(DatasetDict(found), origins, format=type(rows).__name__)
+
+
+def split_rows_in_memory(
+    texts: Sequence[tuple[str, ...]], given: GivenLabels, arguments: DataArguments
+) -> LabelledData:
+    """Return texts and their labels with a validation and a test split."""
+    given.check_count(texts)
+    columns = dict(zip(("text", "text_pair"), map(list, zip(*texts, strict=True)), strict=False))
+    features = Features(
+        {name: Value("string") for name in columns} | {"labels": List(Value("float32"))}
+    )
+    rows = Dataset.from_dict({**columns, "labels": list(given.targets)}, features=features)
+    names = given.space.names
+    return build_labelled_data(
+        Source(DatasetDict({"train": rows}), {"train": "the rows"}, format="rows in memory"),
+        LabelColumns(form="multi_hot", names=names, join_rows=False, use_verdicts=False),
+        text_pair_column="text_pair" if "text_pair" in columns else None,
+        validation_size=arguments.validation_size,
+        test_size=arguments.test_size,
+        split_seed=arguments.split_seed,
+    )
 
 
 def _with_label_column(arguments: DataArguments, source: Source) -> DataArguments:
