@@ -151,7 +151,7 @@ def _find_separator(path: str, usual: str) -> str:
     if usual in header:
         return usual
     found = max(COLUMN_SEPARATORS, key=header.count)
-    if found not in header:
+    if found not in header or "\0" in header:
         return usual
     logger.warning("%s: its columns are separated by %r, as the first line shows", path, found)
     return found
