@@ -132,7 +132,7 @@ class Thresholds:
                     f"offsets: the head of {config.model_type} has no bias to hold them; leave "
                     "thresholds untuned, or use an encoder such as BERT"
                 )
-            head.bias.data.sub_(head.bias.data.new_tensor(self.offsets))
+            head.bias.data.sub_(_spread(self.offsets, head.bias.data))
         if temperature is not None:
             scale_head(head, 1 / temperature)
             folded = (ZLPRConfig.read(config).temperature or 1.0) * temperature
@@ -140,6 +140,16 @@ class Thresholds:
         rest = Thresholds((), self.min_labels, self.max_labels)
         ZLPRConfig.update(config, thresholds=rest.to_config() if rest != Thresholds() else {})
         return rest
+
+
+def _spread(values: Sequence[float], parameter: Any) -> Any:
+    """Return numbers as a tensor like a parameter, which FSDP may spread over processes."""
+    if not hasattr(parameter, "device_mesh"):
+        return parameter.new_tensor(values)
+    from torch.distributed.tensor import distribute_tensor
+
+    whole = parameter.to_local().new_tensor(values)
+    return distribute_tensor(whole, parameter.device_mesh, parameter.placements)
 
 
 def scale_head(head: nn.Linear, factor: float) -> None:

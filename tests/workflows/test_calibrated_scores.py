@@ -1,6 +1,7 @@
 """The temperature in the head: the same decisions, and the same score in every consumer."""
 
 import json
+from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import BertForSequenceClassification, pipeline
 
 from tests.builders import COLOURS, OTHERS
@@ -17,7 +21,7 @@ from tests.families import FAMILIES, save_family
 from tests.runs import run
 from zlpr_hf import Classifier, LabelSpace, Report, Thresholds, load_model, load_pipeline
 from zlpr_hf.metrics.calibration import Calibration
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, reshard
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -114,6 +118,31 @@ def test_model_that_bounds_its_logits_keeps_its_scores(
     assert report.temperature is None
     assert "scores are not calibrated" in caplog.text
     assert "temperature" not in json.loads((tmp_path / "out" / "config.json").read_text())["zlpr"]
+
+
+@pytest.fixture
+def one_process() -> Iterator[DeviceMesh]:
+    """A group of processes with one member."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def test_folding_changes_the_shards_of_fsdp_which_are_saved(
+    one_process: DeviceMesh, tiny_model: BertForSequenceClassification
+) -> None:
+    model: Any = tiny_model.eval()
+    offsets, batch = torch.tensor([1.0, 0.0, -2.0]), torch.randint(4, 20, (3, 5))
+    weight = model.classifier.weight.detach().clone()
+    fully_shard(model, mesh=one_process)
+    with torch.no_grad():
+        before = model(batch).logits  # gathers the parameters of the head
+        reshard(model)
+        rule = Thresholds(tuple(offsets.tolist()))
+        rule.fold_into(classification_head(model), model.config, temperature=2.0)
+        after = model(batch).logits
+    torch.testing.assert_close(after, (before - offsets) / 2)
+    torch.testing.assert_close(model.state_dict()["classifier.weight"].full_tensor(), weight / 2)
 
 
 def test_temperatures_of_a_model_multiply() -> None:

@@ -80,6 +80,13 @@ def without_adapters(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def reshard(model: Any) -> None:
+    """Return parameters that FSDP gathered for a pass to their shards, which are what is saved."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def reset_head(model: PreTrainedModel) -> None:
     """Draw the weights of the head anew, as transformers initialises them."""
     head = classification_head(model)

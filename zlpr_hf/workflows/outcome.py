@@ -34,7 +34,7 @@ from zlpr_hf.metrics.top_k import (
     fit_top_k_offset,
     match_top_k,
 )
-from zlpr_hf.models.head import classification_head, has_bias
+from zlpr_hf.models.head import classification_head, has_bias, reshard
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.long_texts import LongTextRule, apply_long_texts, count_longer
@@ -150,19 +150,22 @@ def _head_scales_logits(trainer: ZLPRTrainer, rows: Dataset) -> bool:
 
     Doubling and halving are exact. A model that bounds its logits keeps its scores as they are.
     """
+    model: Any = trainer.model
     probe = rows.select(range(min(len(rows), PROBE_ROWS)))
     single = predict_logits(trainer, probe)
     try:
-        head = classification_head(trainer.model)  # type: ignore[arg-type]
+        head = classification_head(model)
     except ValueError:
         scales = False
     else:
+        reshard(model)
         scale_head(head, 2)
         double = predict_logits(trainer, probe)
+        reshard(model)
         scale_head(head, 0.5)
         scales = np.allclose(double, 2 * single, rtol=1e-3, atol=1e-3 * np.abs(single).max())
     if not scales:
-        kind = type(trainer.model).__name__
+        kind = type(model).__name__
         logger.warning("scores are not calibrated: %s ends with no plain linear layer", kind)
     return scales
 
@@ -209,6 +212,7 @@ def _fold(
     """Fold offsets and temperature into the head, and record both in the configuration."""
     if thresholds.offsets or temperature is not None:
         rule = thresholds if thresholds.offsets else Thresholds.from_config(model.config)
+        reshard(model)
         rule.fold_into(classification_head(model), model.config, temperature=temperature)
     if calibration is not None:
         ZLPRConfig.update(model.config, calibration=asdict(calibration))
