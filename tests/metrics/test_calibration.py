@@ -39,11 +39,11 @@ def test_temperature_minimises_the_cross_entropy(scale: float) -> None:
 
 
 def test_temperature_of_few_cells_minimises_the_smoothed_cross_entropy() -> None:
-    """Platt's targets: as if one positive and one negative cell more were wrong."""
+    """Platt's targets: as if half a positive and half a negative cell more were wrong."""
     logits, targets = draw(8, 2.0)
     positive = targets.sum()
     negative = targets.size - positive
-    smoothed = np.where(targets > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    smoothed = np.where(targets > 0, (positive + 0.5) / (positive + 1), 0.5 / (negative + 1))
     grid = np.exp(np.linspace(-3, 3, 2001))
     best = grid[np.argmin([cross_entropy(logits, smoothed, t) for t in grid])]
     assert fit_temperature(logits, targets) == pytest.approx(best, rel=4e-3)
@@ -71,7 +71,7 @@ def test_split_without_mistakes_does_not_end_in_certainty(rows: int) -> None:
     logits = 8 * targets - 4
     temperature = fit_temperature(logits, targets)
     sure = 1 / (1 + math.exp(-4 / temperature))
-    assert rows / (rows + 1) < sure < (2 * rows + 1) / (2 * rows + 2)
+    assert (rows + 0.5) / (rows + 1) < sure < (2 * rows + 0.5) / (2 * rows + 1)
 
 
 @pytest.mark.parametrize("target", [0, 1, -100])

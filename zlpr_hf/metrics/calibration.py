@@ -18,6 +18,9 @@ Floats = NDArray[np.floating[Any]]
 CALIBRATION_BINS = 15
 TEMPERATURES = (0.05, 20.0)
 """Beyond these, logits of usual size have scores of 0 and 1 only, or near one half only."""
+MISTAKES = 0.5
+"""Cells of either kind that are added as mistakes: Jeffreys' prior. On validation splits of 8 to 75
+texts, new texts had a lower cross-entropy with it than with Platt's 1, and far less than with 0."""
 MIN_SHOWN_SCORE, SURE_SCORE = 0.05, 0.95
 """Scores that a user may look at, and scores that look certain."""
 
@@ -26,9 +29,9 @@ def fit_temperature(logits: Any, targets: Any) -> float:
     """Fit the temperature ``T`` for which ``sigmoid(logit / T)`` is closest to the targets.
 
     ``T`` minimises the mean binary cross-entropy over all known cells: a convex problem in
-    ``1 / T``. Decisions at zero stay the same. Targets are smoothed as Platt proposed, as if one
-    more positive and one more negative cell were on the wrong side, so that a split without
-    mistakes does not end in certainty. Fit it on validation rows, on the logits after offsets.
+    ``1 / T``. Decisions at zero stay the same. Targets are smoothed as Platt proposed, as if half a
+    positive and half a negative cell more were on the wrong side, so that a split without mistakes
+    does not end in certainty. Fit it on validation rows, on the logits after offsets.
 
     Args:
         logits: Raw scores of validation rows. Those of texts without content, near -10,000, are
@@ -63,7 +66,8 @@ def fit_temperature(logits: Any, targets: Any) -> float:
     positive, negative = truth.sum(), (1 - truth).sum()
     if not positive or not negative:
         return 1.0
-    smoothed = truth * (positive + 1) / (positive + 2) + (1 - truth) / (negative + 2)
+    smoothed = truth * (positive + MISTAKES) / (positive + 2 * MISTAKES)
+    smoothed += (1 - truth) * MISTAKES / (negative + 2 * MISTAKES)
 
     def slope(sharpness: float) -> float:
         return float(scores @ (compute_scores(sharpness * scores) - smoothed))
