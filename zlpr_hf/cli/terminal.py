@@ -23,7 +23,7 @@ def print_log(text: str) -> None:
     """Print lines of a run; those that begin with ``warning:`` in colour."""
     console = open_console()
     for line in text.split("\n"):
-        console.print(_coloured(line), soft_wrap=True)
+        console.print(_coloured(line), soft_wrap=not console.is_terminal)
 
 
 def print_report(report: Report, page: Path | None) -> None:
