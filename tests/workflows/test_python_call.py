@@ -80,6 +80,28 @@ def test_rows_in_memory_are_read(rows: Any, options: dict[str, Any]) -> None:
         assert (found.targets(split) == expected.targets(split)).all()
 
 
+def test_columns_and_form_are_found_in_the_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "stars": range(30),
+            "body": [f"A long sentence about the {text}, and more." for text in ROWS["text"]],
+            "tags": ROWS["labels"].map(";".join),
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    config, data = read_call([frame], None, {"epochs": 2})
+    assert data is not None
+    assert data.label_space.names == ("x", "y")
+    assert (config.data.text_column, config.data.label_column) == ("body", "tags")
+    for given, named in [
+        ([tmp_path / "rows.csv"], {}),
+        ([], {"train_file": tmp_path / "rows.csv"}),
+    ]:
+        config, _ = read_call(given, None, named)
+        assert (config.data.text_column, config.data.label_column) == ("body", "tags")
+        assert config.data.label_delimiter == ";"
+
+
 def test_given_splits_are_kept() -> None:
     splits = {"train": ROWS[:20], "valid": ROWS[20:25], "test": ROWS[25:]}
     _, data = read_call([splits], None, {})

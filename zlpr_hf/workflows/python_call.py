@@ -9,10 +9,14 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
+from zlpr_hf.data.column_guess import guess_columns
+from zlpr_hf.data.column_types import declared_names
 from zlpr_hf.data.dataset import LabelledData, build_labelled_data
 from zlpr_hf.data.given_labels import GivenLabels
-from zlpr_hf.data.in_memory import LABEL_COLUMNS, find_label_column, to_dataset
+from zlpr_hf.data.in_memory import LABEL_COLUMNS, to_dataset
 from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.row_file import FileOptions
+from zlpr_hf.data.sample_rows import SAMPLE_ROWS, SampleRows, read_sample
 from zlpr_hf.data.sources import Source
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.arguments import ARGUMENTS, RunConfig, parse_arguments
@@ -46,13 +50,48 @@ def read_call(
         )
     if rows and isinstance(rows[0], (str, PathLike)):
         named["train_file"] = rows.pop()
-    config = _from_objects(objects) if objects else config_from_options(named)
-    if not rows or isinstance(rows[0], LabelledData):
+    in_memory = bool(rows) and not isinstance(rows[0], LabelledData)
+    if objects:
+        config = _from_objects(objects)
+        source = to_source(rows[0], needed=_columns(config.data)) if in_memory else None
+    else:
+        named = {_known_name(given): value for given, value in named.items()}
+        source = to_source(rows[0], needed=_columns(DataArguments(), named)) if in_memory else None
+        config = config_from_options(_guess(named, source) | named)
+    if source is None:
         return config, rows[0] if rows else None
-    files = file_options(config.data, find_label_columns(config.data, None))
-    source = to_source(rows[0], needed={*(files.needed or ()), *LABEL_COLUMNS})
-    config = replace(config, data=_with_label_column(config.data, source))
     return config, load_data(config.data, source=source)
+
+
+def _known_name(given: str) -> str:
+    name = current_name(given)
+    if name not in option_names():
+        raise unknown_option(given, "finetune")
+    return name
+
+
+def _columns(arguments: DataArguments, named: Mapping[str, Any] | None = None) -> set[str]:
+    """Return the columns that must be readable."""
+    chosen = {name: value for name, value in (named or {}).items() if hasattr(arguments, name)}
+    arguments = replace(arguments, **chosen)
+    files = file_options(arguments, find_label_columns(arguments, None))
+    return {*(files.needed or ()), *LABEL_COLUMNS}
+
+
+def _guess(given: Mapping[str, Any], source: Source | None) -> dict[str, Any]:
+    """Return the columns of texts and labels that the first rows show, as ``zlpr train`` does."""
+    if source is not None:
+        rows = source.splits["train"]
+        declared = frozenset(name for name, each in rows.features.items() if declared_names(each))
+        first = rows.with_format(None).select(range(min(SAMPLE_ROWS, len(rows)))).to_list()
+        names = tuple(rows.column_names)
+        sample = SampleRows(source.origins["train"], first, names, declared=declared)
+    elif given.get("train_file") and not given.get("streaming") and not given.get("labels_file"):
+        options = FileOptions(tuple(given.get("column_names") or ()), given.get("quoting", "auto"))
+        sample = read_sample(str(given["train_file"]), options)
+    else:
+        return {}
+    return guess_columns(sample, given, command="zlpr train FILE").options
 
 
 def _from_objects(objects: Sequence[Any]) -> RunConfig:
@@ -70,12 +109,10 @@ def config_from_options(options: Mapping[str, Any]) -> RunConfig:
     """
     words: list[str] = []
     for given, value in options.items():
-        name = current_name(given)
-        if name not in option_names():
-            raise unknown_option(given, "finetune")
-        if isinstance(value, PathLike):
-            value = str(value)
-        words += option_words(name, list(value) if isinstance(value, tuple) else value)
+        plain = str(value) if isinstance(value, PathLike) else value
+        words += option_words(
+            _known_name(given), list(plain) if isinstance(plain, tuple) else plain
+        )
     return parse_arguments(words)
 
 
@@ -111,12 +148,3 @@ def split_rows_in_memory(
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
     )
-
-
-def _with_label_column(arguments: DataArguments, source: Source) -> DataArguments:
-    """Take ``label`` where there is no ``labels``, as transformers does."""
-    names = source.splits["train"].column_names
-    found = find_label_column(names)
-    if arguments.label_columns or arguments.label_column in names or found is None:
-        return arguments
-    return replace(arguments, label_column=found)
