@@ -73,7 +73,8 @@ def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) ->
         data: The rows, by name (default: read them as the options say).
         log: Receives the data profile and notes, on the main process.
         **options: Options of ``zlpr train`` by name, with its defaults, such as ``output_dir`` and
-            ``learning_rate``. Columns and form of the labels are found in the rows, as there.
+            ``learning_rate``. Without options for them, columns and form of the labels are found in
+            the rows.
 
     Returns:
         All numbers of the run, also written to ``output_dir/results.json``. Only the main process
