@@ -11,6 +11,7 @@ from zlpr_hf.reports.verdict import COMPARED, HistoryEntry
 MAX_WEAK = 3
 MIN_ROWS, MIN_LABELS = 5, 4
 """Mistakes and labels that are needed to say that a label is in most mistakes."""
+MIN_SHARE = 0.75
 
 
 def summarise(report: Report, mistakes: Sequence[set[str]]) -> list[str]:
@@ -49,7 +50,7 @@ def _suspects(report: Report, mistakes: Sequence[set[str]]) -> str:
     counts = Counter(label for labels in mistakes for label in labels)
     if len(mistakes) >= MIN_ROWS and len(report.label_scores) >= MIN_LABELS:
         label, rows = counts.most_common(1)[0]
-        if rows > len(mistakes) / 2:
+        if rows >= MIN_SHARE * len(mistakes):
             return (
                 f"{isolate(label)} is in {rows} of the {len(mistakes)} texts with the largest "
                 "loss: its definition or its tags, not the model, may be the problem."

@@ -113,7 +113,7 @@ def render_verdict(differences: Mapping[str, Difference]) -> str:
         else:
             groups[f"{each.relation} in"].append(f"{title} ({render_difference(each)})")
     parts = [f"{words} {_enumerate(cells)}" for words, cells in groups.items() if cells]
-    return f"Compared with {SVM_ROW}: {'; '.join(parts)}." if parts else ""
+    return f"Compared with {SVM_ROW} (95 % intervals): {'; '.join(parts)}." if parts else ""
 
 
 def render_difference(difference: Difference) -> str:
@@ -122,7 +122,7 @@ def render_difference(difference: Difference) -> str:
     if difference.ends is None:
         return f"{text}, no interval: {difference.missing}"
     low, high = difference.ends
-    return f"{text}, 95 % interval {low:+.3f} to {high:+.3f}"
+    return f"{text}, {low:+.3f} to {high:+.3f}"
 
 
 def _enumerate(parts: Sequence[str]) -> str:
