@@ -15,8 +15,11 @@ from markdown_it import MarkdownIt
 
 from tests.reports.builders import FACTS, make_logits, make_report, random_report
 from zlpr_hf import Classifier
+from zlpr_hf.data.row_reader import BadRow
 from zlpr_hf.inference.attribution import WordEffects
-from zlpr_hf.inference.demo_page import _render, render_answer, render_words
+from zlpr_hf.inference.demo_file import LabelledFile
+from zlpr_hf.inference.demo_page import _render, render_answer, render_file, render_words
+from zlpr_hf.inference.row_writer import LABELS, SCORES
 from zlpr_hf.metrics.multi_label import compute_label_scores
 from zlpr_hf.reports.card_examples import CardExample
 from zlpr_hf.reports.disagreements import EvaluatedSplit, find_disagreements
@@ -116,7 +119,13 @@ RENDERERS: dict[str, Callable[[str], str]] = {
             string, string,
         )
     ),
-    "demo: head": lambda string: _render("head", string, 3, most=2, least=1),
+    "demo: head": lambda string: _render("head", string, ["red", string], 3, most=2, least=1),
+    "demo: file": lambda string: render_file(
+        LabelledFile(
+            [string], string, [{string: string, LABELS: [string], SCORES: [0.5]}],
+            [BadRow(1, string, [string])], True, Path("labels.csv"),
+        )
+    ),
     "demo: words": lambda string: render_words(
         WordEffects(string, 1.0, ((string, 0.5), (" ", None), (string, None)), 2)
     ),
