@@ -56,7 +56,7 @@ def next_commands(folder: str) -> list[tuple[str, str]]:
         return shlex.join([*program, *words])
 
     return [
-        ("label texts", f"echo {shlex.quote(EXAMPLE_TEXT)} | {line('predict', folder)}"),
+        ("label texts", line("predict", folder, EXAMPLE_TEXT)),
         ("web page", line("demo", folder)),
         ("all metrics", line("evaluate", folder, "--all")),
     ]

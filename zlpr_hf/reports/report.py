@@ -96,6 +96,9 @@ class Report:
         """One sentence on the differences from the SVM; empty without that baseline."""
         return render_verdict(self.differences)
 
+    def _kept(self) -> str:
+        return "" if self.best_epoch is None else f", epoch {self.best_epoch:g} kept"
+
     @property
     def best_epoch(self) -> float | None:
         """The epoch whose weights are the model's; None without a history."""
@@ -193,7 +196,7 @@ class Report:
         resumed = self.training["resumed_from"]
         since = f" since {resumed}" if resumed else ""
         lines = [
-            f"trained {self.training['steps']:,} steps; "
+            f"trained {self.training['steps']:,} steps{self._kept()}; "
             f"{self.training['seconds'] / 60:.1f} minutes{since}"
         ]
         if self.calibration is not None:
