@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.choices import Backend, LongTexts, Precision
 from zlpr_hf.data.given_texts import as_rows
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import new_folder
-from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
+from zlpr_hf.inference.decision import DECIDING, decision_rule, scored_labels
+from zlpr_hf.inference.model_folder import (
+    compute_fingerprint,
+    load_parts,
+    prepare_parts,
+    write_folder,
+)
+from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.inference.windows import (
     CutWarning,
     Texts,
-    compute_window_logits,
+    check_choice,
+    check_reading,
+    compute_text_logits,
     count_long,
     find_blank,
-    merge_windows,
     split_into_windows,
     stored_rule,
 )
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.top_k import TopK
-from zlpr_hf.models.head import classification_head, fold_stored_offsets
-from zlpr_hf.models.lengths import limit_to_positions
-from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
-from zlpr_hf.models.pad_token import match_pad_token
-from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.probe import explain_failure, padding_matters
-from zlpr_hf.models.trained import check_float32, load_trained_model
-from zlpr_hf.thresholds import (
-    MAX_LOGIT_THRESHOLD,
-    Thresholds,
-    compute_scores,
-    logit_threshold,
-    refuse_nan,
-)
-from zlpr_hf.zlpr_config import ZLPRConfig
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, logit_threshold, refuse_nan
 
-RECOMPUTE_MARGIN = 0.25
-"""Texts with a bfloat16 logit this close to the threshold are computed again in float32; in units
-of the logits before a temperature divided them and their errors."""
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
-"""Files of a model of torch; with one of them, ``auto`` leaves an exported model aside."""
-DECIDING = ("threshold", "top_k", "min_labels")
-"""Options of :meth:`Classifier.decide`."""
 MAX_BATCH_CELLS = 4_000_000
 """Logits held at a time when only the best labels are kept."""
 
@@ -127,17 +111,10 @@ class Classifier:
         Raises:
             InputError: If there is no such model, or it is not a multi-label classifier.
         """
-        _check_choice("backend", backend, Backend)
-        name = str(name)
-        path = resolve_model_path(name)
-        if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-            raise InputError(f"{name}: no model (config.json) in this folder")
-        exported = (Path(path) / ONNX_FILE).is_file()
-        whole = any((Path(path) / name).is_file() for name in WEIGHT_FILES)
-        tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
-        if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
-            return cls.from_model(OnnxModel.load(path), tokenizer)
-        model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
+        check_choice("backend", backend, Backend)
+        model, tokenizer = load_parts(
+            str(name), backend=backend, revision=revision, trust_remote_code=trust_remote_code
+        )
         return cls.from_model(model, tokenizer)
 
     from_pretrained = load
@@ -156,30 +133,7 @@ class Classifier:
         Raises:
             InputError: If the model is not a multi-label classifier, or not in float32.
         """
-        if isinstance(model, PreTrainedModel):
-            check_float32(model)
-            nn.Module.eval(model)
-        config: Any = model.config
-        stored_rule(config)  # refuse a wrong one now
-        match_pad_token(tokenizer, config)
-        read_special_tokens_as_text(tokenizer)
-        torch_model = model if isinstance(model, PreTrainedModel) else None
-        limit_to_positions(tokenizer, config, model=torch_model)
-        label_sets = LabelSets.from_config(config)
-        if label_sets is not None:
-            names = tuple(ZLPRConfig.read(config).labels)
-            return cls(model, tokenizer, LabelSpace(names), Thresholds(), label_sets)
-        if config.problem_type != "multi_label_classification":
-            raise InputError(
-                f"{config.name_or_path or 'the model'}: expected a multi-label classifier, "
-                f"got problem_type {config.problem_type}"
-            )
-        thresholds = Thresholds.from_config(config)
-        if thresholds.offsets:
-            if isinstance(model, OnnxModel):
-                raise InputError("an exported model has its offsets in the bias; export it again")
-            thresholds = fold_stored_offsets(model)
-        return cls(model, tokenizer, LabelSpace.from_config(config), thresholds, None)
+        return cls(model, tokenizer, *prepare_parts(model, tokenizer))
 
     @property
     def stored_long_texts(self) -> LongTexts | None:
@@ -231,35 +185,26 @@ class Classifier:
                 NaN.
         """
         rule = self.long_texts if long_texts is None else long_texts
-        _check_choice("long_texts", rule, LongTexts)
-        _check_choice("precision", precision, Precision)
-        low = precision == "bfloat16"
-        if low and isinstance(self.model, OnnxModel):
-            raise InputError("precision: expected float32 with ONNX Runtime, got 'bfloat16'")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
+        check_reading(self.model, rule, precision=precision, batch_size=batch_size)
         texts = as_rows(texts)
         windows, rows = split_into_windows(self.tokenizer, texts, cut=rule == "cut")
         if long_texts is None and self.stored_long_texts is None:
             self._cut_warning.check(windows, texts)
         lengths = {len(window["input_ids"]) for window in windows}
-        run = partial(
-            compute_window_logits,
+        logits = compute_text_logits(
             self.model,
             self.tokenizer,
+            windows,
+            rows,
+            len(texts),
+            rule,
+            precision=precision,
+            boundary=boundary,
             mix_lengths=len(lengths) < 2 or self._may_pad,
             label_sets=self.label_sets,
             batch_size=batch_size,
             progress=progress,
         )
-        found = run(windows, bfloat16=low)
-        logits = merge_windows(found, rows, len(texts), rule)
-        if low:
-            margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(self.model.config).temperature or 1.0)
-            uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
-            again = np.flatnonzero(uncertain.any(1)[rows])
-            found[again] = run([windows[index] for index in again])
-            logits = merge_windows(found, rows, len(texts), rule)
         logits[find_blank(texts)] = -MAX_LOGIT_THRESHOLD
         refuse_nan(logits, texts=texts)
         return logits
@@ -309,16 +254,7 @@ class Classifier:
 
     def fingerprint(self) -> str:
         """Return a hexadecimal digest of the configuration and the weights."""
-        config: Any = self.model.config
-        content = hashlib.sha256(config.to_json_string().encode())
-        content.update(str(self.tokenizer.model_max_length).encode())
-        if isinstance(self.model, OnnxModel):
-            content.update(self.model.fingerprint().encode())
-        else:
-            for name, value in self.model.state_dict().items():
-                content.update(name.encode())
-                content.update(value.cpu().flatten().view(torch.uint8).numpy())
-        return content.hexdigest()
+        return compute_fingerprint(self.model, self.tokenizer)
 
     def count_long(self, texts: Texts) -> int:
         """Return the number of texts with more tokens than the model reads at once."""
@@ -348,18 +284,13 @@ class Classifier:
         Raises:
             InputError: If a value is out of range or a logit is NaN.
         """
-        labels = self.label_space.num_labels
-        if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
-            raise InputError(f"top_k: expected 1 or more, got {top_k!r}")
-        if min_labels is not None and not (isinstance(min_labels, int) and min_labels <= labels):
-            raise InputError(f"min_labels: expected 0 to {labels}, got {min_labels!r}")
-        offset = logit_threshold(threshold)
-        most = self.thresholds.max_labels if top_k is None else top_k
-        least = self.thresholds.min_labels if min_labels is None else min_labels
-        try:
-            rule = Thresholds((offset,) * labels if offset else (), least, most)
-        except ValueError as error:
-            raise InputError(f"top_k, min_labels: {error}") from error
+        rule = decision_rule(
+            self.thresholds,
+            self.label_space.num_labels,
+            threshold=threshold,
+            top_k=top_k,
+            min_labels=min_labels,
+        )
         return rule.apply(logits)
 
     def label_sets_of(
@@ -375,19 +306,7 @@ class Classifier:
             One list per text of ``{"label": name, "score": sigmoid(logit)}``. ``zlpr train``
             calibrates this score on validation, and stock pipelines show the same number.
         """
-        refuse_nan(logits)
-        scores = compute_scores(logits)
-        label_sets: list[list[dict[str, Any]]] = []
-        for row, row_scores, chosen in zip(np.asarray(logits), scores, predictions, strict=True):
-            ids = np.flatnonzero(chosen)
-            ids = ids[np.argsort(-row[ids], kind="stable")]
-            label_sets.append(
-                [
-                    {"label": self.label_space.names[index], "score": float(row_scores[index])}
-                    for index in ids
-                ]
-            )
-        return label_sets
+        return scored_labels(logits, predictions, self.label_space)
 
     def predict(self, texts: Texts | Sequence[str], **options: Any) -> list[list[str]]:
         """Return the names of the predicted labels of each text, in the order of the labels.
@@ -419,16 +338,11 @@ class Classifier:
             temperature: Divides all logits after the offsets (default: None, not at all).
             long_texts: How long texts were read for these offsets (default: as stored).
         """
-        model: Any = copy.deepcopy(self.model)
-        offsets = replace(self.thresholds, offsets=thresholds.offsets)
-        offsets.fold_into(classification_head(model), model.config, temperature=temperature)
-        rule = long_texts or self.stored_long_texts
-        ZLPRConfig.update(model.config, calibration={}, long_texts=rule)  # measured before
-        with new_folder(folder) as part:
-            model.save_pretrained(part)
-            self.tokenizer.save_pretrained(part)
-
-
-def _check_choice(option: str, value: object, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise InputError(f"{option}: expected {' or '.join(get_args(choices))}, got {value!r}")
+        write_folder(
+            folder,
+            self.model,
+            self.tokenizer,
+            replace(self.thresholds, offsets=thresholds.offsets),
+            temperature=temperature,
+            long_texts=long_texts or self.stored_long_texts,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zlpr_hf.choices import LongTexts
+from zlpr_hf.choices import LongTexts, Precision
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.labels import LabelSets
@@ -30,10 +31,35 @@ Texts = Sequence[tuple[str, ...]]
 
 OVERLAP = 4
 """Neighbouring windows share one part in this many of their tokens: a quarter."""
+RECOMPUTE_MARGIN = 0.25
+"""Texts with a bfloat16 logit this close to the threshold are computed again in float32; in units
+of the logits before a temperature divided them and their errors."""
 NOT_STORED = (
     "the model does not say how to read long texts: %d of %d texts are longer than %d tokens and "
     "are cut there, as in a stock pipeline; long_texts max or mean reads them in windows"
 )
+
+
+def check_choice(option: str, value: object, choices: Any) -> None:
+    """Refuse a value that is not one of the choices of an option, a ``Literal``."""
+    if value not in get_args(choices):
+        raise InputError(f"{option}: expected {' or '.join(get_args(choices))}, got {value!r}")
+
+
+def check_reading(
+    model: PreTrainedModel | OnnxModel, long_texts: object, *, precision: object, batch_size: object
+) -> None:
+    """Refuse options for reading texts that are not supported.
+
+    Raises:
+        InputError: If one of them is not.
+    """
+    check_choice("long_texts", long_texts, LongTexts)
+    check_choice("precision", precision, Precision)
+    if precision == "bfloat16" and isinstance(model, OnnxModel):
+        raise InputError("precision: expected float32 with ONNX Runtime, got 'bfloat16'")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
 
 
 def stored_rule(config: Any) -> LongTexts | None:
@@ -140,6 +166,36 @@ def _group_by_truncation(
     if True in groups:
         logger.warning("%d pairs are cut: both of their texts are long", len(groups[True]))
     return groups
+
+
+def compute_text_logits(
+    model: PreTrainedModel | OnnxModel,
+    tokenizer: PreTrainedTokenizerBase,
+    windows: Sequence[dict[str, list[int]]],
+    rows: NDArray[np.intp],
+    count: int,
+    how: LongTexts,
+    *,
+    precision: Precision,
+    boundary: float,
+    **options: Any,
+) -> NDArray[np.float32]:
+    """Return the logits of ``count`` texts, ``(N, L)``, from their windows.
+
+    With ``bfloat16``, texts with a logit near ``boundary`` are computed again in float32.
+    ``options`` are those of :func:`compute_window_logits`.
+    """
+    run = partial(compute_window_logits, model, tokenizer, **options)
+    low = precision == "bfloat16"
+    found = run(windows, bfloat16=low)
+    logits = merge_windows(found, rows, count, how)
+    if low:
+        margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(model.config).temperature or 1.0)
+        uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
+        again = np.flatnonzero(uncertain.any(1)[rows])
+        found[again] = run([windows[index] for index in again])
+        logits = merge_windows(found, rows, count, how)
+    return logits
 
 
 def compute_window_logits(

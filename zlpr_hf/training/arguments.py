@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import dataclass, field
@@ -237,3 +238,20 @@ def has_bfloat16(use_cpu: bool) -> bool:
     if use_cpu:
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def check_evaluation_options(arguments: Any) -> None:
+    """Refuse options that hand metrics something other than all logits in one array."""
+    if not getattr(arguments, "eval_do_concat_batches", True):
+        raise ValueError("eval_do_concat_batches: expected true, or compute_metrics of your own")
+    if getattr(arguments, "batch_eval_metrics", False):
+        raise ValueError("batch_eval_metrics: expected false, or compute_metrics of your own")
+
+
+def without_label_smoothing(arguments: Any) -> Any:
+    """Return arguments for transformers, which would warn that it cannot smooth several labels."""
+    if not getattr(arguments, "label_smoothing_factor", 0.0):
+        return arguments
+    arguments = copy.copy(arguments)
+    arguments.label_smoothing_factor = 0.0
+    return arguments

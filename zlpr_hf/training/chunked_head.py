@@ -10,8 +10,11 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import EvalPrediction
 
+from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.large_label_space import linear_top_k, linear_zlpr_loss
+from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics
+from zlpr_hf.models.head import check_head_has_bias, classification_head
 from zlpr_hf.training.objective import BatchLoss
 
 
@@ -25,6 +28,20 @@ class ChunkedHead:
     def __init__(self, head: nn.Linear, *, evaluated_labels: int) -> None:
         self.head = head
         self.evaluated_labels = min(evaluated_labels, head.out_features)
+
+    @classmethod
+    def from_model(cls, model: Any, loss: MultiLabelLoss, *, evaluated_labels: int) -> ChunkedHead:
+        """Take the head of a model; refuse a loss that needs all logits, or a head without bias.
+
+        Raises:
+            ValueError: If the loss does not support a large label space.
+            InputError: If the head has no bias.
+        """
+        if not loss.supports_large_label_space:
+            names = losses_with("supports_large_label_space")
+            raise ValueError(f"large_label_space: expected {names}, got {loss_name(loss)}")
+        check_head_has_bias(model, "large_label_space")
+        return cls(classification_head(model), evaluated_labels=evaluated_labels)
 
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
         """Run a model, possibly wrapped, and compute its ZLPR loss.

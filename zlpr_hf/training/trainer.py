@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from inspect import signature
@@ -22,18 +21,14 @@ from zlpr_hf.losses.registry import (
     build_loss,
     loss_class,
     loss_name,
-    losses_with,
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.autocast import without_autocast
-from zlpr_hf.models.head import (
-    check_head_has_bias,
-    classification_head,
-    fold_stored_offsets,
-)
+from zlpr_hf.models.head import classification_head, fold_stored_offsets
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.probe import without_padding
 from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.training.arguments import check_evaluation_options, without_label_smoothing
 from zlpr_hf.training.callbacks import LossOfRun
 from zlpr_hf.training.checkpoints import find_whole_checkpoint
 from zlpr_hf.training.chunked_head import ChunkedHead
@@ -116,12 +111,12 @@ class ZLPRTrainer(StepTrainer):
         own_metrics = "compute_metrics" not in kwargs
         if own_metrics:
             kwargs["compute_metrics"] = self._compute_metrics
-            _check_evaluation_options(args)
+            check_evaluation_options(args)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
                 "compute_loss_func is for a Trainer of your own; here give loss=MODULE"
             )
-        super().__init__(model, _without_label_smoothing(args), **kwargs)
+        super().__init__(model, without_label_smoothing(args), **kwargs)
         if args is not None:
             self._restore_arguments(args)
         self.label_names = ["labels"]
@@ -241,14 +236,9 @@ class ZLPRTrainer(StepTrainer):
 
     def _build_chunked_head(self) -> ChunkedHead:
         """Evaluate the best labels of each row, so that no logits of all labels are held."""
-        if not self.loss.supports_large_label_space:
-            names = losses_with("supports_large_label_space")
-            raise ValueError(f"large_label_space: expected {names}, got {loss_name(self.loss)}")
-        model = self.accelerator.unwrap_model(self.model)
-        check_head_has_bias(model, "large_label_space")
-        head = classification_head(model)
         evaluated: int = self.args.evaluated_labels  # type: ignore[attr-defined]
-        chunked = ChunkedHead(head, evaluated_labels=evaluated)
+        model = self.accelerator.unwrap_model(self.model)
+        chunked = ChunkedHead.from_model(model, self.loss, evaluated_labels=evaluated)
         self.preprocess_logits_for_metrics: Any = chunked.best
         return chunked
 
@@ -345,20 +335,3 @@ class ZLPRTrainer(StepTrainer):
         if self.args.eval_strategy == "epoch":
             step = round(self.state.epoch or 0)
         super()._report_to_hp_search(trial, step, metrics)
-
-
-def _check_evaluation_options(arguments: Any) -> None:
-    """Refuse options that hand metrics something other than all logits in one array."""
-    if not getattr(arguments, "eval_do_concat_batches", True):
-        raise ValueError("eval_do_concat_batches: expected true, or compute_metrics of your own")
-    if getattr(arguments, "batch_eval_metrics", False):
-        raise ValueError("batch_eval_metrics: expected false, or compute_metrics of your own")
-
-
-def _without_label_smoothing(arguments: Any) -> Any:
-    """Return arguments for transformers, which would warn that it cannot smooth several labels."""
-    if not getattr(arguments, "label_smoothing_factor", 0.0):
-        return arguments
-    arguments = copy.copy(arguments)
-    arguments.label_smoothing_factor = 0.0
-    return arguments
