@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -185,7 +184,10 @@ def compute_text_logits(
     With ``bfloat16``, texts with a logit near ``boundary`` are computed again in float32.
     ``options`` are those of :func:`compute_window_logits`.
     """
-    run = partial(compute_window_logits, model, tokenizer, **options)
+
+    def run(chosen: Sequence[dict[str, list[int]]], *, bfloat16: bool) -> NDArray[np.float32]:
+        return compute_window_logits(model, tokenizer, chosen, bfloat16=bfloat16, **options)
+
     low = precision == "bfloat16"
     found = run(windows, bfloat16=low)
     logits = merge_windows(found, rows, count, how)
@@ -193,7 +195,7 @@ def compute_text_logits(
         margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(model.config).temperature or 1.0)
         uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
         again = np.flatnonzero(uncertain.any(1)[rows])
-        found[again] = run([windows[index] for index in again])
+        found[again] = run([windows[int(index)] for index in again], bfloat16=False)
         logits = merge_windows(found, rows, count, how)
     return logits
 
