@@ -3,7 +3,7 @@
 FOLDER holds the datasets in their original form: go_emotions/, reuters21578/, cooking/ and
 jigsaw_sample/. Runs that are finished in --output are not repeated.
 
-Run: python -m benchmarks.defaults FOLDER [--output out/defaults]
+Run: python -m benchmarks.defaults FOLDER [--output out/defaults] [--tasks reviews cwe ...]
 """
 
 import argparse
@@ -38,8 +38,8 @@ class Task:
 
 
 TASKS = {
-    "reviews": Task("Reviews (tutorial)", ("examples/reviews.csv",)),
-    "cwe": Task("CWE", ("--dataset_name=cwe_frequent", "--test_size=0.2"), (42, 1, 2)),
+    "reviews": Task("Reviews (tutorial)", ("examples/reviews.csv", "--missing_labels=no_label")),
+    "cwe": Task("CWE, six labels", ("--dataset_name=cwe_frequent", "--test_size=0.2")),
     "cooking": Task("Cooking", ("{}/cooking/train.jsonl", "--test_file={}/cooking/test.jsonl")),
     "jigsaw": Task(
         "Jigsaw, 4,000 rows",
@@ -87,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=Path("out/defaults"))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options = parser.parse_args()
     found = {
         name: {
@@ -97,6 +98,7 @@ def main() -> None:
             ],
         }
         for name, task in TASKS.items()
+        if name in options.tasks
     }
     save("defaults", {"metrics": METRICS, "tasks": found})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import coverage
+from benchmarks.defaults import CHOSEN
 from benchmarks.output import RESULTS, markdown_table
 from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.reports.report import MODEL_ROW, Report
@@ -81,6 +82,44 @@ def recipes() -> str:
     return markdown_table(
         ["recipe", "data", "seeds", "minutes", "linear SVM", "ZLPR"], rows, texts=3
     )
+
+
+def defaults() -> str:
+    """Defaults alone beside the SVM and the recipes tuned by hand; means over the seeds."""
+    found = json.loads((RESULTS / "defaults.json").read_text(encoding="utf-8"))
+    rows = []
+    for task in found["tasks"].values():
+        runs = task["runs"]
+        svm, model = (
+            [statistics.mean(values) for values in zip(*(run[key] for run in runs), strict=True)]
+            for key in ("svm", "model")
+        )
+        best = [max(pair) for pair in zip(svm, model, strict=True)]
+        seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+        rows.append(
+            [
+                f"{task['title']}: {runs[0]['rows']['train']:,} texts, {runs[0]['labels']} labels"
+                + seeds,
+                f"{statistics.mean(run['minutes'] for run in runs):.0f}",
+                " / ".join(_bold(svm, best)),
+                " / ".join(_bold(model, best)),
+                " / ".join(f"{value:.3f}" for value in task["tuned"] or ()) or "none",
+                f"{statistics.mean(run['ece'] for run in runs):.3f}",
+            ]
+        )
+    columns = ["training data", "minutes", "linear SVM", "defaults", "tuned by hand", "ECE"]
+    return markdown_table(columns, rows)
+
+
+def chosen() -> str:
+    """The values that the defaults chose for each dataset."""
+    found = json.loads((RESULTS / "defaults.json").read_text(encoding="utf-8"))
+    rows = []
+    for task in found["tasks"].values():
+        values = task["runs"][0]["chosen"]
+        rows.append([task["title"], *(f"{values[option]:g}" for option in CHOSEN)])
+    titles = ["learning rate", "batch size", "most epochs", "maximum length"]
+    return markdown_table(["data", *titles], rows)
 
 
 def zlpr_against_bce() -> str:
@@ -215,6 +254,8 @@ def _reversed(interval: Difference) -> str:
 BLOCKS = {
     "results": results,
     "recipes": recipes,
+    "defaults": defaults,
+    "chosen": chosen,
     "zlpr_against_bce": zlpr_against_bce,
     "losses": losses,
     "which_loss": which_loss,

@@ -18,7 +18,7 @@ def test_generated_blocks_are_up_to_date(page: Path) -> None:
 def test_stored_runs_are_complete_and_name_no_local_folder() -> None:
     runs = {name: read_runs(name) for name in FILES}
     assert {name: len(each) for name, each in runs.items()} == {
-        "CWE": 3, "Reuters-90": 1, "GoEmotions": 1,
+        "CWE": 1, "Reuters-90": 1, "GoEmotions": 1,
     }  # fmt: skip
     assert all(run["output_dir"].startswith("out/") for each in runs.values() for run in each)
 
@@ -26,7 +26,7 @@ def test_stored_runs_are_complete_and_name_no_local_folder() -> None:
 def test_results_table_shows_means_over_seeds() -> None:
     row = next(line for line in BLOCKS["results"]().splitlines() if "CWE" in line)
     values = [run["test"]["TF-IDF + linear SVM"]["f1_micro"] for run in read_runs("CWE")]
-    assert f"{sum(values) / 3:.3f}" in row
+    assert f"{sum(values) / len(values):.3f}" in row
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,23 @@ def test_training_stops_after_evaluations_that_are_worse(
     assert trainer.state.epoch == stopped
 
 
+def test_a_resumed_run_stops_where_the_whole_one_did(tmp_path: Path) -> None:
+    values = [0.7, 0.2, 0.2, 0.7, 0.7, 0.7]
+    settings = {"early_stopping_patience": 2, "save_total_limit": None}
+    whole = scripted(tmp_path / "whole", values, **settings)
+    whole.train()
+    assert whole.state.epoch == 3
+    again = scripted(tmp_path / "again", values, **settings)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
+    assert again.state.epoch == 3
+
+
+def test_a_loss_must_be_lowest(tmp_path: Path) -> None:
+    trainer = scripted(tmp_path, [0.5], best_model_rule="one_standard_error")
+    trainer.args.metric_for_best_model = "loss"
+    assert trainer._tolerant_rows() == 0
+
+
 def test_early_stopping_needs_the_best_model(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="load_best_model_at_end"):
         arguments(tmp_path, early_stopping_patience=2)

@@ -123,7 +123,7 @@ def test_names_from_source_files_are_those_of_the_dataclasses() -> None:
     [
         ("--device=cuda", '"use_cpu"?'),
         ("--threshold=0.3", '"tune_thresholds"?'),
-        (__file__, "a data file is given as --train_file"),
+        (__file__, "the data file goes first: zlpr train FILE"),
     ],
 )
 def test_option_name_of_another_tool_gets_a_suggestion(word: str, hint: str) -> None:
@@ -214,7 +214,7 @@ def test_rate_of_the_head_follows_the_rate_of_a_saved_configuration(tmp_path: Pa
 def test_a_data_file_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("text,labels\n")
-    with pytest.raises(InputError, match="--train_file .*reviews.csv"):
+    with pytest.raises(InputError, match="zlpr train .*reviews.csv"):
         parse_arguments([str(path)])
 
 

@@ -11,7 +11,7 @@ from tests.runs import run
 from zlpr_hf.models.size import count_layer_weights
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
 from zlpr_hf.workflows.auto_defaults import choose_epochs, choose_max_length
-from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, without_auto
+from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, command_defaults, without_auto
 
 
 def test_weights_outside_the_embeddings_are_counted(encoder_dir: Path) -> None:
@@ -53,6 +53,8 @@ def test_options_at_auto_are_those_without_a_value() -> None:
         ([], True),
         (["--save_strategy=no"], False),
         (["--eval_strategy=steps"], False),
+        (["--eval_strategy", "epoch", "--save_steps=5"], True),
+        (["--load_best_model_at_end=no"], False),
         (["--load_best_model_at_end=false"], False),
         (["--save_strategy=epoch", "--load_best_model_at_end=true"], True),
     ],
@@ -61,6 +63,12 @@ def test_the_best_epoch_is_kept_unless_times_are_given(words: list[str], best: b
     training = parse_arguments(words).training
     assert training.load_best_model_at_end == best
     assert bool(training.early_stopping_patience) == best
+
+
+def test_weights_that_are_split_are_not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse_arguments([]).training.weight_averaging == "ema"
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert command_defaults({})["weight_averaging"] == "none"
 
 
 def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:

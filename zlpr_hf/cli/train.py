@@ -19,7 +19,9 @@ from zlpr_hf.workflows.output_dir import REPORT_FILE, find_resume_checkpoint
 if TYPE_CHECKING:
     from zlpr_hf.training.arguments import ZLPRTrainingArguments
 
-SAVE_MORE_OFTEN = "--save_strategy epoch, or --save_steps N, saves more often"
+SAVE_MORE_OFTEN = (
+    "--eval_strategy steps --eval_steps N --save_strategy steps --save_steps N saves more often"
+)
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:

@@ -30,6 +30,24 @@ class EarlyStopping(EarlyStoppingCallback):
         super().__init__(patience)
         self.rows = rows
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Count the evaluations before an interruption again, so that a resumed run stops alike."""
+        super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
+        self.early_stopping_patience_counter = 0
+        name = f"eval_{(args.metric_for_best_model or '').removeprefix('eval_')}"
+        values = [float(entry[name]) for entry in state.log_history if name in entry]
+        best: float | None = None
+        for value in values:
+            self._count(value, best, greater_is_better=bool(args.greater_is_better))
+            better = max if args.greater_is_better else min
+            best = value if best is None else better(best, value)
+
     def check_metric_value(
         self,
         args: TrainingArguments,
@@ -38,11 +56,16 @@ class EarlyStopping(EarlyStoppingCallback):
         metric_value: float,
     ) -> None:
         """Count evaluations that are clearly worse."""
-        best: Any = state.best_metric
         greater = bool(args.greater_is_better)
-        if not self.rows or best is None:
-            super().check_metric_value(args, state, control, metric_value)  # type: ignore[no-untyped-call]
-        elif is_as_good(metric_value, best, self.rows, greater_is_better=greater):
-            self.early_stopping_patience_counter = 0
+        self._count(metric_value, state.best_metric, greater_is_better=greater)
+
+    def _count(self, value: float, best: float | None, *, greater_is_better: bool) -> None:
+        if best is None or (value > best if greater_is_better else value < best):
+            good = True
         else:
-            self.early_stopping_patience_counter += 1
+            good = self.rows > 0 and is_as_good(
+                value, best, self.rows, greater_is_better=greater_is_better
+            )
+        self.early_stopping_patience_counter = (
+            0 if good else self.early_stopping_patience_counter + 1
+        )

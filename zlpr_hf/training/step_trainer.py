@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,10 @@ class StepTrainer(Trainer):
     def _tolerant_rows(self) -> int:
         """Return the evaluated rows if later checkpoints about as good as the best are kept."""
         tolerant = getattr(self.args, "best_model_rule", "best") == "one_standard_error"
-        return len(self.eval_dataset) if tolerant and isinstance(self.eval_dataset, Sized) else 0
+        rows: Any = self.eval_dataset
+        is_share = not (self.args.metric_for_best_model or "loss").endswith("loss")
+        one_set = isinstance(rows, Sized) and not isinstance(rows, Mapping)
+        return len(rows) if tolerant and is_share and one_set else 0
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         # The stock trainer keeps a later checkpoint only if its metric is higher.
@@ -120,7 +124,7 @@ class StepTrainer(Trainer):
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as ``Trainer.train`` does, with averaged weights if the arguments ask for them."""
         if self.weight_average is not None:
-            resumed = isinstance(resume_from_checkpoint, str)
+            resumed = isinstance(resume_from_checkpoint, (str, PathLike))
             self.weight_average.checkpoint = Path(resume_from_checkpoint) if resumed else None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 

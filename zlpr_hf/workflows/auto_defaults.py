@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Sequence
@@ -60,9 +61,15 @@ def choose_defaults(
 def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     """Return the configuration with these values for options of the model and the training."""
     model = {name: value for name, value in values.items() if hasattr(config.model, name)}
+    training = copy.copy(config.training)  # the caller's arguments stay as they are
     for name in values.keys() - model.keys():
-        setattr(config.training, name, values[name])
-    return replace(config, model=replace(config.model, **model), auto=config.auto - values.keys())
+        setattr(training, name, values[name])
+    return replace(
+        config,
+        model=replace(config.model, **model),
+        training=training,
+        auto=config.auto - values.keys(),
+    )
 
 
 def render_defaults(config: RunConfig, auto: frozenset[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,22 +24,31 @@ COMMAND_DEFAULTS: dict[str, Any] = {
     "best_model_rule": "one_standard_error",
     "early_stopping_patience": 3,
 }
-BEST_MODEL = (
+BEST_MODEL = {
     "load_best_model_at_end", "metric_for_best_model", "best_model_rule", "early_stopping_patience",
-)  # fmt: skip
-TIMES = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")
+}  # fmt: skip
+SPLIT_WEIGHTS = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+"""Variables that ``accelerate launch`` sets."""
+TIMES = ("eval_strategy", "save_strategy")
+FALSE_WORDS = ("false", "no", "n", "0", "f")
+"""How the parser of transformers spells false."""
 
 
 def command_defaults(given: Mapping[str, str]) -> dict[str, Any]:
     """Return the defaults of commands; with other times to evaluate or save, the last model stays.
 
-    ``given`` are the options of the command line and of the configuration, with their values.
+    Weights that FSDP or DeepSpeed split over processes are not averaged. ``given`` are the options
+    of the command line and of the configuration, with their values.
     """
     keeps_best = given.get("load_best_model_at_end")
-    own_times = not given.keys().isdisjoint(TIMES)
-    if own_times if keeps_best is None else keeps_best.lower() == "false":
-        return {name: value for name, value in COMMAND_DEFAULTS.items() if name not in BEST_MODEL}
-    return COMMAND_DEFAULTS
+    own_times = any(given.get(name, "epoch") != "epoch" for name in TIMES)
+    if own_times if keeps_best is None else keeps_best.lower() in FALSE_WORDS:
+        defaults = {name: COMMAND_DEFAULTS[name] for name in COMMAND_DEFAULTS.keys() - BEST_MODEL}
+    else:
+        defaults = dict(COMMAND_DEFAULTS)
+    if given.keys() & {"fsdp", "deepspeed"} or any(os.environ.get(name) for name in SPLIT_WEIGHTS):
+        defaults["weight_averaging"] = "none"
+    return defaults
 
 
 def find_given(words: list[str]) -> dict[str, str]:

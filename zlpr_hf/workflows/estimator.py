@@ -64,7 +64,8 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         per_device_train_batch_size: Texts per step, or ``auto``.
         loss: A name in :data:`zlpr_hf.LOSSES`.
         loss_kwargs: Hyper-parameters of the loss.
-        tune_thresholds: ``none``, ``global`` or ``per_label``: offsets fitted on validation rows.
+        tune_thresholds: ``none``, ``rare_labels``, ``global`` or ``per_label``: offsets fitted on
+            validation rows; ``auto``, the default, is ``rare_labels`` where the loss allows it.
         validation_size: Share of the rows that chooses epoch, temperature and offsets.
         test_size: Share of the rows that the report is about.
         random_state: Seed of the training.
@@ -102,7 +103,7 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         per_device_train_batch_size: int | Auto = AUTO,
         loss: str = "zlpr",
         loss_kwargs: Mapping[str, Any] | None = None,
-        tune_thresholds: str = "none",
+        tune_thresholds: str = "auto",
         validation_size: float = 0.1,
         test_size: float = 0.1,
         random_state: int = 42,

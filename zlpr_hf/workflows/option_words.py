@@ -128,7 +128,7 @@ def unknown_option(name: str, where: str) -> InputError:
     elif Path(name).suffix in (".yaml", ".yml"):
         hint = "; the configuration file goes first"
     elif os.path.isfile(name):  # unlike Path.is_file it accepts a name of any length
-        hint = "; a data file is given as --train_file"
+        hint = "; the data file goes first: zlpr train FILE"
     else:
         hint = suggest(name, option_names(), otherwise=" (see zlpr train --help)")
     return InputError(f"{where}: unknown option {name!r}{hint}")
@@ -149,8 +149,7 @@ def _read_config(path: Path) -> list[str]:
     """Read a YAML file as words of the command line, so that both are converted alike."""
     if path.suffix.lower() in DATA_SUFFIXES:
         raise InputError(
-            f"{path}: a data file, not a configuration; to train on it: zlpr train --train_file "
-            f"{path}"
+            f"{path}: a data file, not a configuration; to train on it: zlpr train {path}"
         )
     words: list[str] = []
     for given, value in read_yaml_mapping(path, "expected lines of 'name: value'").items():
