@@ -15,7 +15,8 @@ FAST = [
     "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
     "--head_learning_rate=1e-2", "--pooling=mean",
     "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
-    "--save_steps=5", "--logging_strategy=epoch", "--test_size=0.25", "--bf16=false",
+    "--save_steps=5", "--save_total_limit=9", "--logging_strategy=epoch", "--test_size=0.25",
+    "--bf16=false",
 ]  # fmt: skip
 
 

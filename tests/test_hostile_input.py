@@ -73,7 +73,7 @@ def test_label_names_survive_prediction_and_evaluation(
 ) -> None:
     folder, rows = hostile
     asked = [row["text"] for row in rows[1 : len(TEXTS)]]
-    good = [text for text in asked if text.strip()]
+    good = asked  # texts without content have no label and keep their rows
     model = str(folder / "model")
     answers = load_pipeline(model, threshold=0.01)(good)
     wanted = [[each["label"] for each in row] for row in answers]
@@ -83,7 +83,7 @@ def test_label_names_survive_prediction_and_evaluation(
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in [*asked, "x" * LONG])
     (tmp_path / "in.jsonl").write_text(lines + '{"text": "\\ud800"}\n')
-    for name, more, bad in (("in.jsonl", ["x" * LONG], 3), ("in.parquet", [], 2)):
+    for name, more, bad in (("in.jsonl", ["x" * LONG], 1), ("in.parquet", [], 0)):
         output = tmp_path / f"out{name}"
         argv = ["predict", model, "--input", str(tmp_path / name), "--output", str(output)]
         assert main([*argv, "--threshold=0.01"]) == 0
@@ -91,8 +91,8 @@ def test_label_names_survive_prediction_and_evaluation(
         assert found["text"][:] == good + more
         labels = [sorted(row) for row in found["predicted_labels"]]
         assert labels[: len(wanted)] == list(map(sorted, wanted))
-        left_out = Path(f"{output}.bad.jsonl").read_text().splitlines()
-        assert len(left_out) == bad
+        left_out = Path(f"{output}.bad.jsonl")
+        assert bad == (len(left_out.read_text().splitlines()) if left_out.exists() else 0)
     (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     evaluate = ["evaluate", model, "--dataset", str(tmp_path / "gold.jsonl")]
     assert main([*evaluate, "--resamples=100", "--join_rows=false"]) == 0

@@ -32,7 +32,7 @@ def start(model: str, path: Path, output: Path, *more: str) -> subprocess.Popen[
 
 def write_rows(path: Path, count: int) -> None:
     """Write rows; every fifth one cannot be labelled."""
-    rows = [{"id": i, "text": "red sky" if i % 5 else ""} for i in range(count)]
+    rows = [{"id": i, "text": "red sky" if i % 5 else 3} for i in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -177,9 +177,9 @@ def test_damaged_parquet_page_is_one_line(
 
 
 def test_status_is_1_if_no_row_could_be_labelled(model: str, tmp_path: Path) -> None:
-    (tmp_path / "in.txt").write_text(" \n" * 3)
-    command = ["predict", model, "--input", str(tmp_path / "in.txt")]
-    assert main([*command, "--output", str(tmp_path / "out.txt")]) == 1
+    (tmp_path / "in.jsonl").write_text('{"text": 1}\n' * 3)
+    command = ["predict", model, "--input", str(tmp_path / "in.jsonl")]
+    assert main([*command, "--output", str(tmp_path / "out.jsonl")]) == 1
 
 
 def test_closed_pipe_ends_without_traceback(model: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2
 
 from tests.families import save_family
 from tests.runs import check_refused, run
-from tests.training.builders import arguments, rows
+from tests.training.builders import arguments
 from zlpr_hf import InputError, LabelSpace, Thresholds, ZLPRTrainer, load_model, load_tokenizer
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.head import classification_head
@@ -73,7 +73,7 @@ def test_offsets_without_a_bias_are_refused(decoder: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="head_init label_names: .*no bias"):
         init_head_from_label_names(model, tokenizer, LABELS, TEXTS)
     with pytest.raises(InputError, match="large_label_space: .*no bias"):
-        ZLPRTrainer(model, arguments(tmp_path, large_label_space=True), train_dataset=rows())
+        ZLPRTrainer(model, arguments(tmp_path, large_label_space=True))
 
 
 @pytest.mark.parametrize("options", [["--tune_thresholds=global"], ["--loss=lsep"]])

@@ -340,7 +340,7 @@ def test_missing_onnxruntime_is_reported(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     argv = [str(model), f"--output={tmp_path / 'out'}"]
     check_refused(argv, 'pip install "zlpr_hf[onnx]"', tmp_path, capsys)
-    with pytest.raises(InputError, match=r"pip install 'zlpr_hf\[onnx\]'"):
+    with pytest.raises(InputError, match=r'pip install "zlpr_hf\[onnx\]"'):
         Classifier.load(str(exported))
 
 

@@ -193,7 +193,7 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return GivenLabels(self._form, LabelSpace(tuple(self.classes_)), empty).decode(predictions)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of each label, ``sigmoid(logit)``, ``(N, L)`` in the order of classes_.
+        """Return the score ``sigmoid(logit)`` of each label in ``classes_``, ``(N, L)``.
 
         The scores of a text do not sum to 1: every label has its own.
         """
