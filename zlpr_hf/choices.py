@@ -24,6 +24,8 @@ Scope = Literal["global", "per_label"]
 ThresholdTuning = Literal["auto", "none", "rare_labels", "global", "per_label"]
 UnseenLabels = Literal["error", "drop"]
 
+FALSE_WORDS = ("false", "f", "no", "n", "0")
+"""How the parser of transformers spells false, in lower case."""
 DECISION_METRICS = get_args(DecisionMetric)
 """Metrics that one offset for all labels can maximise."""
 LABEL_METRICS = ("f1_micro", "f1_macro")

@@ -234,3 +234,29 @@ def test_names_that_recur_look_like_labels() -> None:
     assert not looks_like_labels([["a"], ["a"]], 0.6)  # the same in all rows
     assert not looks_like_labels([["a", "a"], ["b", "a"], ["b"]], 0.6)  # words of a text
     assert not looks_like_labels([["1"], ["2"], ["1"], ["2"]], 0.6)
+
+
+@pytest.mark.parametrize("sign", [" / ", "/", "+", " & "])
+def test_signs_that_may_be_a_part_of_names_are_asked_about(sign: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "texts.csv", {"body": TEXT, "tags": labels(sign)}, rows=200)
+    assert f"--label_delimiter '{sign.strip()}'" in ask(path)
+    given = guess(path, label_delimiter=sign.strip())
+    assert given == {"text_column": "body", "label_column": "tags"}
+
+
+def test_names_with_a_sign_are_no_question(tmp_path: Path) -> None:
+    columns = {"body": TEXT, "topic": one_of("TV/radio", "R&D", "sport")}
+    assert guess(write(tmp_path / "texts.csv", columns))["label_form"] == "names"
+
+
+def test_labels_that_are_not_chosen_are_mentioned(tmp_path: Path) -> None:
+    columns = {
+        "body": TEXT,
+        "verified": one_of(0, 1),
+        "paid": one_of(0, 1),
+        "kind": one_of("a", "b"),
+    }
+    sample = read_sample(str(write(tmp_path / "texts.csv", columns)))
+    found = guess_columns(sample, {}, command="zlpr train texts.csv")
+    assert found.options["label_columns"] == ["verified", "paid"]
+    assert any("kind" in note for note in found.notes)

@@ -187,7 +187,7 @@ def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
 
 
 def _is_for_a_reader(options: Any) -> bool:
-    """Whether rows go to a terminal, in a format that nobody asked for."""
+    """Whether rows go to a terminal and no option sets their format."""
     plain = options.output == STDIN and options.output_format is None and not options.logits
     return plain and sys.stdout.isatty()
 

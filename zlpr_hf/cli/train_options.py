@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zlpr_hf.choices import HelpFormatter
+from zlpr_hf.choices import FALSE_WORDS, HelpFormatter
 from zlpr_hf.cli.parser import CommandParser, count_type
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
@@ -20,7 +20,6 @@ LOSS_NAMES = (
 )  # fmt: skip
 HELP_POSITION = 36
 """Column of the help texts; those of 42 characters fit into one line of a terminal."""
-FALSE_WORDS = ("false", "f", "no", "n", "0")
 
 
 class ShortHelp(CommandParser):

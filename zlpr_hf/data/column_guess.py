@@ -131,6 +131,8 @@ def _notes(
     notes = []
     if others:
         notes.append(f"also texts: {', '.join(others)} (a second text: --text_pair_column)")
+    if candidate.others:
+        notes.append(f"also labels: {shorten_columns(candidate.others)} (--label_column)")
     splits = [name for name in sample.columns if sample.kinds[name] == "splits"]
     if splits:
         notes.append(f"the column {splits[0]} names splits; it is not used")

@@ -19,6 +19,8 @@ from zlpr_hf.errors import InputError
 SEPARATORS = (*LABEL_SEPARATORS, "#")
 CLEAR_SEPARATORS = frozenset(SEPARATORS) - {","}
 """Signs that names hardly ever contain; a comma may be part of a name."""
+WEAK_SEPARATORS = (" ", "/", "+", "&")
+"""Signs that often are a part of names; whether they separate labels is asked."""
 MAX_MEAN_WORDS = 5
 MIN_REPEATED, MIN_REPEATED_IN_LISTS = 0.6, 0.3
 """Share of the labels of all rows whose name has to occur more than once."""
@@ -44,6 +46,7 @@ class Candidate:
         has_several: Whether the form holds several labels per row.
         unlabelled: Rows without a label cell.
         question: How to decide between two readings of the column; empty if there is one.
+        others: Columns that look like labels too, and were not chosen.
     """
 
     columns: tuple[str, ...]
@@ -55,6 +58,7 @@ class Candidate:
     has_several: bool = True
     unlabelled: int = 0
     question: str = ""
+    others: tuple[str, ...] = ()
 
 
 def find_candidates(sample: SampleRows, texts: Collection[str]) -> list[Candidate]:
@@ -177,7 +181,7 @@ def _read_texts(name: str, values: Sequence[str], rows: int) -> Candidate | None
     unlabelled = rows - len(values)
     single = [[value.strip()] for value in values]
     is_single = looks_like_labels(single, MIN_REPEATED)
-    split = {sign: [split_cell(value, sign) for value in values] for sign in SEPARATORS}
+    split = {sign: _split(values, sign) for sign in SEPARATORS}
     fitting = {sign: each for sign, each in split.items() if is_separator(each)}
     signs = [sign for sign in fitting if _is_last(fitting[sign], sign)] or list(fitting)
     if len(signs) == 1 and not is_single:
@@ -186,8 +190,8 @@ def _read_texts(name: str, values: Sequence[str], rows: int) -> Candidate | None
         (sign,) = signs
         if sign in CLEAR_SEPARATORS or len(_count(fitting[sign])) <= len(_count(single)):
             return delimited(name, sign, fitting[sign], unlabelled)
-    elif is_single and _halves([value.split() for value in values], single):
-        signs = [" "]
+    elif is_single:
+        signs = [sign for sign in WEAK_SEPARATORS if _halves(_split(values, sign), single)]
     if signs:
         choices = [f"--label_delimiter {sign!r}" for sign in signs]
         choices += ["--label_form names (one name per row)"] * is_single
@@ -197,8 +201,12 @@ def _read_texts(name: str, values: Sequence[str], rows: int) -> Candidate | None
     return single_names(name, single, unlabelled)
 
 
+def _split(values: Sequence[str], sign: str) -> list[list[str]]:
+    return [split_cell(value, sign) for value in values]
+
+
 def _halves(parts: Sequence[Sequence[str]], names: Sequence[Sequence[str]]) -> bool:
-    """Whether blanks split names into half as many; others are rather names of several words."""
+    """Whether a sign splits names into half as many; else it is rather a part of the names."""
     return any(len(row) > 1 for row in parts) and 2 * len(_count(parts)) <= len(_count(names))
 
 

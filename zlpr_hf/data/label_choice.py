@@ -59,11 +59,14 @@ def choose_labels(
     if name is None and LABELS in sample.columns:
         name = LABELS
     if name is None:
-        found = _choose_candidate(find_candidates(sample, texts), sample, given, command)
+        every = find_candidates(sample, texts)
+        found = _choose_candidate(every, sample, given, command)
+        others = tuple(name for each in every if each is not found for name in each.columns)
         if found.in_columns:
             _check_flags(found, sample, given, command)
-            return found
-        (name,) = found.columns
+        else:
+            found = _read_column(sample, found.columns[0], given, command)
+        return replace(found, others=others)
     return _read_column(sample, name, given, command)
 
 

@@ -102,7 +102,7 @@ class CutWarning:
 
 
 def find_blank(texts: Texts) -> NDArray[np.bool_]:
-    """Return which rows hold only white space, ``(N,)``; they have no label, whatever the model."""
+    """Return which rows hold only white space, ``(N,)``; no model gives them a label."""
     return np.array([not any(map(str.strip, row)) for row in texts], dtype=bool)
 
 

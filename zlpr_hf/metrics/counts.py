@@ -111,3 +111,17 @@ def metrics_from_counts(rows: Counts, labels: Counts, known: int) -> dict[str, f
         "empty_predictions": (rows.predicted == 0).mean(),
     }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def count_confusions(
+    missed: NDArray[np.bool_], invented: NDArray[np.bool_], label: int
+) -> NDArray[np.intp]:
+    """Return the rows in which each other label has the opposite mistake of a label, ``(L,)``.
+
+    Args:
+        missed: True cells that are not predicted, ``(N, L)``.
+        invented: Predicted cells that are false, ``(N, L)``.
+        label: Column of the label.
+    """
+    counts: NDArray[np.intp] = invented[missed[:, label]].sum(0) + missed[invented[:, label]].sum(0)
+    return counts

@@ -1,4 +1,4 @@
-"""Disagreements: decisions in which the model firmly contradicts the tags of the data."""
+"""Disagreements: decisions in which the model confidently contradicts the tags of the data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.thresholds import compute_scores
 
-FIRM = 0.8
-"""Score above which, or below whose complement, a decision is firm."""
+CONFIDENT_SCORE = 0.8
+"""Score above which, or below whose complement, the model is confident."""
 MIN_F1 = 0.5
-"""Labels with a lower F1 are left out: their model is no judge of the tags."""
+"""Labels with a lower F1 are left out: their scores say little about the tags."""
 MAX_LABELS, MAX_ROWS = 10, 5
 """Labels with disagreements, and rows of each of their two lists."""
 
@@ -57,9 +57,9 @@ class Disagreement:
 def find_disagreements(
     splits: Mapping[str, EvaluatedSplit], label_scores: Sequence[LabelScore]
 ) -> list[Disagreement]:
-    """Return the firmest disagreements, the labels with most of them first.
+    """Return the most confident disagreements, the labels with most of them first.
 
-    Only firm scores count, and only labels that the model knows well enough to be asked.
+    Labels that the model does not know well are left out.
     """
     found: list[tuple[int, list[Disagreement]]] = []
     for place, label in enumerate(label_scores):
@@ -90,8 +90,8 @@ def _find_in_split(
     truth = np.asarray(split.targets, dtype=np.float32)[:, label]
     present, known = truth >= 0.5, known_mask(truth)
     kinds: dict[Kind, Any] = {
-        "untagged": known & ~present & (scores > FIRM),
-        "doubted": known & present & (scores < 1 - FIRM),
+        "untagged": known & ~present & (scores > CONFIDENT_SCORE),
+        "doubted": known & present & (scores < 1 - CONFIDENT_SCORE),
     }
     return [
         (kind, name, row, float(scores[row]))

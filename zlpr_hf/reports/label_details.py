@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zlpr_hf.metrics.counts import count_confusions
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Bools
 from zlpr_hf.reports.disagreements import EvaluatedSplit
@@ -72,9 +73,9 @@ def find_label_details(
 def _find_confused(
     column: int, missed: Bools, invented: Bools, names: Sequence[str]
 ) -> list[tuple[str, int]]:
-    swapped = invented[missed[:, column]].sum(0) + missed[invented[:, column]].sum(0)
-    order = np.argsort(-swapped, kind="stable")[:MAX_CONFUSED]
-    return [(names[other], int(swapped[other])) for other in order.tolist() if swapped[other]]
+    counts = count_confusions(missed, invented, column)
+    order = np.argsort(-counts, kind="stable")[:MAX_CONFUSED]
+    return [(names[other], int(counts[other])) for other in order.tolist() if counts[other]]
 
 
 def _find_examples(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.counts import count_confusions
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Bools, Difference, paired_bootstrap
 from zlpr_hf.thresholds import compute_scores, decide
@@ -23,7 +24,7 @@ MIN_MISTAKES = 3
 """Mistakes of a label that have something in common, to be a reason."""
 MIN_PRECISION = 0.3
 """Average precision of a label that the threshold hides, not the ranking."""
-FIRM = 0.9
+CONFIDENT_SCORE = 0.9
 """Score above which, or below whose complement, a wrong decision is a disagreement with the tag."""
 
 Cause = Literal[
@@ -66,13 +67,13 @@ class Mistakes:
     Args:
         missed: True cells that are not predicted, ``(N, L)``.
         invented: Predicted cells that are known to be false, ``(N, L)``.
-        firm: Cells with a score near 0 or 1, ``(N, L)``.
+        confident: Cells with a score near 0 or 1, ``(N, L)``.
         cut: Rows whose text was cut, ``(N,)``.
     """
 
     missed: Bools
     invented: Bools
-    firm: Bools
+    confident: Bools
     cut: Bools
 
     @classmethod
@@ -84,7 +85,7 @@ class Mistakes:
         return cls(
             present & ~decided,
             known & ~present & decided,
-            np.maximum(scores, 1 - scores) > FIRM,
+            np.maximum(scores, 1 - scores) > CONFIDENT_SCORE,
             np.asarray(cut, dtype=bool),
         )
 
@@ -190,22 +191,22 @@ def _explain_mistakes(
     wrong = missed | invented
     total = int(wrong.sum())
     enough = max(MIN_MISTAKES, total / 2)
-    # Another label was predicted in place of this one, or the other way round.
-    swapped = mistakes.invented[missed].sum(0) + mistakes.missed[invented].sum(0)
-    other = int(swapped.argmax())
-    if swapped[other] >= enough:
-        return "confusion", f"confused with {names[other]} in {swapped[other]} of {total} mistakes"
+    confusions = count_confusions(mistakes.missed, mistakes.invented, place)
+    other = int(confusions.argmax())
+    if confusions[other] >= enough:
+        times = f"{confusions[other]} of {total} mistakes"
+        return "confusion", f"confused with {names[other]} in {times}"
     cut = int(mistakes.cut[missed].sum())
     if (
         cut >= max(MIN_MISTAKES, missed.sum() / 2)
         and cut > 1.5 * missed.sum() * mistakes.cut.mean()
     ):
         return "cut texts", f"{cut} of the {missed.sum()} missed texts were cut"
-    firm = int((wrong & mistakes.firm[:, place]).sum())
-    if firm >= enough:
+    confident = int((wrong & mistakes.confident[:, place]).sum())
+    if confident >= enough:
         return (
             "tags",
-            f"model and tag disagree firmly in {firm} of {total} mistakes: check the tags",
+            f"model and tag disagree firmly in {confident} of {total} mistakes: check the tags",
         )
     return None
 

@@ -22,7 +22,7 @@ class WeightAverage(TrainerCallback):
     """Exponential moving average of the trained weights, over about one epoch of steps.
 
     After step ``n`` the average moves by ``1 - d`` towards the weights, with ``d`` the smaller of
-    ``1 - 1 / steps per epoch`` and ``(1 + n) / (10 + n)``. Training goes on from the weights of
+    ``1 - 1 / steps per epoch`` and ``(1 + n) / (10 + n)``. Training continues from the weights of
     the last step; evaluation and checkpoints use the average, and so does the model at the end,
     unless it is that of the best checkpoint.
 

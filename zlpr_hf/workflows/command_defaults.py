@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from zlpr_hf.choices import FALSE_WORDS
+
 AUTO_OPTIONS = ("learning_rate", "max_length", "num_train_epochs", "per_device_train_batch_size")
 """Options that commands choose from the data and the encoder unless they are given."""
 COMMAND_DEFAULTS: dict[str, Any] = {
@@ -30,8 +32,6 @@ BEST_MODEL = {
 SPLIT_WEIGHTS = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 """Variables that ``accelerate launch`` sets."""
 TIMES = ("eval_strategy", "save_strategy")
-FALSE_WORDS = ("false", "no", "n", "0", "f")
-"""How the parser of transformers spells false."""
 
 
 def command_defaults(given: Mapping[str, str]) -> dict[str, Any]:

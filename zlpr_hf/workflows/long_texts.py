@@ -79,6 +79,7 @@ def apply_long_texts(
     counts = count_longer(prepared)
     rule: LongTexts = "cut"
     found: dict[LongTexts, float] = {}
+    known: Logits | None = None
     reason = f"--long_texts {option}"
     if option != "auto":
         rule = option
@@ -87,13 +88,13 @@ def apply_long_texts(
     elif not prepared.tokenizer.is_fast:
         reason = "windows require a fast tokenizer"
     else:
-        rule, found = _compare(prepared, logits["validation"], predict, decide)
+        rule, found, known = _compare(prepared, logits["validation"], predict, decide)
     chosen = LongTextRule(rule, **counts, validation_f1_micro=found, reason=reason)
     if rule == "cut":
         return chosen, dict(logits)
-    read = {}
-    for split, values in logits.items():
-        windows = split_rows(prepared, split)
+    read = {} if known is None else {"validation": known}
+    for split in logits.keys() - read.keys():
+        values, windows = logits[split], split_rows(prepared, split)
         if len(windows):
             owners = np.asarray(windows["text_row"])
             read[split] = merge_into(values, predict(windows), owners, rule)
@@ -131,18 +132,20 @@ def choose_rule(
 
 def _compare(
     prepared: Prepared, cut: Logits, predict: Callable[[Dataset], Logits], decide: Decide
-) -> tuple[LongTexts, dict[LongTexts, float]]:
+) -> tuple[LongTexts, dict[LongTexts, float], Logits | None]:
+    """Return the rule, the micro-F1 of each, and the logits that it reads if it read all rows."""
     windows, targets = split_rows(prepared, "validation"), prepared.data.targets("validation")
     rows = _rows_to_compare(np.asarray(windows["text_row"]), len(cut))
     if len(rows) < len(cut):
         windows = windows.select(np.flatnonzero(np.isin(windows["text_row"], rows)))
     window_logits = predict(windows)
     owners = np.asarray(windows["text_row"])
-    decisions = {
-        rule: decide(merge_into(cut, window_logits, owners, rule)[rows], targets[rows])
-        for rule in get_args(LongTexts)
+    read: dict[LongTexts, Logits] = {
+        rule: merge_into(cut, window_logits, owners, rule) for rule in get_args(LongTexts)
     }
-    return choose_rule(decisions, targets[rows])
+    decisions = {rule: decide(each[rows], targets[rows]) for rule, each in read.items()}
+    rule, found = choose_rule(decisions, targets[rows])
+    return rule, found, read[rule] if len(rows) == len(cut) else None
 
 
 def _rows_to_compare(owners: NDArray[np.intp], count: int) -> NDArray[np.intp]:
