@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.data_sets import SPLITS
+from zlpr_hf.data.folds import FOLDS, has_few_rows
 from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.labelled_rows import read_splits
@@ -52,6 +53,8 @@ class LabelledData:
         reading: How the training rows were read.
         places: Where the rows of each split come from.
         unused: Texts of training rows that ``max_train_samples`` leaves out.
+        folds: Fold of each training row, ``(N,)``, in a cross-fitted run; each fold is held out
+            once, and together they stand for a validation or test split that is missing.
     """
 
     splits: DatasetDict
@@ -61,9 +64,15 @@ class LabelledData:
     reading: Reading | None = None
     unused: Sequence[tuple[str, ...]] = ()
     places: Mapping[str, RowPlaces] = field(default_factory=dict)
+    folds: NDArray[np.int64] | None = None
+
+    def split_of(self, split: str) -> str:
+        """Return the split whose rows are used for a split: ``train`` for a missing one."""
+        return "train" if self.folds is not None and split not in self.splits else split
 
     def place(self, split: str, row: int) -> str:
         """Return where a row comes from, such as ``reviews.csv:57``; ``row`` counts from 0."""
+        split = self.split_of(split)
         places = self.places.get(split)
         return f"{split} row {row + 1}" if places is None else places.place(row)
 
@@ -71,16 +80,17 @@ class LabelledData:
         """Return the data with its first training rows only."""
         rows, used = self.splits["train"], range(min(count, len(self.splits["train"])))
         splits = DatasetDict({**self.splits, "train": rows.select(used)})
-        return replace(self, splits=splits, unused=self.texts("train")[count:])
+        folds = None if self.folds is None else self.folds[: len(used)]
+        return replace(self, splits=splits, unused=self.texts("train")[count:], folds=folds)
 
     def targets(self, split: str) -> NDArray[np.float32]:
         """Dense targets ``(N, L)`` of a split; NaN where a label is not known."""
-        rows = self.splits[split]
+        rows = self.splits[self.split_of(split)]
         return dense_targets(rows["label_ids"], rows["label_values"], self.label_space.num_labels)
 
     def positive_ids(self, split: str) -> NDArray[np.int64]:
         """Label ids ``(N, K)`` of a split, padded with ``-100``; for hard labels."""
-        return padded_ids(self.splits[split]["label_ids"])
+        return padded_ids(self.splits[self.split_of(split)]["label_ids"])
 
     @property
     def is_hard(self) -> bool:
@@ -94,7 +104,7 @@ class LabelledData:
 
     def texts(self, split: str) -> list[tuple[str, ...]]:
         """Texts of each row of a split: one, or two for pairs."""
-        rows = self.splits[split]
+        rows = self.splits[self.split_of(split)]
         columns = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
         return list(zip(*columns, strict=True))
 
@@ -110,6 +120,7 @@ def build_labelled_data(
     validation_size: float = 0.1,
     test_size: float = 0.1,
     split_seed: int = 0,
+    folds: int | None = 0,
     unseen_labels: UnseenLabels = "error",
     known: Sequence[SeenTexts] = (),
 ) -> LabelledData:
@@ -125,7 +136,9 @@ def build_labelled_data(
         teacher_logits_column: Column of the training rows with a teacher's logits.
         validation_size: Share of the training rows for a missing validation split.
         test_size: Share of the training rows for a missing test split.
-        split_seed: Random seed of the splits.
+        split_seed: Random seed of the splits and folds.
+        folds: Number of folds of the training rows in place of a validation split; 0 for none
+            (default), None for 5 if there are few rows and no validation split.
         unseen_labels: ``error`` or ``drop``: labels that no training row has.
         known: Earlier runs, the first one counts: their rows keep their split.
 
@@ -152,7 +165,11 @@ def build_labelled_data(
     example = rows["train"].example()
     rows["train"].columns["row"] = list(rows["train"].numbers)
     try:
-        sizes = {"test": test_size, "validation": validation_size}
+        few = is_cross_fitted_by_default(rows)
+        if folds is None:
+            folds = FOLDS if few else 0
+        sizes = {} if folds and few else {"test": test_size}
+        sizes |= {} if folds else {"validation": validation_size}
         missing = {split: size for split, size in sizes.items() if split not in rows}
         rows |= make_splits(rows["train"], missing, split_seed, known, origin=origin)
         for split in missing:
@@ -162,6 +179,7 @@ def build_labelled_data(
         raise InputError(f"{origin}: {error}") from error
     if names is None:
         warn_of_lookalikes(space.names, origin)
+    fold_of_row = rows["train"].folds(folds, split_seed) if folds else None
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
     places = {
         split: RowPlaces.from_source(
@@ -175,8 +193,20 @@ def build_labelled_data(
         reader, labels, text_columns, format=source.format, names=space.names, example=example
     )
     return LabelledData(
-        DatasetDict(splits), space, source.label_descriptions, dropped, reading, places=places
+        DatasetDict(splits),
+        space,
+        source.label_descriptions,
+        dropped,
+        reading,
+        places=places,
+        folds=fold_of_row,
     )
+
+
+def is_cross_fitted_by_default(rows: Mapping[str, SplitRows]) -> bool:
+    """Return whether the rows are few and no validation split is given."""
+    labels = {name for row in rows["train"].labels for name in row}
+    return "validation" not in rows and has_few_rows(len(rows["train"].labels), len(labels))
 
 
 def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:

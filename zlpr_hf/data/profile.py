@@ -63,6 +63,10 @@ class DataProfile:
     dropped_labels: dict[str, int]
     reading: Mapping[str, Any] = field(default_factory=dict)
 
+    def tested(self) -> SplitProfile:
+        """Return the profile of the rows of the test metrics: all rows of a cross-fitted run."""
+        return self.splits.get("test", self.splits["train"])
+
     def save(self, path: Path) -> None:
         """Write the profile to a JSON file."""
         write_json(path, asdict(self))

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 
+from zlpr_hf.data.folds import assign_folds
 from zlpr_hf.data.label_cells import RowLabels, is_missing
 from zlpr_hf.data.seen_texts import text_key
 from zlpr_hf.data.splits import split_rows
@@ -90,6 +91,11 @@ class SplitRows:
         """Return the indices of the rows that :meth:`split` keeps and of those it splits off."""
         sets = [positives(row) for row in self.labels]
         return split_rows(sets, size=size, seed=seed, groups=self.units())
+
+    def folds(self, folds: int, seed: int) -> NDArray[np.int64]:
+        """Return the fold of each row, stratified by label; equal texts are in one fold."""
+        sets = [positives(row) for row in self.labels]
+        return assign_folds(sets, folds, seed=seed, groups=self.units())
 
     def units(self) -> list[Any] | None:
         """Return the group of each row; rows of one text are in one group."""

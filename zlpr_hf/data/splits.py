@@ -51,34 +51,21 @@ def split_rows(
         (16, 4)
     """
     check_share(size)
-    unit_of_row = np.arange(len(label_sets))
-    sets = label_sets
-    if groups is not None:
-        positions: dict[Hashable, int] = {}
-        keys = [object() if is_missing(group) else group for group in groups]
-        unit_of_row = np.array([positions.setdefault(key, len(positions)) for key in keys])
-        of_groups: list[set[str]] = [set() for _ in positions]
-        for unit, labels in zip(unit_of_row, label_sets, strict=True):
-            of_groups[unit].update(labels)
-        sets = of_groups
+    unit_of_row, units = find_units(label_sets, groups)
     kind = "rows" if groups is None else "groups"
-    if not any(sets):
+    if not any(map(len, label_sets)):
         raise InputError(
             "no row has a label (a value of 0.5 or more); "
             "see label_column, label_form and label_delimiter"
         )
-    units = MultiLabelBinarizer(sparse_output=True).fit_transform(sets)
     count = units.shape[0]
     if not 0 < round(size * count) < count:
         raise InputError(
             f"cannot split a share of {size:g} off {count} {kind}; one side is empty; "
             "give the split as a file, or more rows"
         )
-    frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MAX_STRATIFIED_LABELS])
-    # An extra column for "no label at all" keeps the share of such rows as well.
-    strata = np.column_stack([units[:, frequent].toarray(), units.getnnz(axis=1) == 0])
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
-    _, second = next(splitter.split(np.zeros(count), strata.astype(int)))
+    _, second = next(splitter.split(np.zeros(count), find_strata(units)))
     chosen = np.zeros(count, dtype=bool)
     chosen[second] = True
     # Every label must be learnable: rows whose labels would only be on the second side stay.
@@ -92,6 +79,32 @@ def split_rows(
         )
     on_second_side = chosen[unit_of_row]
     return np.flatnonzero(~on_second_side), np.flatnonzero(on_second_side)
+
+
+def find_units(
+    label_sets: Sequence[Collection[str]], groups: Sequence[Hashable] | None
+) -> tuple[NDArray[np.int64], Any]:
+    """Return the unit of each row, and which labels ``(U, L)`` each unit has, as a sparse matrix.
+
+    A unit is a group, or a single row.
+    """
+    unit_of_row = np.arange(len(label_sets))
+    sets = label_sets
+    if groups is not None:
+        positions: dict[Hashable, int] = {}
+        keys = [object() if is_missing(group) else group for group in groups]
+        unit_of_row = np.array([positions.setdefault(key, len(positions)) for key in keys])
+        of_groups: list[set[str]] = [set() for _ in positions]
+        for unit, labels in zip(unit_of_row, label_sets, strict=True):
+            of_groups[unit].update(labels)
+        sets = of_groups
+    return unit_of_row, MultiLabelBinarizer(sparse_output=True).fit_transform(sets)
+
+
+def find_strata(units: Any) -> NDArray[np.int_]:
+    """Return a dense matrix of the most frequent labels of units, and of having no label."""
+    frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MAX_STRATIFIED_LABELS])
+    return np.column_stack([units[:, frequent].toarray(), units.getnnz(axis=1) == 0]).astype(int)
 
 
 def check_share(size: float) -> None:

@@ -154,22 +154,31 @@ class Calibration:
         )
 
 
-def describe_scores(calibration: Calibration | None, temperature: float | None) -> str:
+def describe_scores(
+    calibration: Calibration | None,
+    temperature: float | None,
+    *,
+    tested_on: str = "the test split",
+    folds: int = 0,
+) -> str:
     """Return the sentences about scores that the report, the card and the demo page show.
 
     Args:
         calibration: Measured on the test split; None if unknown.
         temperature: The temperature in the head; None if none was fitted.
+        tested_on: The rows on which calibration was measured (default: the test split).
+        folds: Number of folds that the temperature was fitted on, or 0 for a validation split.
     """
+    rows = f"out of {folds} folds" if folds else "on validation"
     fitted = (
         "no temperature was fitted"
         if temperature is None
-        else f"a temperature of {temperature:.3g}, fitted on validation, is part of the head"
+        else f"a temperature of {temperature:.3g}, fitted {rows}, is part of the head"
     )
     measured = (
         "How often scores are right was not measured."
         if calibration is None
-        else f"On the test split, {calibration.describe()}."
+        else f"On {tested_on}, {calibration.describe()}."
     )
     return f"The score is sigmoid(logit); {fitted}. {measured}"
 

@@ -172,7 +172,7 @@ def _metadata(report: Report, facts: CardFacts) -> ModelCardData:
             # Data that is not on the Hub has no id; the type of its content stands in.
             dataset_type=dataset or "text",
             dataset_name=shorten_path(facts.dataset or "text"),
-            dataset_split="test",
+            dataset_split="train" if report.is_cross_validated else "test",
             metric_type=kind,
             metric_name=METRIC_TITLES[name],
             metric_value=report.metrics[name],

@@ -41,8 +41,10 @@ class Report:
 
     Args:
         output_dir: Folder of the saved model.
-        test: Test metrics per predictor: the two baselines and the saved model.
-        validation: Metrics of the saved model on the validation split.
+        test: Test metrics per predictor: the two baselines and the saved model. Without a test
+            split they are cross-validated: each row is judged by models trained on other folds.
+        validation: Metrics of the saved model on the validation split, or of the out-of-fold
+            logits with offsets fitted on them.
         label_scores: Test scores of the saved model, one entry per label.
         thresholds: Offsets tuned on validation and folded into the bias; empty if none.
         profile: Counts of the data.
@@ -96,6 +98,25 @@ class Report:
         """One sentence on the differences from the SVM; empty without that baseline."""
         return render_verdict(self.differences)
 
+    @property
+    def folds(self) -> int:
+        """Number of folds of a cross-fitted run, else 0."""
+        return int(self.training.get("folds", 0))
+
+    @property
+    def is_cross_validated(self) -> bool:
+        """Whether there is no test split, so that each row is tested out of its fold."""
+        return "test" not in self.profile.splits
+
+    @property
+    def tested_on(self) -> str:
+        """The rows of the test metrics, in words."""
+        if not self.is_cross_validated:
+            return "the test split"
+        return (
+            f"all rows, each by a model trained on the other {self.folds - 1} of {self.folds} folds"
+        )
+
     def _kept(self) -> str:
         return "" if self.best_epoch is None else f", epoch {self.best_epoch:g} kept"
 
@@ -127,7 +148,9 @@ class Report:
     @property
     def scores(self) -> str:
         """Sentences about the scores, with the numbers of the test split."""
-        return describe_scores(self.calibration, self.temperature)
+        return describe_scores(
+            self.calibration, self.temperature, tested_on=self.tested_on, folds=self.folds
+        )
 
     @property
     def never_predicted(self) -> list[str]:
@@ -199,6 +222,8 @@ class Report:
             f"trained {self.training['steps']:,} steps{self._kept()}; "
             f"{self.training['seconds'] / 60:.1f} minutes{since}"
         ]
+        if self.folds:
+            lines[0] += f", with {self.folds} models that chose the thresholds"
         if self.calibration is not None:
             lines.append(f"scores: {self.calibration.describe()}")
         unseen = self.training.get("unseen_label_sets", {})

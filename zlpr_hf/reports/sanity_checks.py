@@ -26,6 +26,8 @@ def check_run(profile: DataProfile, metrics: Mapping[str, Mapping[str, float]]) 
             "nothing about them. Add rows that do, or remove these labels"
         )
     for name, values in metrics.items():
+        if name not in profile.splits:  # rows of the training split, each judged out of its fold
+            continue
         split = profile.splits[name]
         cells = split.rows * len(split.label_counts) - split.unknown_cells
         judged = split.rows - split.unjudged_rows

@@ -32,7 +32,7 @@ def summarise(report: Report, mistakes: Sequence[set[str]]) -> list[str]:
 
 def _numbers(report: Report) -> str:
     cells = ", ".join(f"{METRIC_TITLES[name]} {report.metrics[name]:.3f}" for name in COMPARED)
-    return f"{cells} on the test split; there is no SVM baseline to compare with."
+    return f"{cells} on {report.tested_on}; there is no SVM baseline to compare with."
 
 
 def _weak_labels(report: Report) -> str:

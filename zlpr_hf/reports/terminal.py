@@ -42,7 +42,7 @@ def render_plain(parts: Iterable[RenderableType], *, width: int = WIDTH) -> str:
 def report_parts(report: Report, *, ascii_only: bool = False) -> list[RenderableType]:
     """Return the parts of a report for the terminal, in their order."""
     parts: list[RenderableType] = [_result_table(report)]
-    parts += _summary(report.differences, report.profile.splits["test"].rows)
+    parts += _summary(report.differences, report.profile.tested().rows)
     if report.weak_labels:
         parts += ["", _weak_table(report.weak_labels[:MAX_WEAK], ascii_only=ascii_only)]
     parts += ["", *map(Text, report.notes())]
@@ -64,8 +64,9 @@ def table(*titles: str, left: int = 1) -> Table:
 
 
 def _result_table(report: Report) -> Table:
-    rows = report.profile.splits["test"].rows
-    found = table(f"on {rows:,} test texts", *COMPARED.values())
+    rows = report.profile.tested().rows
+    kind = f"texts, {report.folds} folds" if report.is_cross_validated else "test texts"
+    found = table(f"on {rows:,} {kind}", *COMPARED.values())
     for name, metrics in reversed(report.test.items()):
         if name == SVM_ROW or metrics is report.metrics or SVM_ROW not in report.test:
             cells = [f"{metrics[key]:.3f}" if key in metrics else "-" for key in COMPARED]

@@ -60,10 +60,12 @@ class LiveBar:
 class TrainingProgress(TrainerCallback):
     """Shows the steps of a training on a terminal, and prints losses and F1 per evaluation.
 
-    Without evaluations it prints the training loss once an epoch.
+    Without evaluations it prints the training loss once an epoch. With a title, such as that of a
+    fold, which the bar shows, it prints nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "") -> None:
+        self._title = title
         self._bar = LiveBar()
         self._trains = False
         self._started = 0.0
@@ -95,6 +97,7 @@ class TrainingProgress(TrainerCallback):
             epoch = min(math.ceil((state.epoch or 0.0) - EPSILON), epochs)
             note = f"loss {render_loss_value(self._losses[-1][0])}" if self._losses else ""
             title = f"epoch {max(epoch, 1)}/{epochs}"
+            title = f"{self._title}, {title}" if self._title else title
             self._bar.update(title, state.global_step, state.max_steps, note)
 
     def on_log(
@@ -159,7 +162,7 @@ class TrainingProgress(TrainerCallback):
     ) -> None:
         """Print losses since the last line, F1 and the time since the start."""
         losses, self._losses = self._losses, []
-        if not state.is_world_process_zero:
+        if not state.is_world_process_zero or self._title:
             return
         cells = [f"epoch {round(state.epoch or 0.0, 2):g}/{state.num_train_epochs:g}"]
         if losses:

@@ -19,6 +19,7 @@ from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.reports.verdict import SVM_ROW
 
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 FREQUENT_ROW = "most frequent label set"
 
@@ -39,20 +40,45 @@ def score_baselines(
 def predict_baselines(data: LabelledData, *, svm: bool = True) -> dict[str, Bools]:
     """Return the decisions of both baselines on the test split, fitted on known targets alone.
 
+    Without a test split, each fold is predicted by baselines that are fitted on the others.
+
     The most frequent set is missing if no training row is wholly known. The SVM is missing with
     ``svm=False`` (it takes about a minute with many texts and labels), for texts without words, and
     for streamed training rows.
     """
     if isinstance(data, StreamedData):
         return _predict_streamed(data)
-    targets = {name: data.targets(name) for name in ("train", "test")}
-    frequent = predict_most_frequent_set(targets["train"], len(targets["test"]))
-    found = {} if frequent is None else {FREQUENT_ROW: frequent}
-    if not svm:
-        return found
+    train_rows, test_rows = _find_rows(data)
+    targets = data.targets("train")
     texts = {name: [" ".join(parts) for parts in data.texts(name)] for name in ("train", "test")}
-    predicted = predict_tfidf_svm(texts["train"], targets["train"], texts["test"])
-    return found if predicted is None else found | {SVM_ROW: predicted}
+    count = len(texts["test"])
+    found = {FREQUENT_ROW: np.zeros((count, targets.shape[1]), dtype=bool)}
+    found |= {SVM_ROW: found[FREQUENT_ROW].copy()} if svm else {}
+    for train, test in zip(train_rows, test_rows, strict=True):
+        given = [texts["train"][row] for row in train]
+        asked = [texts["test"][row] for row in test]
+        predicted = {FREQUENT_ROW: predict_most_frequent_set(targets[train], len(test))}
+        if svm:
+            predicted[SVM_ROW] = predict_tfidf_svm(given, targets[train], asked)
+        for name, decisions in predicted.items():
+            if decisions is None:
+                found.pop(name, None)
+            elif name in found:
+                found[name][test] = decisions
+    return found
+
+
+def _find_rows(data: LabelledData) -> tuple[list[Rows], list[Rows]]:
+    """Return the training rows of each fit, and the test rows that it predicts.
+
+    There is one fit if the data has a test split, and else one per fold.
+    """
+    count = len(data.splits["train"])
+    if data.split_of("test") == "test":
+        return [np.arange(count)], [np.arange(len(data.splits["test"]))]
+    folds = np.asarray(data.folds)
+    each = range(int(folds.max()) + 1)
+    return [np.flatnonzero(folds != k) for k in each], [np.flatnonzero(folds == k) for k in each]
 
 
 def _predict_streamed(data: StreamedData) -> dict[str, Bools]:

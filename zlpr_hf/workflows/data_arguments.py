@@ -106,6 +106,12 @@ class DataArguments:
     )
     validation_size: float = option(0.1, "Fraction of rows for a missing validation split.")
     test_size: float = option(0.1, "Fraction of rows for a missing test split.")
+    folds: Annotated[int, Range(0)] | None = option(
+        None,
+        "Cross-fitting: train this many models on all folds but one each, choose thresholds on "
+        "the rows that each leaves out, and train the final model on all rows; 0 uses a validation "
+        "split. Default: 5 with few rows (docs/few_texts.md), else 0.",
+    )
     split_seed: int = option(0, "Random seed of the splits; independent of the training seed.")
     max_train_samples: Annotated[int, Range(1)] | None = option(
         None, "Train on the first N rows only, to try things out; default: all rows."

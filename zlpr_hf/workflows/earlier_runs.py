@@ -45,6 +45,13 @@ class EarlierRuns:
         """The runs whose rows keep their split; the first one counts."""
         return [run for run in (self.weights, self.replaced) if run is not None]
 
+    @property
+    def allows_folds(self) -> bool:
+        """Whether the rows may be cross-fitted by default: the weights know none of them."""
+        if self.weights is None:
+            return True
+        return self.resumes and "validation" not in self.weights.splits
+
     def find_leaks(self, data: LabelledData) -> list[str]:
         """Return one warning per split whose texts the initial weights were trained on."""
         if self.weights is None:

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from transformers import set_seed
 
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
@@ -23,15 +21,15 @@ from zlpr_hf.reports.verdict import read_history
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import DataOfRun, TrainingCost
 from zlpr_hf.training.distillation import Teacher
-from zlpr_hf.training.progress import close_progress
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.auto_defaults import render_defaults
 from zlpr_hf.workflows.baselines import predict_baselines
+from zlpr_hf.workflows.cross_fit import cross_fit, save_out_of_fold, without_evaluation
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
-from zlpr_hf.workflows.outcome import SPLITS, evaluate_run
+from zlpr_hf.workflows.outcome import SPLITS, evaluate_run, predict_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
     PROFILE_FILE,
@@ -45,6 +43,7 @@ from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prep
 from zlpr_hf.workflows.push import check_access
 from zlpr_hf.workflows.python_call import read_call
 from zlpr_hf.workflows.run_report import build_report, write_report
+from zlpr_hf.workflows.run_training import run_training
 
 Log = Callable[[str], None]
 
@@ -114,8 +113,11 @@ def finetune_config(
     )
     earlier = EarlierRuns.find(config, checkpoint)
     auto = config.auto
-    prepared = prepare(config, data=data, earlier=earlier)
+    prepared = prepare(config, data=data, earlier=earlier, cross_fits=True)
     config = prepared.config
+    folds = prepared.data.folds
+    if folds is not None:
+        config = replace(config, training=without_evaluation(config.training))
     name = config.model.teacher_model_name_or_path
     teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
@@ -137,12 +139,16 @@ def finetune_config(
         _add_teacher_logits(trainer, teacher, prepared, config)
         teacher = None  # frees its memory
     started = time.monotonic()
-    train_loss = _train(trainer, checkpoint)
+    out_of_fold = None
+    if folds is not None:
+        out_of_fold = cross_fit(prepared, config, predict_logits, log=log)
+        set_seed(config.training.seed)  # training starts alike after folds that were read
+    train_loss = run_training(trainer, checkpoint)
     seconds = time.monotonic() - started
     if config.model.use_peft and config.model.peft_save == "merged":
         trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
     with explain_failure(trainer.model):
-        outcome = evaluate_run(trainer, prepared, config.model)
+        outcome = evaluate_run(trainer, prepared, config.model, out_of_fold)
     if is_main and (line := outcome.long_texts.render()):
         log(line)
     baselines = {}
@@ -164,6 +170,9 @@ def finetune_config(
             provenance = Provenance.find(config.training.device, fingerprints, part)
             report = replace(report, provenance=provenance)
             write_report(part, report, outcome, prepared, config, card_name=card_name)
+            if out_of_fold is not None:
+                targets = prepared.data.targets("train")
+                save_out_of_fold(part, outcome.logits["validation"], targets, folds)
     trainer.accelerator.wait_for_everyone()  # afterwards every process may read the files
     return report
 
@@ -186,7 +195,7 @@ def _start_output_dir(
     if checkpoint is not None:
         clear_leftovers(output_dir)
     elif config.data.overwrite_output_dir or is_unfinished(output_dir):
-        clear_run(output_dir)
+        clear_run(output_dir, keep_folds=not config.data.overwrite_output_dir)
     if prepared.data.reading is not None:
         log(f"{prepared.data.reading.render()}\n")
     log(prepared.profile.render())
@@ -216,27 +225,8 @@ def _add_teacher_logits(
             batch_size=config.training.per_device_eval_batch_size,
             folder=Path(str(config.training.output_dir)),
         )
-    rows = prepared.encoded["train"]
-    trainer.train_dataset = rows.add_column("teacher_logits", list(logits))
-
-
-def _train(trainer: ZLPRTrainer, checkpoint: Path | None) -> float:
-    """Train and return the training loss; errors that a user can fix become an InputError."""
-    try:
-        resume = None if checkpoint is None else str(checkpoint)
-        with explain_failure(trainer.model):
-            return float(trainer.train(resume_from_checkpoint=resume).training_loss)
-    except Exception as error:
-        if isinstance(error, FloatingPointError):
-            raise InputError(str(error)) from error
-        if isinstance(error, UnpicklingError):
-            raise InputError(
-                f"{checkpoint}: cannot resume: optimizer.pt, scheduler.pt or rng_state.pth "
-                "contains pickled objects other than tensors"
-            ) from error
-        raise
-    finally:
-        close_progress(trainer.callback_handler.callbacks)
+    rows = prepared.encoded["train"].add_column("teacher_logits", list(logits))
+    trainer.train_dataset = prepared.encoded["train"] = rows
 
 
 def _training_facts(
@@ -255,6 +245,7 @@ def _training_facts(
         "resumed_from": None if checkpoint is None else checkpoint.name,
         "outputs": model.config.num_labels,
         "large_label_space": prepared.large,
+        "folds": 0 if prepared.data.folds is None else int(prepared.data.folds.max()) + 1,
     }
     label_sets = prepared.loss.label_sets
     if label_sets is not None:

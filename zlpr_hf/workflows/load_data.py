@@ -61,6 +61,7 @@ def load_data(
         validation_size=arguments.validation_size,
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
+        folds=arguments.folds,
         unseen_labels=arguments.unseen_labels,
         known=known,
     )
@@ -70,6 +71,8 @@ def load_data(
 
 def load_own_data(model: str, arguments: DataArguments) -> LabelledData:
     """Read the data of a trained model again, in the splits of its training."""
+    if arguments.folds is None:  # a run of an earlier release, which had a validation split
+        arguments = replace(arguments, folds=0)
     seen = SeenTexts.find(model)
     return load_data(arguments, () if seen is None else (seen,))
 

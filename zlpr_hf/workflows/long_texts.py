@@ -22,6 +22,7 @@ METRIC = "f1_micro"
 LABEL_COLUMNS = ("label_ids", "label_values")
 
 Logits = NDArray[np.float32]
+Predict = Callable[[str, Dataset], Logits]
 Decide = Callable[[Logits, Any], NDArray[np.bool_]]
 
 
@@ -59,7 +60,7 @@ def apply_long_texts(
     logits: Mapping[str, Logits],
     *,
     option: LongTextsOption,
-    predict: Callable[[Dataset], Logits],
+    predict: Predict,
     decide: Decide,
 ) -> tuple[LongTextRule, dict[str, Logits]]:
     """Choose how the model reads long texts, and return the logits of both splits read like that.
@@ -72,7 +73,7 @@ def apply_long_texts(
         prepared: Data and tokenizer.
         logits: Logits of each split from texts that were cut.
         option: ``--long_texts``.
-        predict: Returns the logits of encoded rows.
+        predict: Returns the logits of encoded windows of a split.
         decide: Returns decisions from validation logits and targets, with thresholds tuned if the
             run tunes them, so that each rule is compared with its own.
     """
@@ -97,7 +98,7 @@ def apply_long_texts(
         values, windows = logits[split], split_rows(prepared, split)
         if len(windows):
             owners = np.asarray(windows["text_row"])
-            read[split] = merge_into(values, predict(windows), owners, rule)
+            read[split] = merge_into(values, predict(split, windows), owners, rule)
         else:
             read[split] = values
     return chosen, read
@@ -131,14 +132,14 @@ def choose_rule(
 
 
 def _compare(
-    prepared: Prepared, cut: Logits, predict: Callable[[Dataset], Logits], decide: Decide
+    prepared: Prepared, cut: Logits, predict: Predict, decide: Decide
 ) -> tuple[LongTexts, dict[LongTexts, float], Logits | None]:
     """Return the rule, the micro-F1 of each, and the logits that it reads if it read all rows."""
     windows, targets = split_rows(prepared, "validation"), prepared.data.targets("validation")
     rows = _rows_to_compare(np.asarray(windows["text_row"]), len(cut))
     if len(rows) < len(cut):
         windows = windows.select(np.flatnonzero(np.isin(windows["text_row"], rows)))
-    window_logits = predict(windows)
+    window_logits = predict("validation", windows)
     owners = np.asarray(windows["text_row"])
     read: dict[LongTexts, Logits] = {
         rule: merge_into(cut, window_logits, owners, rule) for rule in get_args(LongTexts)
@@ -171,7 +172,7 @@ def merge_into(
 
 def split_rows(prepared: Prepared, split: str) -> Dataset:
     """Return the windows of the long texts of a split, encoded; ``text_row`` is the row of each."""
-    rows, tokenizer = prepared.data.splits[split], prepared.tokenizer
+    rows, tokenizer = prepared.data.splits[prepared.data.split_of(split)], prepared.tokenizer
     blank = find_blank(prepared.data.texts(split))
     long = np.flatnonzero(np.asarray(prepared.encoded[split]["truncated"]) & ~blank)
     texts = [name for name in ("text", "text_pair") if name in rows.column_names]

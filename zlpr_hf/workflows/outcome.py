@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from zlpr_hf.choices import ThresholdTuning
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
@@ -37,6 +38,7 @@ from zlpr_hf.metrics.top_k import (
 from zlpr_hf.models.head import classification_head, has_bias, reshard
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
+from zlpr_hf.workflows.cross_fit import OutOfFold
 from zlpr_hf.workflows.long_texts import LongTextRule, apply_long_texts, count_longer
 from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.prepare import Prepared
@@ -68,49 +70,114 @@ class Outcome:
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def evaluate_run(trainer: ZLPRTrainer, prepared: Prepared, arguments: ModelArguments) -> Outcome:
-    """Choose how to read long texts, fit offsets and a temperature, fold them, compute metrics."""
+def evaluate_run(
+    trainer: ZLPRTrainer,
+    prepared: Prepared,
+    arguments: ModelArguments,
+    out_of_fold: OutOfFold | None = None,
+) -> Outcome:
+    """Choose how to read long texts, fit offsets and a temperature, fold them, compute metrics.
+
+    ``out_of_fold`` has the logits that stand for a validation split. If there is no test split
+    either, its metrics are those of these rows, with the offsets and the temperature of each fold
+    fitted on the other folds.
+    """
     if prepared.large:
         return _evaluate_top_k(trainer, prepared, arguments)
-    data, encoded = prepared.data, prepared.encoded
+    data = prepared.data
     targets = {name: data.targets(name) for name in SPLITS}
-    logits = {
-        name: without_blank(predict_logits(trainer, encoded[name]), data.texts(name))
-        for name in SPLITS
-    }
     tuning = _choose_tuning(trainer, prepared, arguments.tune_thresholds)
     fit = partial(
         _fit_thresholds, prepared=prepared, tuning=tuning, metric=arguments.threshold_metric
     )
     long_texts, logits = apply_long_texts(
         prepared,
-        logits,
+        _predict_cut_texts(trainer, prepared, out_of_fold),
         option=arguments.long_texts,
-        predict=partial(predict_logits, trainer),
+        predict=partial(_predict_windows, trainer, data, out_of_fold),
         decide=lambda logits, targets: fit(logits, targets).apply(logits),
     )
     ZLPRConfig.update(trainer.model.config, long_texts=long_texts.rule)  # type: ignore[union-attr]
-    thresholds, untuned = fit(logits["validation"], targets["validation"]), None
-    if thresholds.offsets:
+    scales = _head_scales_logits(trainer, prepared.encoded["validation"])
+    final = _fit_head(logits["validation"], targets["validation"], fit, scales=scales)
+    untuned = None
+    if final.thresholds.offsets:
         untuned = compute_multi_label_metrics(logits["test"], targets["test"])
-        offsets = np.asarray(thresholds.offsets, np.float32)
-        logits = {name: values - offsets for name, values in logits.items()}
-    temperature = None
-    if _head_scales_logits(trainer, encoded["validation"]):
-        temperature = fit_temperature(logits["validation"], targets["validation"])
-        logits = {name: values / np.float32(temperature) for name, values in logits.items()}
+    if data.split_of("test") == "train":
+        assert data.folds is not None
+        held_out = np.empty_like(logits["validation"])
+        for fold in range(int(data.folds.max()) + 1):
+            rows = data.folds == fold
+            known = logits["validation"][~rows], targets["validation"][~rows]
+            held_out[rows] = _fit_head(*known, fit, scales=scales).apply(logits["test"][rows])
+        logits = {"validation": final.apply(logits["validation"]), "test": held_out}
+    else:
+        logits = {name: final.apply(values) for name, values in logits.items()}
     calibration = Calibration.measure(logits["test"], targets["test"])
-    _fold(trainer.model, thresholds, temperature, calibration)
+    _fold(trainer.model, final.thresholds, final.temperature, calibration)
     return Outcome(
         {name: compute_multi_label_metrics(logits[name], targets[name]) for name in SPLITS},
         untuned,
         compute_label_scores(logits["test"], targets["test"], data.label_space.names),
-        thresholds,
+        final.thresholds,
         long_texts,
-        temperature,
+        final.temperature,
         calibration,
         logits,
     )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Offsets and a temperature, before they are folded into the head."""
+
+    thresholds: Thresholds
+    temperature: float | None
+
+    def apply(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits that the head will compute."""
+        offsets = np.asarray(self.thresholds.offsets or 0.0, np.float32)
+        divisor = np.float32(1.0 if self.temperature is None else self.temperature)
+        moved: NDArray[np.float32] = (logits - offsets) / divisor
+        return moved
+
+
+def _fit_head(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    fit: Callable[[Any, Any], Thresholds],
+    *,
+    scales: bool,
+) -> _Fit:
+    thresholds = fit(logits, targets)
+    moved = _Fit(thresholds, None).apply(logits)
+    return _Fit(thresholds, fit_temperature(moved, targets) if scales else None)
+
+
+def _predict_cut_texts(
+    trainer: ZLPRTrainer, prepared: Prepared, out_of_fold: OutOfFold | None
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits of validation and test texts, cut at the maximum length."""
+    logits: dict[str, NDArray[np.float32]] = {}
+    for name in SPLITS:
+        if out_of_fold is not None and prepared.data.split_of(name) == "train":
+            found = out_of_fold.logits
+        else:
+            found = predict_logits(trainer, prepared.encoded[name])
+        logits[name] = without_blank(found, prepared.data.texts(name))
+    return logits
+
+
+def _predict_windows(
+    trainer: ZLPRTrainer,
+    data: LabelledData,
+    out_of_fold: OutOfFold | None,
+    split: str,
+    windows: Dataset,
+) -> NDArray[np.float32]:
+    if out_of_fold is not None and data.split_of(split) == "train":
+        return out_of_fold.of_windows(windows)
+    return predict_logits(trainer, windows)
 
 
 def _choose_tuning(

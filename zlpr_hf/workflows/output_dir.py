@@ -22,14 +22,17 @@ RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
 PROFILE_FILE = "data_profile.json"
 LOGITS_FILE = "logits.npz"
+OUT_OF_FOLD_FILE = "out_of_fold.npz"
 REPORT_FILE = "report.html"
 CARD_FILES = ("README.md", "labels.svg")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MODEL_FILES = ("config.json", "model.safetensors", RESULTS_FILE)
 RUN_FILES = (
-    *MODEL_FILES, *ADAPTER_FILES, *CARD_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE, REPORT_FILE,
-    SEEN_FILE,
+    *MODEL_FILES, *ADAPTER_FILES, *CARD_FILES, CONFIG_FILE, PROFILE_FILE, LOGITS_FILE,
+    OUT_OF_FOLD_FILE, REPORT_FILE, SEEN_FILE,
 )  # fmt: skip
+FOLDS_FOLDER = "folds"
+"""Holds the folds of a cross-fitted run until its end."""
 END_FOLDER = "part-end"
 """Collects the files of a finished run until all are written."""
 CLEARING_FILE = "part-clearing"
@@ -83,13 +86,13 @@ def is_unfinished(output_dir: Path) -> bool:
     return begun or (output_dir / CLEARING_FILE).exists()
 
 
-def clear_run(output_dir: Path) -> None:
+def clear_run(output_dir: Path, *, keep_folds: bool = False) -> None:
     """Remove the files of an earlier run, so that they are not mixed with the new ones.
 
-    Files that no run writes stay.
+    Files that no run writes stay, and finished folds if they are to be kept.
     """
     (output_dir / CLEARING_FILE).touch()
-    for name in (END_FOLDER, OLD_FOLDER):
+    for name in (END_FOLDER, OLD_FOLDER, *([] if keep_folds else [FOLDS_FOLDER])):
         shutil.rmtree(output_dir / name, ignore_errors=True)
     for folder in find_checkpoints(output_dir):
         shutil.rmtree(folder)
@@ -131,6 +134,7 @@ def run_end(output_dir: Path, *, is_main: bool) -> Iterator[Path]:
             names = sorted(path.name for path in part.iterdir() if path.name not in order)
             for name in (*names, *order):
                 os.replace(part / name, output_dir / name)
+            shutil.rmtree(output_dir / FOLDS_FOLDER, ignore_errors=True)
     finally:
         if is_main:
             shutil.rmtree(part, ignore_errors=True)

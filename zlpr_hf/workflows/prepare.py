@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -61,14 +61,30 @@ class Prepared:
 
 
 def prepare(
-    config: RunConfig, *, data: LabelledData | None = None, earlier: EarlierRuns | None = None
+    config: RunConfig,
+    *,
+    data: LabelledData | None = None,
+    earlier: EarlierRuns | None = None,
+    cross_fits: bool = False,
 ) -> Prepared:
-    """Read the data unless it has been read already, encode it, and fit the loss; write nothing."""
-    model, training = config.model, config.training
+    """Read the data unless it has been read already, encode it, and fit the loss; write nothing.
+
+    Only the caller that ``cross_fits`` gets folds; the others need a validation split.
+    """
+    if not cross_fits and config.data.folds:
+        raise InputError("folds: only zlpr train and zlpr audit cross-fit; leave it out here")
     if data is None:
-        data = load_data(config.data, (earlier or EarlierRuns.find(config)).known)
+        earlier = earlier or EarlierRuns.find(config)
+        if config.data.folds is None and not (cross_fits and earlier.allows_folds):
+            config = replace(config, data=replace(config.data, folds=0))
+        data = load_data(config.data, earlier.known)
+    folds = 0 if data.folds is None else int(data.folds.max()) + 1
+    config = replace(config, data=replace(config.data, folds=folds))
+    model, training = config.model, config.training
     num_labels = data.label_space.num_labels
     large = is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
+    if large and folds:
+        raise InputError("folds: not supported in a large label space; set folds 0")
     check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
     loss = build_loss(
@@ -105,6 +121,8 @@ def prepare(
         profile = compute_streamed_profile(data, encoded, sample)
     else:
         profile = compute_profile(data, encoded)
+    for split in ("validation", "test"):
+        encoded[split] = encoded[data.split_of(split)]
     # Saved with the checkpoint, so that every user of it truncates texts as in training.
     tokenizer.model_max_length = model.max_length
     return Prepared(config, data, encoded, tokenizer, loss, large, profile)
@@ -206,8 +224,14 @@ def build_trainer(
     prepared: Prepared,
     model: PreTrainedModel | Callable[[], PreTrainedModel],
     config: RunConfig,
+    *,
+    rows: Dataset | None = None,
+    title: str = "",
 ) -> ZLPRTrainer:
     """Build the trainer of a run; a function that builds models serves the trials of a search.
+
+    ``rows`` are the training rows (default: all), and ``title`` is shown with the progress. A
+    cross-fitted run has no rows to validate on.
 
     The trainer never pushes: its own push would include checkpoints and replace the card.
     """
@@ -216,12 +240,13 @@ def build_trainer(
     arguments.hub_token = None  # integrations and files of the trainer never see it
     arguments.large_label_space = prepared.large
     num_labels = prepared.data.label_space.num_labels
+    is_cross_fitted = prepared.data.folds is not None
     try:
         trainer = ZLPRTrainer(
             **{"model" if isinstance(model, nn.Module) else "model_init": model},
             args=arguments,
-            train_dataset=_train_rows(prepared, config),
-            eval_dataset=prepared.encoded["validation"],
+            train_dataset=_train_rows(prepared, config) if rows is None else rows,
+            eval_dataset=None if is_cross_fitted else prepared.encoded["validation"],
             data_collator=MultiLabelCollator(prepared.tokenizer, num_labels, as_ids=prepared.large),
             processing_class=prepared.tokenizer,
             loss=prepared.loss,
@@ -232,5 +257,5 @@ def build_trainer(
     except (ImportError, RuntimeError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
     if trainer.pop_callback(ProgressCallback) is not None:
-        trainer.add_callback(TrainingProgress)
+        trainer.add_callback(TrainingProgress(title))
     return trainer

@@ -147,4 +147,5 @@ def split_rows_in_memory(
         validation_size=arguments.validation_size,
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
+        folds=arguments.folds,
     )

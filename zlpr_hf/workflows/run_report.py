@@ -80,6 +80,7 @@ def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, Evaluat
             [data.place(split, row) for row in range(len(logits))],
         )
         for split, logits in outcome.logits.items()
+        if split == "test" or data.split_of(split) == split
     }
 
 

@@ -1,0 +1,191 @@
+"""Cross-fitting: logits of every training row from a model that has not seen the row."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import set_seed
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.training.progress import render_loss_value, render_seconds
+from zlpr_hf.training.trainer import ZLPRTrainer
+from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.long_texts import split_rows
+from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE
+from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer
+from zlpr_hf.workflows.run_training import run_training
+
+Logits = NDArray[np.float32]
+Predict = Callable[[ZLPRTrainer, Dataset], Logits]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Logits of training rows, each from a model that was trained without the row's fold.
+
+    Args:
+        logits: Of all rows, from texts that are cut at the maximum length, ``(N, L)``.
+        folds: Fold of each row, ``(N,)``.
+        window_logits: Of the windows of long texts, ``(W, L)``.
+        window_rows: Row of each window, ``(W,)``.
+    """
+
+    logits: Logits
+    folds: NDArray[np.int64]
+    window_logits: Logits
+    window_rows: NDArray[np.int64]
+
+    def of_windows(self, windows: Dataset) -> Logits:
+        """Return the logits of the windows of some rows, given all windows of these rows."""
+        return self.window_logits[np.isin(self.window_rows, np.asarray(windows["text_row"]))]
+
+
+def cross_fit(
+    prepared: Prepared,
+    config: RunConfig,
+    predict: Predict,
+    *,
+    log: Callable[[str], None] = print,
+) -> OutOfFold:
+    """Train one model per fold on the rows of the other folds, and predict the rows of the fold.
+
+    A fold that an interrupted run has finished in the same output folder, with the same options and
+    rows, is read and not trained again. All processes of a run call this function.
+
+    Args:
+        prepared: Data with ``folds``; its training rows may have ``teacher_logits``.
+        config: Options of each training; its ``output_dir`` gets a folder ``folds``.
+        predict: Returns the logits of encoded rows.
+        log: Receives one line per fold, on the main process.
+    """
+    folds = prepared.data.folds
+    assert folds is not None, "the data has folds"
+    folder = Path(str(config.training.output_dir)) / FOLDS_FOLDER
+    rows = prepared.encoded["train"]
+    windows = _split_into_windows(prepared, config)
+    count = int(folds.max()) + 1
+    num_labels = prepared.data.label_space.num_labels
+    logits = np.zeros((len(rows), num_labels), np.float32)
+    window_rows = np.zeros(0, np.int64) if windows is None else np.asarray(windows["text_row"])
+    window_logits = np.zeros((len(window_rows), num_labels), np.float32)
+    key = _find_key(prepared, config)
+    for fold in range(count):
+        held_out, held_windows = folds == fold, folds[window_rows] == fold
+        parts = [rows.select(np.flatnonzero(held_out))]
+        if windows is not None and held_windows.any():
+            parts.append(windows.select(np.flatnonzero(held_windows)))
+        path = folder / f"fold-{fold + 1}.npz"
+        found = _read_fold(path, key)
+        if found is None:
+            kept = rows.select(np.flatnonzero(~held_out))
+            title = f"fold {fold + 1}/{count}"
+            found = _train_fold(prepared, config, kept, parts, path, title, predict, log, key)
+        logits[held_out] = found[0]
+        if len(found) > 1:
+            window_logits[held_windows] = found[1]
+    return OutOfFold(logits, folds, window_logits, window_rows)
+
+
+def save_out_of_fold(folder: Path, logits: Logits, targets: Any, folds: Any) -> None:
+    """Write ``logits``, ``targets`` and ``folds`` of the training rows for ``numpy.load``.
+
+    The logits are in the units of the saved model: a label is predicted above zero.
+    """
+    with whole_file(folder / OUT_OF_FOLD_FILE) as part:
+        np.savez_compressed(part, logits=logits, targets=targets, folds=folds)
+
+
+def without_evaluation(arguments: ZLPRTrainingArguments) -> ZLPRTrainingArguments:
+    """Return arguments that train all epochs and keep the last one: no row is left to validate."""
+    changed = copy.copy(arguments)
+    changed.eval_strategy = IntervalStrategy.NO
+    changed.do_eval = False
+    changed.load_best_model_at_end = False
+    changed.early_stopping_patience = None
+    return changed
+
+
+def _split_into_windows(prepared: Prepared, config: RunConfig) -> Dataset | None:
+    """Return the windows of long texts, if the run may read them; they stand in row order."""
+    if config.model.long_texts == "cut" or not prepared.tokenizer.is_fast:
+        return None
+    if not np.any(prepared.encoded["train"]["truncated"]):
+        return None
+    return split_rows(prepared, "train")
+
+
+def _train_fold(
+    prepared: Prepared,
+    config: RunConfig,
+    kept: Dataset,
+    parts: Sequence[Dataset],
+    path: Path,
+    title: str,
+    predict: Predict,
+    log: Callable[[str], None],
+    key: str,
+) -> list[Logits]:
+    """Train on the kept rows, return the logits of the parts held out, and store them."""
+    started = time.monotonic()
+    arguments = without_evaluation(config.training)
+    arguments.save_strategy = SaveStrategy.NO
+    arguments.report_to = []
+    arguments.output_dir = str(path.with_suffix(""))
+    set_seed(arguments.seed)
+    model = build_model(prepared, config.model)
+    fold_config = replace(config, training=arguments)
+    trainer = build_trainer(prepared, model, fold_config, rows=kept, title=title)
+    loss = run_training(trainer)
+    found = [predict(trainer, part) for part in parts]
+    if trainer.is_world_process_zero():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            np.savez_compressed(part, *found, key=np.asarray(key))
+        shutil.rmtree(arguments.output_dir, ignore_errors=True)
+        seconds = render_seconds(time.monotonic() - started)
+        log(f"{title}  loss {render_loss_value(loss)}  {seconds}")
+    trainer.accelerator.wait_for_everyone()
+    return found
+
+
+def _read_fold(path: Path, key: str) -> list[Logits] | None:
+    """Return the stored logits of a fold, if they are of the same options and rows."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as stored:
+            if str(stored["key"]) != key:
+                return None
+            return [stored[name] for name in sorted(stored.files) if name != "key"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); remove it to train it again"
+        ) from error
+
+
+def _find_key(prepared: Prepared, config: RunConfig) -> str:
+    """Return a digest of all options but the output folder, and of the rows and their folds."""
+    training = copy.copy(config.training)
+    training.output_dir = ""
+    assert prepared.data.folds is not None
+    content = {
+        "options": render_config(replace(config, training=training)),
+        "rows": prepared.data.fingerprints()["train"],
+        "folds": prepared.data.folds.tolist(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
