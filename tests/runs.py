@@ -16,7 +16,7 @@ FAST = [
     "--head_learning_rate=1e-2", "--pooling=mean",
     "--max_length=16", "--train_sampling_strategy=group_by_length", "--save_strategy=steps",
     "--save_steps=5", "--save_total_limit=9", "--logging_strategy=epoch", "--test_size=0.25",
-    "--bf16=false",
+    "--bf16=false", "--folds=0",
 ]  # fmt: skip
 
 

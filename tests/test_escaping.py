@@ -71,7 +71,7 @@ def report(string: str) -> str:
         profile=replace(found.profile, dropped_labels={string: 3}),
     )
     texts = [(string, string)] * len(targets)
-    split = EvaluatedSplit(-logits, targets, texts, [string] * len(texts))
+    split = EvaluatedSplit(-logits, -logits > 0, targets, texts, [string] * len(texts))
     scores = compute_label_scores(logits, targets, names)  # better than those of -logits
     found = replace(found, disagreements=find_disagreements({"test": split}, scores))
     return render_html_report(found, {"test": split}, names=names)

@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["none", "int8"]
 Quoting = Literal["auto", "csv", "backslash", "none"]
 Scope = Literal["global", "per_label"]
-ThresholdTuning = Literal["auto", "none", "rare_labels", "global", "per_label"]
+ThresholdTuning = Literal["auto", "none", "rare_labels", "shrunk", "global", "per_label"]
 UnseenLabels = Literal["error", "drop"]
 
 FALSE_WORDS = ("false", "f", "no", "n", "0")

@@ -13,6 +13,7 @@ def split(logits: object, targets: object, name: str = "test") -> EvaluatedSplit
     rows = len(np.asarray(targets))
     return EvaluatedSplit(
         np.array(logits, np.float32),
+        np.array(logits, np.float32) > 0,
         np.array(targets, np.float32),
         [("text",)] * rows,
         [f"{name}.csv:{row + 2}" for row in range(rows)],

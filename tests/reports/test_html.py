@@ -30,7 +30,9 @@ def render(logits: Any, targets: Any, names: list[str], texts: Any = None) -> st
 
 
 def split(logits: Any, targets: Any, texts: Any) -> EvaluatedSplit:
-    return EvaluatedSplit(logits, targets, texts, [f"d.csv:{row + 2}" for row in range(len(texts))])
+    return EvaluatedSplit(
+        logits, logits > 0, targets, texts, [f"d.csv:{row + 2}" for row in range(len(texts))]
+    )
 
 
 class Page(HTMLParser):

@@ -191,7 +191,7 @@ def test_examples_have_a_handy_length_and_a_label() -> None:
         "a good text, again",
     ]
     logits = np.array([[2, 1], [-1, -2], [1, 2], [1, 1], [0.5, -1]])
-    first, second = choose_examples(texts, logits, ["red", "green"])
+    first, second = choose_examples(texts, logits, logits > 0, ["red", "green"])
     assert first.text == "a text with two labels"
     assert [label for label, _ in first.labels] == ["green", "red"]
     assert first.labels[0][1] == pytest.approx(compute_scores(2.0))

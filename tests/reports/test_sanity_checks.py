@@ -90,7 +90,9 @@ def test_label_that_no_training_row_knows_is_a_warning() -> None:
 
 def test_page_shows_the_warnings_escaped() -> None:
     logits, targets = make_logits()
-    splits = {"test": EvaluatedSplit(logits, targets, [("text",)] * 60, ["d.csv:2"] * 60)}
+    splits = {
+        "test": EvaluatedSplit(logits, logits > 0, targets, [("text",)] * 60, ["d.csv:2"] * 60)
+    }
     report = make_report(NAMES, logits, targets)
     assert "<h2>Warnings</h2>" not in render_html_report(report, splits, names=NAMES)
     report.warnings.append("test: no row has <b>")

@@ -58,7 +58,7 @@ def test_verdict_groups_metrics_by_their_relation() -> None:
 def weak(logits: Any, targets: Any, cut: Any = None, counts: dict[str, int] = COUNTS) -> Any:
     scores = compute_label_scores(logits, targets, NAMES)
     cut = np.zeros(len(targets)) if cut is None else cut
-    return find_weak_labels(scores, counts, Mistakes.from_logits(logits, targets, cut))
+    return find_weak_labels(scores, counts, Mistakes.from_logits(logits, logits > 0, targets, cut))
 
 
 def made() -> tuple[Any, Any]:

@@ -37,7 +37,7 @@ def print_report(report: Report, page: Path | None) -> None:
         console.print(part)
     console.print()
     _print_place(console, report.output_dir, page)
-    for title, command in next_commands(report.output_dir):
+    for title, command in next_commands(report.output_dir, has_test=not report.is_cross_validated):
         console.print(Text(f"  {title:<13}").append(command, style="bold"), soft_wrap=True)
 
 
@@ -48,18 +48,20 @@ def _print_place(console: Console, folder: str, page: Path | None) -> None:
     console.print(line, soft_wrap=True)
 
 
-def next_commands(folder: str) -> list[tuple[str, str]]:
+def next_commands(folder: str, *, has_test: bool = True) -> list[tuple[str, str]]:
     """Return titles and commands for the next steps, ready to copy."""
     program = ["zlpr"] if shutil.which("zlpr") else [sys.executable, "-m", "zlpr_hf.cli"]
 
     def line(*words: str) -> str:
         return shlex.join([*program, *words])
 
-    return [
+    found = [
         ("label texts", line("predict", folder, EXAMPLE_TEXT)),
         ("web page", line("demo", folder)),
-        ("all metrics", line("evaluate", folder, "--all")),
     ]
+    if has_test:
+        found.append(("all metrics", line("evaluate", folder, "--all")))
+    return found
 
 
 def _coloured(line: str) -> Text:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import compute_scores
 
 MAX_EXAMPLES = 3
 MIN_LENGTH, MAX_LENGTH = 16, 300
@@ -23,12 +23,14 @@ class CardExample:
     labels: Sequence[tuple[str, float]] = ()
 
 
-def choose_examples(texts: Sequence[str], logits: Any, names: Sequence[str]) -> list[CardExample]:
+def choose_examples(
+    texts: Sequence[str], logits: Any, decided: Any, names: Sequence[str]
+) -> list[CardExample]:
     """Return the first texts of a handy length for which a label is predicted.
 
     Whether the predictions are right plays no part.
     """
-    decided, scores = decide(logits), compute_scores(logits)
+    scores = compute_scores(logits)
     found = []
     for row, text in enumerate(texts):
         line = " ".join(text.split())

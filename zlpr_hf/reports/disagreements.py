@@ -24,9 +24,10 @@ Kind = Literal["untagged", "doubted"]
 
 @dataclass(frozen=True)
 class EvaluatedSplit:
-    """Logits and targets ``(N, L)`` of a split, and the texts and the place of each row."""
+    """Logits, decisions and targets ``(N, L)`` of a split, and the text and place of each row."""
 
     logits: Any
+    decided: Any
     targets: Any
     texts: Sequence[tuple[str, ...]]
     places: Sequence[str]

@@ -23,7 +23,7 @@ from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, MODEL_ROW, Report
 from zlpr_hf.reports.summary import summarise
 from zlpr_hf.reports.svg import html_environment
 from zlpr_hf.reports.verdict import FEW_TEST_TEXTS
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import compute_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -78,7 +78,7 @@ def render_html_report(
     truth = np.asarray(test.targets, dtype=np.float32)
     known: Bools = known_mask(truth)
     present = known & (truth >= 0.5)
-    predicted = known & decide(scores)
+    predicted: Bools = known & np.asarray(test.decided)
     mistakes = _find_mistakes(scores, truth, present, predicted, test, names)
     labels = sorted(
         report.most_frequent(MAX_LABELS),

@@ -12,7 +12,7 @@ from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import count_confusions
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Bools, Difference, paired_bootstrap
-from zlpr_hf.thresholds import compute_scores, decide
+from zlpr_hf.thresholds import compute_scores
 
 SVM_ROW = "TF-IDF + linear SVM"
 COMPARED = {"f1_micro": "F1 micro", "f1_macro": "F1 macro", "subset_accuracy": "exact match"}
@@ -77,10 +77,10 @@ class Mistakes:
     cut: Bools
 
     @classmethod
-    def from_logits(cls, logits: Any, targets: Any, cut: Any) -> Mistakes:
+    def from_logits(cls, logits: Any, decided: Bools, targets: Any, cut: Any) -> Mistakes:
         """Compare decisions with the known targets."""
         truth = np.asarray(targets, dtype=np.float32)
-        known, decided, scores = known_mask(truth), decide(logits), compute_scores(logits)
+        known, scores = known_mask(truth), compute_scores(logits)
         present = known & (truth >= 0.5)
         return cls(
             present & ~decided,

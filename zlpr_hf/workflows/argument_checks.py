@@ -100,7 +100,8 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         "use_peft": model.use_peft,
         "save_logits": model.save_logits,
         f"long_texts {model.long_texts}": model.long_texts in ("mean", "max"),
-        f"tune_thresholds {tuning}": tuning in ("rare_labels", "per_label"),
+        "min_labels": model.min_labels,
+        f"tune_thresholds {tuning}": tuning in ("rare_labels", "shrunk", "per_label"),
     }
     found = [option for option, is_set in needs_all_logits.items() if is_set]
     if wanted and found:

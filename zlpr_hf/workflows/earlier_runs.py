@@ -58,6 +58,8 @@ class EarlierRuns:
             return []
         notes = []
         for split in ("validation", "test"):
+            if self.resumes and data.split_of(split) == "train":
+                continue  # its models are trained without the fold that they judge
             texts = data.texts(split)
             found = self.weights.count(texts)["train"]
             if found:

@@ -61,8 +61,14 @@ class ModelArguments:
     tune_thresholds: ThresholdTuning = option(
         "auto",
         "Offsets fitted on the validation split and folded into the head's bias: none (logit > 0), "
-        "rare_labels (rare labels that the model seldom predicts), global (one offset), per_label, "
-        "or auto: rare_labels for losses that decide at zero.",
+        "rare_labels (rare labels that the model seldom predicts), shrunk (one offset, half of the "
+        "way to that of each label), global (one offset), per_label, or auto: rare_labels, and "
+        "shrunk with folds, for losses that decide at zero.",
+    )
+    min_labels: Annotated[int, Range(0)] | None = option(
+        None,
+        "Least number of labels per text in zlpr_hf; stock pipelines ignore it. Default: 1 with "
+        "folds if every training row has a label, else 0.",
     )
     threshold_metric: DecisionMetric = option(
         "f1_macro", "Metric that tune_thresholds global and per_label maximise."

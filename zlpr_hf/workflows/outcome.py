@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.inference.windows import find_blank
 from zlpr_hf.losses.registry import loss_name
 from zlpr_hf.metrics.calibration import Calibration, fit_temperature
+from zlpr_hf.metrics.few_rows import find_min_labels, fit_few_row_thresholds
 from zlpr_hf.metrics.multi_label import (
     LabelScore,
     compute_label_scores,
@@ -68,6 +69,7 @@ class Outcome:
     temperature: float | None
     calibration: Calibration | None
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    decisions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -87,8 +89,15 @@ def evaluate_run(
     data = prepared.data
     targets = {name: data.targets(name) for name in SPLITS}
     tuning = _choose_tuning(trainer, prepared, arguments.tune_thresholds)
+    min_labels = arguments.min_labels
+    if min_labels is None:
+        min_labels = 0 if data.folds is None else find_min_labels(data.targets("train"))
     fit = partial(
-        _fit_thresholds, prepared=prepared, tuning=tuning, metric=arguments.threshold_metric
+        _fit_thresholds,
+        prepared=prepared,
+        tuning=tuning,
+        metric=arguments.threshold_metric,
+        min_labels=min_labels,
     )
     long_texts, logits = apply_long_texts(
         prepared,
@@ -113,17 +122,28 @@ def evaluate_run(
         logits = {"validation": final.apply(logits["validation"]), "test": held_out}
     else:
         logits = {name: final.apply(values) for name, values in logits.items()}
+    rest = Thresholds(min_labels=min_labels)
+    decisions = {name: rest.apply(values) for name, values in logits.items()}
     calibration = Calibration.measure(logits["test"], targets["test"])
     _fold(trainer.model, final.thresholds, final.temperature, calibration)
     return Outcome(
-        {name: compute_multi_label_metrics(logits[name], targets[name]) for name in SPLITS},
+        {
+            name: compute_multi_label_metrics(logits[name], targets[name], predictions=decided)
+            for name, decided in decisions.items()
+        },
         untuned,
-        compute_label_scores(logits["test"], targets["test"], data.label_space.names),
+        compute_label_scores(
+            logits["test"],
+            targets["test"],
+            data.label_space.names,
+            predictions=decisions["test"],
+        ),
         final.thresholds,
         long_texts,
         final.temperature,
         calibration,
         logits,
+        decisions,
     )
 
 
@@ -190,18 +210,29 @@ def _choose_tuning(
         return "global"
     if option != "auto":
         return option
+    if prepared.data.folds is not None and loss.label_sets is None and has_bias(trainer.model):
+        return "shrunk"
     fits = loss.label_sets is None and not isinstance(prepared.data, StreamedData)
     return "rare_labels" if fits and has_bias(trainer.model) else "none"
 
 
 def _fit_thresholds(
-    logits: Any, targets: Any, *, prepared: Prepared, tuning: ThresholdTuning, metric: str
+    logits: Any,
+    targets: Any,
+    *,
+    prepared: Prepared,
+    tuning: ThresholdTuning,
+    metric: str,
+    min_labels: int,
 ) -> Thresholds:
+    if tuning == "shrunk":
+        return fit_few_row_thresholds(logits, targets, min_labels=min_labels)
+    found = Thresholds()
     if tuning == "rare_labels":
-        return fit_rare_label_offsets(logits, targets, prepared.data.targets("train"))
-    if tuning == "global" or tuning == "per_label":
-        return fit_thresholds(logits, targets, metric=metric, scope=tuning)
-    return Thresholds()
+        found = fit_rare_label_offsets(logits, targets, prepared.data.targets("train"))
+    elif tuning == "global" or tuning == "per_label":
+        found = fit_thresholds(logits, targets, metric=metric, scope=tuning)
+    return replace(found, min_labels=min_labels)
 
 
 def without_blank(
@@ -277,8 +308,8 @@ def _fold(
     calibration: Calibration | None,
 ) -> None:
     """Fold offsets and temperature into the head, and record both in the configuration."""
-    if thresholds.offsets or temperature is not None:
-        rule = thresholds if thresholds.offsets else Thresholds.from_config(model.config)
+    if thresholds != Thresholds() or temperature is not None:
+        rule = thresholds if thresholds != Thresholds() else Thresholds.from_config(model.config)
         reshard(model)
         rule.fold_into(classification_head(model), model.config, temperature=temperature)
     if calibration is not None:

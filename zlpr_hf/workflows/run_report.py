@@ -21,7 +21,6 @@ from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.report import MODEL_ROW, Report
 from zlpr_hf.reports.sanity_checks import check_run
 from zlpr_hf.reports.verdict import SVM_ROW, Mistakes, compare_with_baseline, find_weak_labels
-from zlpr_hf.thresholds import decide
 from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.baselines import score_baselines
 from zlpr_hf.workflows.outcome import Outcome, save_logits
@@ -67,7 +66,9 @@ def build_report(
 def _compute_intervals(data: LabelledData, outcome: Outcome) -> dict[str, Interval]:
     if "test" not in outcome.logits:
         return {}
-    return compute_intervals(outcome.logits["test"], data.targets("test"))
+    return compute_intervals(
+        outcome.logits["test"], data.targets("test"), predictions=outcome.decisions["test"]
+    )
 
 
 def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, EvaluatedSplit]:
@@ -75,6 +76,7 @@ def _evaluated_splits(data: LabelledData, outcome: Outcome) -> dict[str, Evaluat
     return {
         split: EvaluatedSplit(
             logits,
+            outcome.decisions[split],
             data.targets(split),
             data.texts(split),
             [data.place(split, row) for row in range(len(logits))],
@@ -89,13 +91,15 @@ def _compare_with_svm(
 ) -> dict[str, Difference]:
     if SVM_ROW not in baselines:
         return {}
-    decided = decide(outcome.logits["test"])
+    decided = outcome.decisions["test"]
     return compare_with_baseline(decided, baselines[SVM_ROW], prepared.data.targets("test"))
 
 
 def _find_mistakes(prepared: Prepared, outcome: Outcome) -> Mistakes:
     cut = np.asarray(prepared.encoded["test"]["truncated"]) & (outcome.long_texts.rule == "cut")
-    return Mistakes.from_logits(outcome.logits["test"], prepared.data.targets("test"), cut)
+    return Mistakes.from_logits(
+        outcome.logits["test"], outcome.decisions["test"], prepared.data.targets("test"), cut
+    )
 
 
 def write_report(
@@ -136,4 +140,6 @@ def _choose_examples(data: LabelledData, outcome: Outcome) -> list[CardExample]:
     if "test" not in outcome.logits:
         return []
     texts = [" / ".join(each) for each in data.texts("test")]
-    return choose_examples(texts, outcome.logits["test"], data.label_space.names)
+    return choose_examples(
+        texts, outcome.logits["test"], outcome.decisions["test"], data.label_space.names
+    )

@@ -1,0 +1,186 @@
+"""Cross-fitting: out-of-fold logits, runs without a validation split, and resuming by fold."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+from transformers import AutoConfig
+
+from tests.runs import check_refused, run
+from zlpr_hf import InputError, Report
+from zlpr_hf.cli.main import main
+from zlpr_hf.workflows import cross_fit as module
+from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.cross_fit import cross_fit
+from zlpr_hf.workflows.load_data import load_data
+from zlpr_hf.workflows.outcome import predict_logits
+from zlpr_hf.workflows.prepare import Prepared, prepare
+from zlpr_hf.zlpr_config import ZLPRConfig
+
+FEW = ("--folds=3", "--num_train_epochs=2")
+
+
+def without_folds(command: list[str]) -> list[str]:
+    return [word for word in command if not word.startswith("--folds")]
+
+
+@pytest.fixture(scope="module")
+def crossed(
+    command: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Report, Prepared]:
+    """A cross-fitted run with zero thresholds, its report and its data. Do not change it."""
+    folder = tmp_path_factory.mktemp("crossed") / "run"
+    more = (*FEW, "--tune_thresholds=none", "--min_labels=0")
+    report = run(command, folder, *more)
+    config = parse_arguments([*command, *more, f"--output_dir={folder}-again"])
+    return folder, report, prepare(config, cross_fits=True)
+
+
+def test_metrics_are_those_of_the_out_of_fold_logits(
+    crossed: tuple[Path, Report, Prepared],
+) -> None:
+    folder, report, prepared = crossed
+    stored = np.load(folder / "out_of_fold.npz")
+    assert np.array_equal(stored["targets"], prepared.data.targets("train"))
+    assert np.array_equal(stored["folds"], prepared.data.folds)
+    truth, decided = stored["targets"] > 0.5, stored["logits"] > 0
+    assert report.metrics["f1_micro"] == pytest.approx(f1_score(truth, decided, average="micro"))
+    assert report.is_cross_validated
+    assert list(report.profile.splits) == ["train"]
+    assert report.folds == 3
+    assert report.best_epoch == 2
+    assert not list(folder.glob("folds*"))
+
+
+def test_no_model_sees_the_rows_that_it_judges(
+    crossed: tuple[Path, Report, Prepared], tmp_path: Path
+) -> None:
+    _, _, prepared = crossed
+    seen: list[tuple[int, set[str], set[str]]] = []
+
+    def look(trainer: Any, rows: Any) -> Any:
+        train, asked = (
+            {str(ids) for ids in each["input_ids"]} for each in (trainer.train_dataset, rows)
+        )
+        seen.append((len(rows), train, asked))
+        return np.zeros((len(rows), 3), np.float32)
+
+    training = parse_arguments([f"--output_dir={tmp_path}", "--num_train_epochs=1"]).training
+    cross_fit(prepared, replace(prepared.config, training=training), look, log=lambda _: None)
+    assert sum(count for count, _, _ in seen) == len(prepared.encoded["train"])
+    assert len(seen) == 3
+    assert not any(train & asked for _, train, asked in seen)
+
+
+def test_interrupted_folds_are_not_trained_again(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(command, tmp_path / "whole", *FEW)
+    trained: list[str] = []
+    limit = 2
+    actual = module.run_training
+
+    def count(trainer: Any) -> float:
+        if len(trained) == limit:
+            raise KeyboardInterrupt
+        trained.append(trainer.args.output_dir)
+        return actual(trainer)
+
+    monkeypatch.setattr(module, "run_training", count)
+    with pytest.raises(KeyboardInterrupt):
+        run(command, tmp_path / "part", *FEW)
+    assert sorted(path.name for path in (tmp_path / "part/folds").glob("*.npz")) == [
+        "fold-1.npz", "fold-2.npz",
+    ]  # fmt: skip
+    limit = 5
+    resumed = run(command, tmp_path / "part", *FEW)
+    assert len(trained) == 3
+    assert resumed.metrics == whole.metrics
+    logits = [np.load(tmp_path / name / "out_of_fold.npz")["logits"] for name in ("whole", "part")]
+    assert np.array_equal(*logits)
+
+
+def test_folds_of_other_options_are_trained_again(
+    crossed: tuple[Path, Report, Prepared], tmp_path: Path
+) -> None:
+    _, _, prepared = crossed
+    config = prepared.config
+    training = parse_arguments([f"--output_dir={tmp_path}", "--num_train_epochs=1"]).training
+    config = replace(config, training=training)
+    lines: list[str] = []
+    cross_fit(prepared, config, predict_logits, log=lines.append)
+    cross_fit(prepared, config, predict_logits, log=lines.append)
+    assert len(lines) == 3
+    other = replace(config, model=replace(config.model, dropout=0.5))
+    cross_fit(prepared, other, predict_logits, log=lines.append)
+    assert len(lines) == 6
+    (tmp_path / "folds/fold-2.npz").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="fold-2"):
+        cross_fit(prepared, other, predict_logits, log=lines.append)
+
+
+def test_a_test_file_is_kept_and_thresholds_come_from_the_folds(
+    command: list[str], tmp_path: Path, colour_rows: list[dict[str, object]]
+) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in colour_rows[:30]))
+    report = run(command, tmp_path / "run", *FEW, f"--test_file={path}", "--tune_thresholds=shrunk")
+    assert list(report.profile.splits) == ["train", "test"]
+    assert not report.is_cross_validated
+    assert main(["evaluate", str(tmp_path / "run"), "--output", str(tmp_path / "e.json")]) == 0
+    again = json.loads((tmp_path / "e.json").read_text())["metrics"]
+    assert again["f1_micro"] == pytest.approx(report.metrics["f1_micro"], abs=1e-6)
+
+
+def test_few_rows_are_cross_fitted_by_default(command: list[str], tmp_path: Path) -> None:
+    words = without_folds(command)
+    data = load_data(parse_arguments([*words, f"--output_dir={tmp_path}"]).data)
+    assert list(data.splits) == ["train"]
+    assert data.folds is not None
+    assert data.folds.max() == 4
+    train_file = next(word for word in words if word.startswith("--train_file"))
+    validation = train_file.replace("--train", "--validation")
+    more = parse_arguments([*words, validation, f"--output_dir={tmp_path}"]).data
+    assert load_data(more).folds is None
+
+
+def test_min_labels_are_learned_and_stored(command: list[str], tmp_path: Path) -> None:
+    config = parse_arguments([*command, *FEW, f"--output_dir={tmp_path}"])
+    truth = load_data(config.data).targets("train")
+    report = run(command, tmp_path / "run", *FEW, "--learning_rate=1e-9", "--head_learning_rate=0")
+    every_row = bool((truth > 0.5).any(1).all())
+    stored = ZLPRConfig.read(AutoConfig.from_pretrained(tmp_path / "run")).thresholds
+    assert (stored.get("min_labels", 0) == 1) == every_row
+    if every_row:
+        assert report.metrics["empty_predictions"] == 0
+
+
+def test_evaluate_says_that_there_is_no_test_split(
+    crossed: tuple[Path, Report, Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _, _ = crossed
+    assert main(["evaluate", str(folder)]) == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_other_commands_and_too_few_rows_are_refused(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse_arguments([*command, *FEW, f"--output_dir={tmp_path}"])
+    with pytest.raises(InputError, match="folds"):
+        prepare(config)
+    check_refused([*command, "--folds=1"], tmp_path / "one", "folds", capsys)
+
+
+def test_a_run_from_its_own_configuration_repeats(
+    crossed: tuple[Path, Report, Prepared], tmp_path: Path
+) -> None:
+    folder, report, _ = crossed
+    copy = tmp_path / "config.yaml"
+    shutil.copy(folder / "train_config.yaml", copy)
+    assert run([str(copy)], tmp_path / "again").metrics == report.metrics
