@@ -87,3 +87,8 @@ def test_a_run_records_the_values_it_chose(command: list[str], tmp_path: Path) -
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
     assert not again.auto
     assert yaml.safe_load(render_config(again)) == saved
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(3, 30), (14, 12), (20, 8), (38, 8)])
+def test_few_rows_are_trained_for_more_epochs(steps: int, epochs: int) -> None:
+    assert choose_epochs(steps, few=True) == epochs

@@ -20,7 +20,7 @@ from zlpr_hf.workflows.load_data import load_data, load_own_data
 Row = dict[str, Any]
 FAST = [
     "--max_steps=1", "--max_length=16", "--save_strategy=steps", "--save_steps=1", "--bf16=false",
-    "--baselines=false", "--pooling=first",
+    "--baselines=false", "--pooling=first", "--folds=0",
 ]  # fmt: skip
 
 

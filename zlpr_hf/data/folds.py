@@ -12,7 +12,7 @@ from zlpr_hf.data.splits import find_strata, find_units
 from zlpr_hf.errors import InputError
 
 FOLDS = 5
-FEW_ROWS = 500
+FEW_ROWS = 300
 """Fewer rows are cross-fitted by default: a tenth of them is too few to choose thresholds."""
 FEW_ROWS_PER_LABEL = 20
 """So are fewer rows per label, which leave a tenth of them two."""

@@ -27,6 +27,9 @@ BATCH_SIZES = ((1_000, 16), (20_000, 32), (math.inf, 64))
 STEPS = 1_000
 """Optimizer steps that the number of epochs aims at, within EPOCHS."""
 EPOCHS = (2, 8)
+FEW_STEPS = 160
+"""Optimizer steps that the epochs of a cross-fitted run aim at, within FEW_EPOCHS."""
+FEW_EPOCHS = (8, 30)
 MAX_LENGTHS = (32, 128)
 """Least and greatest maximum length; the greatest bounds the cost of a step."""
 LENGTH_QUANTILE = 0.95
@@ -52,7 +55,8 @@ def choose_defaults(
     if "num_train_epochs" in config.auto:
         batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
         step_rows = batch * processes * training.gradient_accumulation_steps
-        chosen["num_train_epochs"] = choose_epochs(math.ceil(rows / step_rows))
+        few = data.folds is not None
+        chosen["num_train_epochs"] = choose_epochs(math.ceil(rows / step_rows), few=few)
     if "learning_rate" in config.auto:
         chosen["learning_rate"] = choose_learning_rate(config.model)
     return with_values(config, chosen)
@@ -104,10 +108,10 @@ def choose_max_length(lengths: Sequence[int], tokenizer: PreTrainedTokenizerBase
     return int(min(max(least, wanted), most, tokenizer.model_max_length))
 
 
-def choose_epochs(steps_per_epoch: int) -> int:
-    """Return the number of epochs that comes near to 1,000 steps."""
-    least, most = EPOCHS
-    return min(max(least, math.ceil(STEPS / steps_per_epoch)), most)
+def choose_epochs(steps_per_epoch: int, *, few: bool = False) -> int:
+    """Return the number of epochs that comes near to 1,000 steps, or 160 from few rows."""
+    steps, (least, most) = (FEW_STEPS, FEW_EPOCHS) if few else (STEPS, EPOCHS)
+    return min(max(least, math.ceil(steps / steps_per_epoch)), most)
 
 
 def choose_learning_rate(model: ModelArguments) -> float:

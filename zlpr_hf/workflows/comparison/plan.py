@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,8 @@ def _build_config(dataset: str, loss: str, settings: Settings) -> RunConfig:
         for name, value in settings.items():
             argv += option_words(name, value)
         config = parse_arguments(argv)
+        # Offsets of all cells come from one validation split, however few the rows are.
+        config = replace(config, data=replace(config.data, folds=config.data.folds or 0))
         check_config(config)
         if config.data.streaming:
             raise InputError("streaming: not supported, because a comparison reads all labels")

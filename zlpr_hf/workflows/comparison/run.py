@@ -6,7 +6,6 @@ import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +126,7 @@ def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
     for cell in plan.cells:
         key = repr(cell.config.data)
         if key not in loaded:
-            arguments = replace(cell.config.data, folds=cell.config.data.folds or 0)
-            loaded[key] = load_data(arguments, EarlierRuns.find(cell.config).known)
+            loaded[key] = load_data(cell.config.data, EarlierRuns.find(cell.config).known)
     data = {cell: loaded[repr(cell.config.data)] for cell in plan.cells}
     first: dict[str, LabelledData] = {}
     for cell in plan.cells:
