@@ -156,7 +156,7 @@ def test_names_soft_labels_pairs_and_single_names(quick: dict[str, Any]) -> None
         (TEXTS, [";".join(row) or "none" for row in LABELS], r"labels.str.split"),
         (TEXTS, MULTI_HOT * 2.5, "row 1: expected 0, 1 or a probability"),
         (TEXTS, [["red"], [1]] * 60, "several kinds"),
-        (TEXTS[:3], LABELS[:3], "cannot split"),
+        (TEXTS[:3], LABELS[:3], "folds"),
     ],
 )
 def test_wrong_rows_end_in_one_line(
