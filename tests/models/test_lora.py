@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from tests.runs import check_refused, run
-from zlpr_hf import LabelSpace, load_model
+from zlpr_hf import InputError, LabelSpace, load_model
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.lora import add_lora, merge_lora
 from zlpr_hf.workflows.arguments import parse_arguments
@@ -58,6 +58,8 @@ def test_saved_run_keeps_labels_and_decisions(
         < whole / 2
     )
     assert adapter["base_model_name_or_path"] in " ".join(command)
+    with pytest.raises(InputError, match="is an adapter itself"):
+        run(command, tmp_path / "again", *LORA, "--peft_save=adapter", f"--model={folder}")
     for checkpoint in folder.glob("checkpoint-*"):
         assert json.loads((checkpoint / "config.json").read_text())["label2id"]["red"] == 2
 

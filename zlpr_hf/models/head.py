@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -87,9 +88,17 @@ def reshard(model: Any) -> None:
             module.reshard()
 
 
+def draw_rows(head: nn.Linear, count: int, config: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return weights and biases of ``count`` new rows, as transformers initialises them."""
+    weight = head.weight.new_empty(count, head.in_features)
+    nn.init.normal_(weight, std=getattr(config, "initializer_range", 0.02))
+    return weight, None if head.bias is None else head.bias.new_zeros(count)
+
+
 def reset_head(model: PreTrainedModel) -> None:
-    """Draw the weights of the head anew, as transformers initialises them."""
+    """Draw the weights of the head anew."""
     head = classification_head(model)
-    nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
-    if head.bias is not None:  # decoders such as GPT-2 have none
-        nn.init.zeros_(head.bias)
+    weight, bias = draw_rows(head, head.out_features, model.config)
+    head.weight.data.copy_(weight)
+    if bias is not None:  # decoders such as GPT-2 have none
+        head.bias.data.copy_(bias)

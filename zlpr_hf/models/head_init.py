@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zlpr_hf.errors import InputError, suggest
@@ -34,6 +34,7 @@ def init_head_from_label_names(
     *,
     descriptions: Mapping[str, str] | None = None,
     label_sets: LabelSets | None = None,
+    rows: Sequence[int] | None = None,
     max_length: int = 64,
     batch_size: int = 32,
 ) -> None:
@@ -45,6 +46,9 @@ def init_head_from_label_names(
     .. math::
         W = u / \operatorname{std}((x - \mu) u^T), \qquad b = -W \mu - 1
 
+    Where only some ``rows`` are set, their logits get the mean and the spread that those of the
+    other labels have on the texts, in place of -1 and 1.
+
     It helps if the encoder's features are comparable across texts, as those of sentence-embedding
     checkpoints with mean pooling are.
 
@@ -55,6 +59,7 @@ def init_head_from_label_names(
         texts: A few hundred training texts.
         descriptions: Label name to a description that replaces a name which says little.
         label_sets: For a powerset model: each set starts as the sum of its labels.
+        rows: Positions of the labels whose rows are set (default: all).
         max_length: Longest sequence in tokens.
         batch_size: Texts per batch.
 
@@ -75,13 +80,26 @@ def init_head_from_label_names(
     centre = samples.mean(0)
     spread = ((samples - centre) @ directions.T).std(0, correction=min(1, len(samples) - 1))
     spread = torch.where(spread > MIN_SPREAD, spread, 1.0)
-    weight = INITIAL_SPREAD * directions / spread[:, None]
-    bias = INITIAL_MEAN - weight @ centre
+    chosen = list(range(label_space.num_labels) if rows is None else rows)
+    mean, size = _measure_others(head, samples, chosen)
+    weight = size * directions / spread[:, None]
+    bias = mean - weight @ centre
     if label_sets is not None:
         members = torch.from_numpy(label_sets.members()).to(weight)
         weight, bias = members @ weight, members @ bias
-    head.weight.copy_(weight)
-    head.bias.copy_(bias)
+        chosen = list(range(len(members)))
+    head.weight[chosen] = weight[chosen]
+    head.bias[chosen] = bias[chosen]
+
+
+def _measure_others(head: nn.Linear, samples: Tensor, chosen: Sequence[int]) -> tuple[float, float]:
+    """Return the median over the other labels of mean and spread of their logits."""
+    others = sorted({*range(head.out_features)} - {*chosen})
+    if not others or len(samples) < 2:
+        return INITIAL_MEAN, INITIAL_SPREAD
+    logits = samples @ head.weight[others].T + head.bias[others]
+    mean, size = (float(each.median()) for each in (logits.mean(0), logits.std(0)))
+    return (mean, size) if size > MIN_SPREAD else (INITIAL_MEAN, INITIAL_SPREAD)
 
 
 def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,8 +22,16 @@ from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.head import fold_stored_offsets
+from zlpr_hf.models.label_changes import LabelChanges, set_label_changes
 from zlpr_hf.models.lengths import limit_to_positions
-from zlpr_hf.models.new_weights import has_new_head, remember_new_weights, renew_head
+from zlpr_hf.models.lora import is_adapter, load_adapter
+from zlpr_hf.models.new_weights import (
+    checkpoint_has_head,
+    has_new_head,
+    remember_new_weights,
+    renew_head,
+    without_load_report,
+)
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
 from zlpr_hf.models.pooling import (
@@ -35,6 +41,8 @@ from zlpr_hf.models.pooling import (
     has_added_layer,
 )
 from zlpr_hf.zlpr_config import ZLPRConfig
+
+logger = logging.getLogger(__name__)
 
 SCRIPTS = "red 1 \u0430 \u4e00"
 """Characters of which any tokenizer knows some."""
@@ -129,15 +137,18 @@ def load_model(
     label_sets: LabelSets | None = None,
     pooling: Pooling = "auto",
     dropout: float | None = None,
+    rename_labels: Mapping[str, str] | Sequence[str] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load an encoder with a classification head for the labels of a dataset.
 
     The model is a stock class of transformers: once saved, it loads without this package and makes
-    the same decisions. The head is kept if the checkpoint is a classifier of the same labels in the
-    same order, with offsets stored in its configuration folded into its bias, and initialised
-    otherwise.
+    the same decisions. If the checkpoint is a classifier, the rows of its head follow the names of
+    their labels, in any order: labels that stay keep their weights, bias and offset, and so their
+    logits. Other labels start as the mean of those rows with small noise, and rows of labels that
+    are not in ``label_space`` are dropped; one line of the log (level INFO) says which. Adapters
+    are merged first. A powerset head is kept if all of its label sets stay.
 
     Args:
         name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
@@ -152,6 +163,8 @@ def load_model(
             tokens; BERT-like encoders gain one layer for it. ``auto`` uses the pooling that the
             checkpoint was trained with: the mean for most sentence-embedding checkpoints.
         dropout: All dropout rates of the model; None keeps those of the checkpoint.
+        rename_labels: Old name to new name of labels of the checkpoint that keep their rows; or
+            texts such as ``old=new``.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code from the model's folder or repository.
 
@@ -159,8 +172,8 @@ def load_model(
         The model in float32.
 
     Raises:
-        InputError: If the model cannot be loaded, is pickled, requires ``trust_remote_code``, or
-            does not support the pooling.
+        InputError: If the model cannot be loaded, is pickled, requires ``trust_remote_code``, does
+            not support the pooling, or has no label that ``rename_labels`` names.
 
     Example:
         >>> names = ["joy", "anger"]
@@ -176,12 +189,14 @@ def load_model(
     try:
         config = AutoConfig.from_pretrained(path, **options)
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
-        same_task = LabelSets.from_config(config) == label_sets and _is_named(config, outputs)
+        changes = LabelChanges.find(config, outputs, label_sets=label_sets, renamed=rename_labels)
+        adapted = is_adapter(path, revision)
         if getattr(config.get_text_config(), "pad_token_id", None) is None:
             tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
             match_pad_token(tokenizer, config)
-        config.id2label = outputs.id2label
-        config.label2id = dict(outputs.label2id)
+        if not (changes.kept or adapted):
+            config.id2label = outputs.id2label
+            config.label2id = dict(outputs.label2id)
         config.problem_type = (
             "multi_label_classification" if label_sets is None else "single_label_classification"
         )
@@ -201,31 +216,47 @@ def load_model(
         if hasattr(config, "classifier_pooling"):
             _set_classifier_pooling(config, mean=pooling == "mean")
         model: PreTrainedModel
-        with without_load_report():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                path,
-                config=config,
-                dtype=torch.float32,  # a half-precision checkpoint would train in half precision
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-        remember_new_weights(model, loading)
+        if adapted:
+            model = load_adapter(path, config, revision=revision)
+        else:
+            model = _load_stock(path, config, options)
     except InputError:
         raise
     except (ImportError, OSError, SafetensorError, ValueError) as error:
         raise _not_loaded(name, error) from error
-    renew_head(model, keep=same_task)  # from_pretrained keeps one with as many other labels
+    checkpoint_had_head = checkpoint_has_head(model)
+    if checkpoint_had_head:
+        set_label_changes(model, changes)
+    renew_head(model, keep=bool(changes.kept))  # from_pretrained keeps one with as many others
     if not has_new_head(model):
         ZLPRConfig.update(model.config, thresholds=thresholds)
         fold_stored_offsets(model)
+    if changes.kept or adapted:
+        changes.apply(model)
+    if checkpoint_had_head:
+        logger.info(changes.render())
     if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
         if config.model_type not in POOLED_BY_LAYER:
             known = ", ".join((*POOLED_BY_LAYER, "modernbert"))
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")
         append_pooling_layer(model)
     return model
+
+
+def _load_stock(path: str, config: PretrainedConfig, options: dict[str, Any]) -> PreTrainedModel:
+    with without_load_report():
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,  # a half-precision checkpoint would train in half precision
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    remember_new_weights(model, loading)
+    found: PreTrainedModel = model
+    return found
 
 
 def _as_label_space(labels: LabelSpace | Sequence[str] | None, count: int | None) -> LabelSpace:
@@ -255,26 +286,6 @@ def _set_dropout(config: PretrainedConfig, rate: float) -> None:
     for name, value in vars(config).items():
         if ("dropout" in name or name.endswith("_pdrop")) and type(value) in (int, float):
             setattr(config, name, rate)
-
-
-def _is_named(config: PretrainedConfig, outputs: LabelSpace) -> bool:
-    return {int(key): name for key, name in (config.id2label or {}).items()} == outputs.id2label
-
-
-@contextmanager
-def without_load_report() -> Iterator[None]:
-    """Drop the table of missing weights that transformers logs for models loaded in this thread."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    thread = threading.get_ident()
-
-    def keep(record: logging.LogRecord) -> bool:
-        return record.thread != thread or "LOAD REPORT" not in record.getMessage()
-
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
 
 
 def _not_loaded(name: str, error: Exception) -> InputError:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.hub import cached_file
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.models.loading import without_load_report
-from zlpr_hf.models.new_weights import new_weights, remember_new_weights
+from zlpr_hf.models.new_weights import new_weights, remember_new_weights, without_load_report
 from zlpr_hf.models.paths import hub_options, resolve_model_path
 
 WEIGHTS = "adapter_model.safetensors"
@@ -139,6 +139,11 @@ def _stored_weights(wrapped: Any) -> set[str]:
     return {name.removeprefix(PREFIX) for name in get_peft_model_state_dict(wrapped)}
 
 
+def is_adapter(name: str, revision: str | None = None) -> bool:
+    """Whether a folder or repository holds adapters in place of a whole model."""
+    return find_adapter_config_file(resolve_model_path(name), revision=revision) is not None
+
+
 def load_adapter(
     folder: str, config: PretrainedConfig, *, revision: str | None = None
 ) -> PreTrainedModel:
@@ -193,4 +198,6 @@ def load_adapter(
             f"{folder}: neither the adapter nor its encoder "
             f"{adapter.base_model_name_or_path!r} has {min(missing)}; train the adapter again"
         )
-    return merge_lora(wrapped)
+    model = merge_lora(wrapped)
+    remember_new_weights(model, {"missing_keys": (), "mismatched_keys": ()})  # all are there now
+    return model

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.errors import InputError
-from zlpr_hf.models.loading import explain_loading_error, without_load_report
-from zlpr_hf.models.lora import load_adapter
+from zlpr_hf.models.loading import explain_loading_error
+from zlpr_hf.models.lora import is_adapter, load_adapter
+from zlpr_hf.models.new_weights import without_load_report
 from zlpr_hf.models.paths import hub_options, resolve_model_path
 
 
@@ -28,7 +28,7 @@ def load_trained_model(
     try:
         config = AutoConfig.from_pretrained(path, **options)
         model: Any
-        if find_adapter_config_file(path, revision=revision):
+        if is_adapter(path, revision):
             model = load_adapter(path, config, revision=revision)
         else:
             with without_load_report():

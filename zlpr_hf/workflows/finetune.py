@@ -12,6 +12,7 @@ from transformers import set_seed
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.models.label_changes import label_changes
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
@@ -135,6 +136,8 @@ def finetune_config(
             log(render_defaults(config, auto))
         for note in earlier.record(prepared.data, config.data, output_dir):
             log(note)
+        if checkpoint is None and (changes := label_changes(model)):
+            log(changes.render())
     if teacher is not None:
         _add_teacher_logits(trainer, teacher, prepared, config)
         teacher = None  # frees its memory

@@ -42,7 +42,12 @@ class ModelArguments:
         "auto", "first (first token), mean (mean of all tokens), or auto: as the model was trained."
     )
     head_init: HeadInit = option(
-        "auto", "random, label_names, or auto: label_names for a new head on mean pooling."
+        "auto",
+        "How labels start that model_name_or_path lacks: random, label_names, or auto: label_names "
+        "on mean pooling.",
+    )
+    rename_labels: list[str] | None = option(
+        None, "Labels of a classifier in model_name_or_path that have new names: OLD=NEW."
     )
     label_descriptions_file: str | None = option(
         None, "YAML or JSON mapping of label to a short description, for head_init label_names."

@@ -22,9 +22,9 @@ from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
 from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
+from zlpr_hf.models.label_changes import new_rows, start_from_names
 from zlpr_hf.models.loading import load_model, load_tokenizer
-from zlpr_hf.models.lora import add_lora
-from zlpr_hf.models.new_weights import has_new_head
+from zlpr_hf.models.lora import add_lora, is_adapter
 from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.models.probe import check_model
 from zlpr_hf.training.checkpoints import check_same_task
@@ -145,6 +145,7 @@ def build_model(
         label_sets=label_sets,
         pooling=arguments.pooling,
         dropout=arguments.dropout,
+        rename_labels=arguments.rename_labels,
         revision=arguments.model_revision,
         trust_remote_code=arguments.trust_remote_code,
     )
@@ -155,7 +156,7 @@ def build_model(
     check_model(model, prepared.tokenizer)
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
-    elif _starts_from_names(arguments, model):
+    elif rows := _rows_from_names(arguments, model):
         init_head_from_label_names(
             model,
             prepared.tokenizer,
@@ -163,16 +164,20 @@ def build_model(
             _sample_texts(data),
             descriptions=data.label_descriptions | described,
             label_sets=label_sets,
+            rows=rows,
             max_length=arguments.max_length,
         )
+        start_from_names(model)
     return _add_adapters(model, arguments) if arguments.use_peft else model
 
 
-def _starts_from_names(arguments: ModelArguments, model: PreTrainedModel) -> bool:
+def _rows_from_names(arguments: ModelArguments, model: PreTrainedModel) -> list[int]:
+    """Return the rows of the head that start from label names; trained rows always stay."""
     if arguments.head_init == "auto":
-        # A head that was trained for these labels is better than their names.
-        return ZLPRConfig.read(model.config).pooling == "mean" and has_new_head(model)
-    return arguments.head_init == "label_names"
+        by_name = ZLPRConfig.read(model.config).pooling == "mean"
+    else:
+        by_name = arguments.head_init == "label_names"
+    return new_rows(model) if by_name else []
 
 
 def _sample_texts(data: LabelledData) -> list[str]:
@@ -187,6 +192,13 @@ def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrain
         raise InputError(
             "peft_save adapter: an adapter cannot hold the layer that pooling mean adds to "
             f"{model.config.model_type}; use peft_save merged, or pooling first"
+        )
+    if arguments.peft_save == "adapter" and is_adapter(
+        arguments.model_name_or_path, arguments.model_revision
+    ):
+        raise InputError(
+            f"peft_save adapter: {arguments.model_name_or_path!r} is an adapter itself, and cannot "
+            "be the encoder of another one; use peft_save merged"
         )
     adapted: PreTrainedModel = add_lora(
         model,
