@@ -49,4 +49,5 @@ def test_too_few_rows_or_folds_are_refused(rows: int, folds: int) -> None:
 def test_few_rows_are_few_in_all_or_per_label() -> None:
     assert [has_few_rows(rows, 3) for rows in (1, 299, 300)] == [True, True, False]
     assert [has_few_rows(rows, 28) for rows in (559, 560)] == [True, False]
+    assert not has_few_rows(10, 5_000)
     assert [has_few_rows(rows, 4_000) for rows in (1_999, 2_000)] == [True, False]

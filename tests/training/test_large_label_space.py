@@ -69,6 +69,7 @@ def numbered(
         f"--model_name_or_path={encoder_dir}",
         f"--train_file={data}",
         "--num_train_epochs=12",
+        "--folds=0",
         "--per_device_train_batch_size=8",
         "--learning_rate=5e-3",
         "--pooling=mean",

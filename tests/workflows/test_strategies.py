@@ -32,7 +32,7 @@ def command(encoder_dir: Path, rows_file: Path) -> list[str]:
         f"--model_name_or_path={encoder_dir}", f"--train_file={rows_file}", "--pooling=mean",
         "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
         "--head_learning_rate=1e-2", "--max_length=16", "--save_strategy=no", "--test_size=0.25",
-        "--bf16=false", "--baselines=false",
+        "--bf16=false", "--baselines=false", "--folds=0",
     ]  # fmt: skip
 
 

@@ -20,9 +20,15 @@ MAX_FEW_ROWS = 2_000
 """More rows are split by default, however many labels they have: training K models takes long."""
 
 
+MAX_LABELS = 4_096
+"""Runs with more labels never hold all logits, and are not cross-fitted by default."""
+
+
 def has_few_rows(rows: int, num_labels: int) -> bool:
     """Return whether a run is cross-fitted by default."""
-    return rows < max(FEW_ROWS, min(MAX_FEW_ROWS, FEW_ROWS_PER_LABEL * num_labels))
+    return num_labels <= MAX_LABELS and rows < max(
+        FEW_ROWS, min(MAX_FEW_ROWS, FEW_ROWS_PER_LABEL * num_labels)
+    )
 
 
 def assign_folds(

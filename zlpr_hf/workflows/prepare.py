@@ -75,16 +75,17 @@ def prepare(
         raise InputError("folds: only zlpr train and zlpr audit cross-fit; leave it out here")
     if data is None:
         earlier = earlier or EarlierRuns.find(config)
-        if config.data.folds is None and not (cross_fits and earlier.allows_folds):
+        by_default = cross_fits and earlier.allows_folds and not config.training.large_label_space
+        if config.data.folds is None and not by_default:
             config = replace(config, data=replace(config.data, folds=0))
         data = load_data(config.data, earlier.known)
     folds = 0 if data.folds is None else int(data.folds.max()) + 1
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training
     num_labels = data.label_space.num_labels
-    large = is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
-    if large and folds:
+    if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
+    large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
     check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
     loss = build_loss(
