@@ -19,6 +19,17 @@ PeftSave = Literal["merged", "adapter"]
 Pooling = Literal["auto", "first", "mean"]
 Precision = Literal["float32", "bfloat16"]
 Quantization = Literal["none", "int8"]
+QueryStrategy = Literal[
+    "random",
+    "margin",
+    "mean_margin",
+    "cardinality",
+    "margin_cardinality",
+    "diversity",
+    "gradient",
+    "rare_labels",
+    "rare_gradient",
+]
 Quoting = Literal["auto", "csv", "backslash", "none"]
 Scope = Literal["global", "per_label"]
 ThresholdTuning = Literal["auto", "none", "rare_labels", "shrunk", "global", "per_label"]

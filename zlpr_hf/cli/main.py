@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "compare datasets x losses x seeds, with statistics",
     "predict": "label the texts of a file",
     "evaluate": "compute all metrics on labelled texts, with intervals",
+    "suggest": "choose unlabelled texts to label next",
     "export": "write a model for ONNX Runtime",
     "push": "push a trained model to the Hugging Face Hub",
     "demo": "try a model on a web page",
