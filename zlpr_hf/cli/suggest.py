@@ -43,7 +43,8 @@ def _parser() -> CommandParser:
         "--strategy",
         default=DEFAULT_STRATEGY,
         choices=get_args(QueryStrategy),
-        help="how texts are ranked: docs/growing.md",
+        metavar="NAME",
+        help=f"how texts are ranked: {', '.join(get_args(QueryStrategy))}",
     )
     add("--output_file", type=Path, default=Path("suggestions.csv"), help="CSV file to write")
     add("--overwrite", action="store_true", help="replace an existing output")
