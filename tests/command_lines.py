@@ -64,7 +64,12 @@ def options_of(command: str) -> set[str]:
     if command == "train":
         return settings | {"--recipes"}
     # Required arguments, so that the parser reads the line to its end.
-    needed = {"compare": ["plan"], "tune": ["config", "--trials=1"], "push": ["folder", "name"]}
+    needed = {
+        "compare": ["plan"],
+        "tune": ["config", "--trials=1"],
+        "push": ["folder", "name"],
+        "suggest": ["model", "pool"],
+    }
     parser = _read(command, needed.get(command, ["model"])).parser
     options = {option for action in parser._actions for option in action.option_strings}
     return options | (settings if command in TAKES_SETTINGS else set())
