@@ -10,14 +10,18 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import calibration, model_table, quality_tables, speed_tables
+from benchmarks import audit, calibration, model_table, quality_tables, speed_tables
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 
 REPOSITORY = Path(__file__).parents[1]
 COMPARISONS = REPOSITORY / "results" / "compare"
 BLOCKS: dict[str, Callable[[], str]] = (
-    speed_tables.BLOCKS | quality_tables.BLOCKS | model_table.BLOCKS | calibration.BLOCKS
+    speed_tables.BLOCKS
+    | quality_tables.BLOCKS
+    | model_table.BLOCKS
+    | calibration.BLOCKS
+    | audit.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)

@@ -27,7 +27,7 @@ OTHERS = {
     "cat", "cd", "cp", "echo", "export", "git", "head", "hf", "ls", "mkdir", "pip-audit", "source",
     "tensorboard", "twine", "wandb",
 }  # fmt: skip
-TAKES_SETTINGS = ("tune", "compare")
+TAKES_SETTINGS = ("tune", "compare", "audit")
 """Options that these do not know are settings of ``zlpr train``."""
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": "label the texts of a file",
     "evaluate": "compute all metrics on labelled texts, with intervals",
     "suggest": "choose unlabelled texts to label next",
+    "audit": "list the tags of the data that are likely wrong",
     "export": "write a model for ONNX Runtime",
     "push": "push a trained model to the Hugging Face Hub",
     "demo": "try a model on a web page",
@@ -39,7 +40,7 @@ OUT_OF_MEMORY_REMEDY = (
 )
 DISTRIBUTED_COMMANDS = ("train", "compare", "predict", "reproduce")
 """Commands that several processes share; with others each would do the whole work."""
-RESUMABLE = ("train", "tune", "compare", "predict", "reproduce")
+RESUMABLE = ("train", "tune", "compare", "predict", "reproduce", "audit")
 
 
 def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",)) -> int:

@@ -24,6 +24,8 @@ from zlpr_hf.data.text_streams import open_text
 logger = logging.getLogger(__name__)
 
 FASTTEXT_PREFIX = "__label__"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet may run a cell that begins with one of these as a formula."""
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 

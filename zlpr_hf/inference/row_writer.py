@@ -13,15 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from zlpr_hf.data.formats import DELIMITERS
+from zlpr_hf.data.formats import DELIMITERS, FORMULA
 from zlpr_hf.errors import InputError
 
 LABELS, SCORES, LOGIT = "predicted_labels", "predicted_scores", "logit:"
 """Added columns; with logits one more per label, such as ``logit:joy``."""
 
 TERMINAL_WIDTH = 78
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet may run a cell that begins with one of these as a formula."""
 
 
 class RowWriter:

@@ -1,0 +1,293 @@
+"""How well zlpr audit finds planted noise, and how much training without its cells recovers.
+
+FOLDER holds cooking/ and reuters21578/ in their original form. Texts are embedded once by the
+default encoder, and linear ZLPR heads are cross-fitted on the embeddings. --cleanlab names the
+Python of an environment with cleanlab, which scores the same logits; without it that part is left
+out. Parts that are finished in --output are not repeated.
+
+Run: python -m benchmarks.audit FOLDER [--cleanlab ENVIRONMENT/bin/python]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, f1_score
+
+from benchmarks.audit_noise import cross_fit, plant, predict, score_cells, train_head
+from benchmarks.output import RESULTS, markdown_table, save
+from zlpr_hf.files.atomic import whole_file, write_json
+from zlpr_hf.thresholds import compute_scores
+from zlpr_hf.workflows.data_arguments import DataArguments
+from zlpr_hf.workflows.load_data import load_data
+
+DATA = {
+    "cooking": {
+        "train_file": "{}/cooking/train.jsonl",
+        "test_file": "{}/cooking/test.jsonl",
+        "label_column": "cats",
+    },
+    "reuters": {"dataset_name": "reuters21578", "data_dir": "{}/reuters21578"},
+}
+TITLES = {"cooking": "Cooking", "reuters": "Reuters-90"}
+KINDS, SHARES = ("flipped", "missing"), (0.05, 0.1, 0.2, 0.3)
+MASK_SHARE, MASK_ABOVE = 0.2, 0.5
+DEFAULT = "noise model (default)"
+
+
+def embed(name: str, folder: Path, output: Path) -> dict[str, Any]:
+    """Return embeddings and targets of training and test rows, cached in files.
+
+    Validation rows count as training rows.
+    """
+    path = output / f"{name}.npz"
+    if not path.is_file():
+        words = {key: value.format(folder) for key, value in DATA[name].items()}
+        data = load_data(DataArguments(**words))  # type: ignore[arg-type]
+        features = {split: _compute_features(data.texts(split)) for split in data.splits}
+        targets = {split: data.targets(split) for split in data.splits}
+        with whole_file(path) as part:
+            np.savez(
+                part,
+                **{f"{split}_x": values for split, values in features.items()},  # type: ignore[arg-type]
+                **{f"{split}_y": values for split, values in targets.items()},  # type: ignore[arg-type]
+            )
+    with np.load(path) as stored:
+        train = {
+            key: np.concatenate([stored[f"{s}_{key}"] for s in ("train", "validation")])
+            for key in "xy"
+        }
+        return {**train, "test_x": stored["test_x"], "test_y": stored["test_y"]}
+
+
+def _compute_features(texts: Any) -> Any:
+    from transformers import AutoModel, AutoTokenizer
+
+    from zlpr_hf.cli.train_options import DEFAULT_MODEL
+    from zlpr_hf.models.paths import resolve_model_path
+
+    path = resolve_model_path(DEFAULT_MODEL)
+    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
+    model = model.to(torch.bfloat16)
+    ids = tokenizer([" ".join(each) for each in texts], truncation=True, max_length=128)[
+        "input_ids"
+    ]
+    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    found = np.empty((len(ids), model.config.hidden_size), np.float32)
+    for start in range(0, len(order), 64):
+        rows = order[start : start + 64]
+        batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = model(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"][..., None]
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        found[rows] = torch.nn.functional.normalize(mean, dim=1).numpy()
+    return found
+
+
+def find_planted(data: dict[str, Any], kind: str, share: float, seed: int) -> dict[str, Any]:
+    """Plant noise, and return the average precision of each score for cells and for rows."""
+    given = plant(data["y"], share, kind, seed)
+    logits = cross_fit(data["x"], given, seed=seed)
+    wrong = given != data["y"]
+    cells = score_cells(logits, given, data["x"])
+    chances = cells[DEFAULT]
+    found = {
+        "planted": int(wrong.sum()),
+        "estimate": float(chances.sum()),
+        "masked": int((chances > MASK_ABOVE).sum()),
+        "cells": {name: _precision(wrong, each) for name, each in cells.items()},
+        "rows": {DEFAULT: _precision(wrong.any(1), 1 - np.prod(1 - chances, axis=1))},
+    }
+    if share == MASK_SHARE:
+        found["f1"] = train_masked(data, given, chances)
+    return found | {"arrays": {"logits": logits, "tagged": given == 1, "wrong": wrong}}
+
+
+def train_masked(data: dict[str, Any], given: Any, chances: Any) -> dict[str, Any]:
+    """Return test F1 after training on clean, noisy and masked rows, and with all noise masked."""
+    masked, oracle = given.copy(), given.copy()
+    masked[chances > MASK_ABOVE] = -100
+    oracle[given != data["y"]] = -100
+    runs = {"clean": data["y"], "noisy": given, "masked": masked, "all noise masked": oracle}
+    truth = data["test_y"] == 1
+    decided = {
+        name: predict(train_head(data["x"], targets), data["test_x"]) > 0
+        for name, targets in runs.items()
+    }
+    return {
+        average: {
+            name: float(f1_score(truth, each, average=average, zero_division=0))
+            for name, each in decided.items()
+        }
+        for average in ("macro", "micro")
+    }
+
+
+def _precision(wrong: Any, scores: Any) -> float:
+    return float(average_precision_score(wrong.ravel(), scores.ravel()))
+
+
+def add_cleanlab(parts: dict[Path, dict[str, Any]], python: str) -> None:
+    """Add the average precision of the scores of cleanlab to all parts that lack them."""
+    waiting = [path for path, part in parts.items() if "cleanlab_cells" not in part]
+    if not waiting:
+        return
+    script = Path(__file__).with_name("cleanlab_scores.py")
+    arrays = [str(path.with_suffix(".npz")) for path in waiting]
+    subprocess.run([python, str(script), *arrays], check=True)
+    for path in waiting:
+        with np.load(path.with_suffix(".npz")) as stored:
+            wrong = stored["wrong"]
+        found: dict[str, dict[str, float]] = {"cell": {}, "row": {}}
+        with np.load(path.with_suffix(".cleanlab.npz")) as stored:
+            for name in stored.files:
+                level, _, title = name.partition("|")
+                truth = wrong if level == "cell" else wrong.any(1)
+                found[level][title] = _precision(truth, stored[name])
+        parts[path] |= {"cleanlab_cells": found["cell"], "cleanlab_rows": found["row"]}
+        write_json(path, parts[path])
+
+
+def once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the numbers of a finished part, or compute and keep them, with its arrays beside."""
+    if not path.is_file():
+        found = compute()
+        arrays = found.pop("arrays")
+        scores = {"scores": compute_scores(arrays["logits"])}
+        np.savez_compressed(path.with_suffix(".npz"), **arrays, **scores)
+        write_json(path, found)
+    numbers: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return numbers
+
+
+def main() -> None:
+    """Run all parts that are not finished and save their numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("out/audit"))
+    parser.add_argument("--cleanlab", metavar="PYTHON")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.cleanlab is None:
+        print("cleanlab is left out: name a Python that has it with --cleanlab", file=sys.stderr)
+    parts, about = {}, {}
+    for seed, name in product(options.seeds, options.data):
+        data = embed(name, options.folder, options.output)
+        for kind, share in product(KINDS, SHARES):
+            path = options.output / f"{name}-{kind}-{share}-{seed}.json"
+            parts[path] = once(path, partial(find_planted, data, kind, share, seed))
+            about[path] = {"data": name, "kind": kind, "share": share, "seed": seed}
+            print(path.stem, {key: f"{value:.3f}" for key, value in parts[path]["cells"].items()})
+    if options.cleanlab is not None:
+        add_cleanlab(parts, options.cleanlab)
+    runs = [{**about[path], **part} for path, part in parts.items()]
+    save("audit", {"mask_share": MASK_SHARE, "mask_above": MASK_ABOVE, "runs": runs})
+
+
+def _load() -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads((RESULTS / "audit.json").read_text(encoding="utf-8"))
+    return stored
+
+
+def _mean(runs: list[dict[str, Any]], key: str) -> dict[str, float]:
+    found = [run.get(key, {}) for run in runs]
+    return {name: float(np.mean([each.get(name, 0) for each in found])) for name in found[0]}
+
+
+def render_planted() -> str:
+    """Return average precision per data set and noise, with the best score of cleanlab."""
+    rows = []
+    runs = _load()["runs"]
+    for data, title in TITLES.items():
+        for kind in KINDS:
+            for share in SHARES:
+                chosen = [
+                    run
+                    for run in runs
+                    if (run["data"], run["kind"], run["share"]) == (data, kind, share)
+                ]
+                if not chosen:
+                    continue
+                cells, others = _mean(chosen, "cells"), _mean(chosen, "cleanlab_cells")
+                by_row, other_rows = _mean(chosen, "rows"), _mean(chosen, "cleanlab_rows")
+                counts = [np.mean([run[key] for run in chosen]) for key in ("planted", "estimate")]
+                rows.append(
+                    [
+                        f"{title}, {kind}, {100 * share:.0f} %",
+                        f"{cells[DEFAULT]:.3f}",
+                        f"{cells['self-confidence']:.3f}",
+                        _best(others),
+                        f"{by_row[DEFAULT]:.3f}",
+                        _best(other_rows),
+                        *(f"{count:,.0f}" for count in counts),
+                    ]
+                )
+    columns = [
+        "planted noise", "cells: audit", "self-confidence", "best of cleanlab", "rows: audit",
+        "best of cleanlab", "planted", "estimate",
+    ]  # fmt: skip
+    return markdown_table(columns, rows)
+
+
+def _best(scores: dict[str, float]) -> str:
+    return f"{max(scores.values()):.3f}" if scores else "-"
+
+
+def render_scores() -> str:
+    """Return the mean average precision of each score function, per data set."""
+    runs = _load()["runs"]
+    found = {data: [run for run in runs if run["data"] == data] for data in TITLES}
+    found = {data: each for data, each in found.items() if each}
+    rows: list[list[str]] = []
+    for key, prefix in (("cells", ""), ("cleanlab_cells", "cleanlab: ")):
+        means = {data: _mean(each, key) for data, each in found.items()}
+        names = next(iter(means.values()))
+        order = sorted(names, key=lambda name: -np.mean([m.get(name, 0) for m in means.values()]))
+        rows += [[prefix + n, *(f"{m.get(n, 0):.3f}" for m in means.values())] for n in order]
+    return markdown_table(["score of a cell", *(TITLES[data] for data in found)], rows)
+
+
+def render_retrained() -> str:
+    """Return test macro-F1 after training on clean, noisy and masked rows."""
+    rows = []
+    runs = _load()["runs"]
+    for data, title in TITLES.items():
+        for kind in KINDS:
+            chosen = [
+                run for run in runs if (run["data"], run["kind"]) == (data, kind) and "f1" in run
+            ]
+            if not chosen:
+                continue
+            macro = {
+                name: float(np.mean([run["f1"]["macro"][name] for run in chosen]))
+                for name in ("clean", "noisy", "masked", "all noise masked")
+            }
+            lost = macro["clean"] - macro["noisy"]
+            share = f"{100 * (macro['masked'] - macro['noisy']) / lost:.0f} %" if lost > 0 else "-"
+            rows.append([f"{title}, {kind}", *(f"{value:.3f}" for value in macro.values()), share])
+    columns = [
+        "20 % noise", "clean tags", "noisy tags", "doubtful cells masked", "all noise masked",
+        "recovered",
+    ]  # fmt: skip
+    return markdown_table(columns, rows)
+
+
+BLOCKS = {
+    "audit_planted": render_planted,
+    "audit_scores": render_scores,
+    "audit_retrained": render_retrained,
+}
+
+if __name__ == "__main__":
+    main()

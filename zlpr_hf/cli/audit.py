@@ -1,0 +1,100 @@
+"""``zlpr audit``: training cells that are likely wrong, and training without them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from zlpr_hf.cli.own_file import complete_options
+from zlpr_hf.cli.parser import CommandParser, share_type
+from zlpr_hf.cli.terminal import print_log
+from zlpr_hf.distributed import announce_loading
+
+FOLDS = "5"
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "zlpr audit",
+        description="List the training tags that are likely wrong: missing and superfluous ones, "
+        "near-\nduplicates with different labels, raters who differ. Models that did not see a "
+        "text\njudge it (cross-fitting). Data that has no run yet is trained first, with all "
+        "options\nof zlpr train.",
+        example="zlpr audit reviews.csv --retrain",
+    )
+    parser.usage = "zlpr audit RUN or DATA [options of zlpr train] [--mask] [--retrain]"
+    parser.add_argument("source", help="folder of a run with --folds, or data as for zlpr train")
+    add = parser.add_argument
+    add("--mask", action="store_true", help="write a copy of the data without doubtful cells")
+    add("--retrain", action="store_true", help="also train on that copy and compare on test rows")
+    add(
+        "--mask_above",
+        type=share_type,
+        default=0.5,
+        help="probability of an error above which a cell is doubtful",
+    )
+    return parser
+
+
+def run(argv: list[str], program: Sequence[str]) -> int:
+    """Audit the training rows of a run, after training it if the data is named."""
+    parser = _parser()
+    if {"-h", "--help"} & set(argv):
+        print(parser.format_help(), end="")
+        return 0
+    options, rest = parser.parse_known_args(argv)
+    if not Path(options.source).exists() and options.source.startswith("-"):
+        parser.error(f"name a run or data first, got {options.source!r}")
+    folder = Path(options.source).expanduser()
+    if not _is_run(folder):
+        folder = _train([options.source, *rest], program)
+    elif rest:
+        parser.error(f"a finished run takes no options of training, got {rest[0]!r}")
+    announce_loading()
+    from zlpr_hf.workflows.audit import audit_run  # loads torch
+
+    mask = options.mask or options.retrain
+    found, place = audit_run(
+        folder, mask=mask, retrain=options.retrain, mask_above=options.mask_above, log=print_log
+    )
+    print(f"\n{found.render(place)}")
+    print(f"next: {_next_command(folder, program, options.retrain)}")
+    return 0
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "train_config.yaml").is_file()
+
+
+def _train(argv: list[str], program: Sequence[str]) -> Path:
+    """Train with cross-fitting unless the run is finished; return its folder."""
+    from zlpr_hf.cli.train import run as train
+
+    words, _ = complete_options(argv, program)
+    given = [word.partition("=")[0] for word in words]
+    folder = _find_folder(words)
+    if (folder / "results.json").is_file() and "--overwrite_output_dir" not in given:
+        print(f"{folder} is finished and not trained again (--overwrite_output_dir true does so)")
+        return folder
+    if "--folds" not in given:
+        argv = [*argv, "--folds", FOLDS]
+    is_unfinished = _is_run(folder) and not (folder / "results.json").is_file()
+    if is_unfinished and "--resume_from_checkpoint" not in given:
+        argv = [*argv, "--resume_from_checkpoint", "true"]
+    train(argv, program)
+    return folder
+
+
+def _find_folder(words: list[str]) -> Path:
+    """Return the output folder of a complete command line of ``zlpr train``."""
+    from zlpr_hf.workflows.arguments import parse_arguments  # loads torch
+
+    return Path(str(parse_arguments(words).training.output_dir))
+
+
+def _next_command(folder: Path, program: Sequence[str], retrained: bool) -> str:
+    """Return the command that goes on from here."""
+    if retrained:
+        return shlex.join([*program[:-1], "evaluate", f"{folder}-masked"])
+    return shlex.join([*program, str(folder), "--retrain"])

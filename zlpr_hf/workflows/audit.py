@@ -1,0 +1,364 @@
+"""Audit of the training rows of a run: cells that are likely wrong, and training without them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.near_duplicates import find_near_duplicates
+from zlpr_hf.data.raters import Ratings, count_ratings, find_rater_column
+from zlpr_hf.data.seen_texts import text_key
+from zlpr_hf.data.sources import read_file
+from zlpr_hf.errors import InputError
+from zlpr_hf.files.paths import shorten_path
+from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.cell_errors import CellErrors, find_cell_errors
+from zlpr_hf.metrics.paired_bootstrap import Difference, paired_bootstrap
+from zlpr_hf.reports.audit import Audit, DuplicatePair, Kind, LabelAudit, RaterCell, Suspect
+from zlpr_hf.thresholds import compute_scores
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.workflows.data_arguments import DataArguments
+from zlpr_hf.workflows.finetune import finetune_config
+from zlpr_hf.workflows.load_data import (
+    file_options,
+    find_label_columns,
+    load_data,
+    load_own_data,
+)
+from zlpr_hf.workflows.masked_copy import write_masked_copy
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
+
+OUT_OF_FOLD_FILE = "out_of_fold.npz"
+AUDIT_FOLDER, MASKED_FOLDER = "audit", "masked"
+LISTED_SCORE = 0.2
+"""Cells that are wrong with this probability are listed."""
+MASKED_SCORE = 0.5
+MAX_DUPLICATES = 1000
+
+Bools = NDArray[np.bool_]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StoredLogits:
+    """Logits and targets ``(N, L)`` of training rows by models that did not see them, by fold."""
+
+    logits: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    folds: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, run: Path) -> StoredLogits:
+        """Read the file of a run.
+
+        Raises:
+            InputError: If the run has none, or it is damaged.
+        """
+        path = run / OUT_OF_FOLD_FILE
+        if not path.is_file():
+            raise InputError(
+                f"{run}: no out-of-fold logits ({OUT_OF_FOLD_FILE}); train with zlpr train ... "
+                "--folds 5, or let zlpr audit DATA do it"
+            )
+        try:
+            with path.open("rb") as stream, np.load(stream) as stored:
+                return cls(*(stored[name] for name in ("logits", "targets", "folds")))
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read ({error}); train the run again") from error
+
+    def check(self, data: LabelledData, run: Path) -> None:
+        """Refuse data that is not what the run was trained on."""
+        targets = data.targets("train")
+        same = targets.shape == self.targets.shape == self.logits.shape
+        if same:
+            known = known_mask(targets)
+            same = bool((known == known_mask(self.targets)).all())
+            same = same and bool((targets[known] == self.targets[known]).all())
+        if not same:
+            raise InputError(
+                f"{run}: the data has changed since the run; train it again, then audit it"
+            )
+
+
+def audit_run(
+    run: Path,
+    *,
+    mask: bool = False,
+    retrain: bool = False,
+    mask_above: float = MASKED_SCORE,
+    log: Log = print,
+) -> tuple[Audit, Path]:
+    """Find the training cells of a run that are likely wrong, and write them into ``run/audit``.
+
+    Args:
+        run: Folder of a finished run with out-of-fold logits.
+        mask: Also write a copy of the data without the cells above ``mask_above``.
+        retrain: Also train on that copy, and compare both models on the same test rows.
+        mask_above: Probability of an error above which a cell is masked.
+        log: Receives the notes of the training.
+
+    Returns:
+        The findings, and the folder that holds them.
+
+    Raises:
+        InputError: If the run has no out-of-fold logits, or its data has changed.
+    """
+    stored = StoredLogits.load(run)
+    config = read_run_config(run)
+    data = load_own_data(str(run), config.data)
+    stored.check(data, run)
+    errors = find_cell_errors(stored.logits, stored.targets)
+    duplicates = find_differing_duplicates(data, stored.targets)
+    found = Audit(
+        run=shorten_path(str(run)),
+        rows=len(stored.logits),
+        cells=int(known_mask(stored.targets).sum()),
+        folds=len(np.unique(stored.folds)),
+        suspects=list_suspects(data, stored, errors, duplicates, mask_above),
+        labels=count_labels(data.label_space.names, stored.targets, errors),
+        duplicates=[_describe_pair(data, stored.targets, *pair) for pair in duplicates],
+    )
+    found = _add_ratings(found, config.data, run, data)
+    folder = run / AUDIT_FOLDER
+    folder.mkdir(exist_ok=True)
+    if mask or retrain:
+        masked = np.nan_to_num(errors.probabilities, nan=0) > mask_above
+        other = run.resolve().with_name(f"{run.resolve().name}-masked")
+        copy = write_masked_copy(data, masked, config, folder / MASKED_FOLDER, str(other))
+        found = replace(found, masked_copy=shorten_path(str(copy)))
+        if retrain:
+            _train_masked(copy, other, log)
+            differences = compare_runs(run, other, data)
+            found = replace(found, retrained=shorten_path(str(other)), differences=differences)
+    found.save(folder)
+    return found, folder
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        InputError: If the folder holds no finished run, or it streamed its rows.
+    """
+    if not (run / CONFIG_FILE).is_file() or not (run / RESULTS_FILE).is_file():
+        raise InputError(f"{run}: expected a finished run of zlpr train (with {RESULTS_FILE})")
+    config = parse_arguments([str(run / CONFIG_FILE)])
+    if config.data.streaming:
+        raise InputError(f"{run}: not supported for streamed rows; train without streaming")
+    return config
+
+
+def count_labels(names: Sequence[str], targets: Any, errors: CellErrors) -> list[LabelAudit]:
+    """Return the counts of each label, those with most wrong cells first."""
+    chances = np.nan_to_num(errors.probabilities, nan=0)
+    tagged = known_mask(targets) & ~errors.missing
+    listed = chances >= LISTED_SCORE
+    columns = zip(
+        names,
+        tagged.sum(0).tolist(),
+        (listed & errors.missing).sum(0).tolist(),
+        (chances * errors.missing).sum(0).tolist(),
+        (listed & tagged).sum(0).tolist(),
+        (chances * tagged).sum(0).tolist(),
+        strict=True,
+    )
+    found = [LabelAudit(*each) for each in columns]
+    return sorted(found, key=lambda each: -each.missing_estimate - each.superfluous_estimate)
+
+
+def list_suspects(
+    data: LabelledData,
+    stored: StoredLogits,
+    errors: CellErrors,
+    duplicates: Sequence[tuple[int, int, float]],
+    mask_above: float,
+) -> list[Suspect]:
+    """Return the listed cells, those most likely wrong first.
+
+    Of two near-duplicates that differ in a label, the less likely cell is listed too.
+    """
+    chances = np.nan_to_num(errors.probabilities, nan=0)
+    twins = _differing_cells(stored.targets, chances, duplicates)
+    cells = {*map(tuple, np.argwhere(chances >= LISTED_SCORE).tolist()), *twins}
+    order = sorted(cells, key=lambda cell: (-chances[cell], cell))
+    scores, texts = compute_scores(stored.logits), data.texts("train")
+    usual = _usual_scores(scores, stored.targets)
+    places, names = data.places.get("train"), data.label_space.names
+    suspects = []
+    for row, label in order:
+        kind: Kind = "missing" if errors.missing[row, label] else "superfluous"
+        why = f"model score {scores[row, label]:.2f}; "
+        have = "without the tag" if kind == "missing" else "with the tag"
+        why += f"texts {have} have {usual[kind][label]:.2f} (median)"
+        if (row, label) in twins:
+            why += (
+                f"; {data.place('train', twins[row, label])} has nearly the same text and differs"
+            )
+        lines = () if places is None else places.lines or places.numbers
+        suspects.append(
+            Suspect(
+                "train" if places is None else places.origin,
+                int(lines[row]) if lines else row + 1,
+                row,
+                " / ".join(texts[row]),
+                names[label],
+                kind,
+                float(chances[row, label]),
+                why,
+                bool(chances[row, label] > mask_above),
+            )
+        )
+    return suspects
+
+
+def _usual_scores(scores: Any, targets: Any) -> dict[Kind, list[float]]:
+    """Return the median score per label of the cells without and with the tag."""
+    known, tagged = known_mask(targets), np.nan_to_num(targets) >= 0.5
+    groups: dict[Kind, Bools] = {"missing": known & ~tagged, "superfluous": known & tagged}
+    return {
+        kind: [
+            float(np.median(column[cells])) if cells.any() else 0.0
+            for column, cells in zip(scores.T, group.T, strict=True)
+        ]
+        for kind, group in groups.items()
+    }
+
+
+def find_differing_duplicates(data: LabelledData, targets: Any) -> list[tuple[int, int, float]]:
+    """Return pairs of rows with almost the same text and different labels, and their similarity."""
+    known, tagged = known_mask(targets), np.nan_to_num(targets) >= 0.5
+    pairs = find_near_duplicates(data.texts("train"))
+    differ = [
+        pair
+        for pair in pairs
+        if ((tagged[pair[0]] != tagged[pair[1]]) & known[pair[0]] & known[pair[1]]).any()
+    ]
+    return sorted(differ, key=lambda pair: -pair[2])[:MAX_DUPLICATES]
+
+
+def _differing_cells(
+    targets: Any, chances: Any, duplicates: Sequence[tuple[int, int, float]]
+) -> dict[tuple[int, int], int]:
+    """Return the less likely cell of each difference, and the row of the other one."""
+    known, tagged = known_mask(targets), np.nan_to_num(targets) >= 0.5
+    found: dict[tuple[int, int], int] = {}
+    for first, second, _ in duplicates:
+        differ = (tagged[first] != tagged[second]) & known[first] & known[second]
+        for label in np.flatnonzero(differ).tolist():
+            is_first = chances[first, label] >= chances[second, label]
+            row, other = (first, second) if is_first else (second, first)
+            found.setdefault((row, label), other)
+    return found
+
+
+def _describe_pair(
+    data: LabelledData, targets: Any, first: int, second: int, similarity: float
+) -> DuplicatePair:
+    texts, names = data.texts("train"), data.label_space.names
+    tags = [
+        tuple(names[label] for label in np.flatnonzero(np.nan_to_num(targets[row]) >= 0.5))
+        for row in (first, second)
+    ]
+    return DuplicatePair(
+        (data.place("train", first), data.place("train", second)),
+        (" / ".join(texts[first]), " / ".join(texts[second])),
+        similarity,
+        (tags[0], tags[1]),
+    )
+
+
+def _add_ratings(audit: Audit, arguments: DataArguments, run: Path, data: LabelledData) -> Audit:
+    """Add the cells on which raters differ, if a column of the training file names the raters."""
+    if arguments.train_file is None or arguments.labels_file is not None:
+        return audit
+    options = file_options(arguments, find_label_columns(arguments, None))
+    rows = read_file(Path(arguments.train_file), options)
+    used = [arguments.text_column, arguments.label_column, *(arguments.label_columns or ())]
+    column = find_rater_column(rows.column_names, used)
+    if column is None:
+        return audit
+    apart = load_own_data(str(run), replace(arguments, join_rows=False))
+    if apart.label_space.names != data.label_space.names:
+        return audit
+    numbers = apart.splits["train"]["row"]
+    raters = [str(rows[column][number - 1]) for number in numbers]
+    texts = apart.texts("train")
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, text in enumerate(texts):
+        groups.setdefault(text_key(text), []).append(index)
+    ratings = count_ratings(apart.targets("train"), list(groups.values()), raters)
+    first = [rows_of_text[0] for rows_of_text in groups.values()]
+    return replace(
+        audit,
+        rater_cells=_list_rater_cells(apart, ratings, first),
+        raters=ratings.disagreement,
+    )
+
+
+def _list_rater_cells(
+    data: LabelledData, ratings: Ratings, first: Sequence[int]
+) -> list[RaterCell]:
+    """Return the cells on which raters differ, the most divided ones first."""
+    texts, names = data.texts("train"), data.label_space.names
+    differ = np.argwhere((ratings.yes > 0) & (ratings.yes < ratings.total)).tolist()
+    cells = [
+        RaterCell(
+            data.place("train", first[text]),
+            " / ".join(texts[first[text]]),
+            names[label],
+            int(ratings.yes[text, label]),
+            int(ratings.total[text, label]),
+        )
+        for text, label in differ
+    ]
+    return sorted(cells, key=lambda cell: abs(cell.yes / cell.total - 0.5))
+
+
+def _train_masked(config_file: Path, output_dir: Path, log: Log) -> None:
+    """Train on the masked copy, unless that is done; resume a run that was killed."""
+    words = [str(config_file), "--resume_from_checkpoint", "true"]
+    results = output_dir / RESULTS_FILE
+    if results.is_file():
+        trained_on = json.loads(results.read_text(encoding="utf-8"))["provenance"]["data"]
+        if trained_on == load_data(parse_arguments([str(config_file)]).data).fingerprints():
+            log(f"{output_dir} is trained on this copy and not trained again")
+            return
+        words = [str(config_file), "--overwrite_output_dir", "true"]
+    finetune_config(parse_arguments(words), log=log)
+
+
+def compare_runs(run: Path, other: Path, data: LabelledData) -> Mapping[str, Difference]:
+    """Return the differences of another run from a run, on the tags that the original data has.
+
+    The rows are those of the test split. Without one, they are the training rows, each judged by
+    the model that did not see it.
+    """
+    split = "test" if "test" in data.splits else "train"
+    decided = {
+        key: [_decide(folder, data, split)]
+        for key, folder in (("original", run), ("masked", other))
+    }
+    return paired_bootstrap(decided, data.targets(split), reference="original")["masked"]
+
+
+def _decide(run: Path, data: LabelledData, split: str) -> Bools:
+    """Return the decisions of a run, with the labels in the order of the data."""
+    from zlpr_hf.inference.classifier import Classifier
+
+    classifier = Classifier.load(str(run))
+    order = [classifier.label_space.label2id[name] for name in data.label_space.names]
+    logits = (
+        classifier.compute_logits(data.texts(split))
+        if split == "test"
+        else StoredLogits.load(run).logits
+    )
+    decided: Bools = np.asarray(classifier.decide(logits))[:, order]
+    return decided
