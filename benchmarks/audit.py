@@ -3,7 +3,7 @@
 FOLDER holds cooking/ and reuters21578/ in their original form. Texts are embedded once by the
 default encoder, and linear ZLPR heads are cross-fitted on the embeddings. --cleanlab names the
 Python of an environment with cleanlab, which scores the same logits; without it that part is left
-out. Parts that are finished in --output are not repeated.
+out. Embeddings, logits and the scores of cleanlab in --output are not computed again.
 
 Run: python -m benchmarks.audit FOLDER [--cleanlab ENVIRONMENT/bin/python]
 """
@@ -12,8 +12,6 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from benchmarks.audit_noise import cross_fit, plant, predict, score_cells, train_head
 from benchmarks.output import RESULTS, markdown_table, save
-from zlpr_hf.files.atomic import whole_file, write_json
+from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
@@ -40,7 +38,7 @@ DATA = {
 TITLES = {"cooking": "Cooking", "reuters": "Reuters-90"}
 KINDS, SHARES = ("flipped", "missing"), (0.05, 0.1, 0.2, 0.3)
 MASK_SHARE, MASK_ABOVE = 0.2, 0.5
-DEFAULT = "noise model (default)"
+DEFAULT, ALONE = "noise model with the logit (default)", "noise model alone"
 
 
 def embed(name: str, folder: Path, output: Path) -> dict[str, Any]:
@@ -93,23 +91,35 @@ def _compute_features(texts: Any) -> Any:
     return found
 
 
-def find_planted(data: dict[str, Any], kind: str, share: float, seed: int) -> dict[str, Any]:
-    """Plant noise, and return the average precision of each score for cells and for rows."""
+def find_planted(
+    data: dict[str, Any], kind: str, share: float, seed: int, path: Path
+) -> dict[str, Any]:
+    """Plant noise, and return the average precision of each score for cells and for rows.
+
+    The out-of-fold logits are kept in a file.
+    """
     given = plant(data["y"], share, kind, seed)
-    logits = cross_fit(data["x"], given, seed=seed)
+    if not path.is_file():
+        logits = cross_fit(data["x"], given, seed=seed)
+        with whole_file(path) as part:
+            np.savez_compressed(
+                part, logits=logits, tagged=given == 1, scores=compute_scores(logits)
+            )
+    with np.load(path) as stored:
+        logits = stored["logits"]
     wrong = given != data["y"]
     cells = score_cells(logits, given, data["x"])
-    chances = cells[DEFAULT]
+    chances = cells[ALONE]
     found = {
         "planted": int(wrong.sum()),
         "estimate": float(chances.sum()),
         "masked": int((chances > MASK_ABOVE).sum()),
         "cells": {name: _precision(wrong, each) for name, each in cells.items()},
-        "rows": {DEFAULT: _precision(wrong.any(1), 1 - np.prod(1 - chances, axis=1))},
+        "rows": {DEFAULT: _precision(wrong.any(1), cells[DEFAULT].max(1))},
     }
     if share == MASK_SHARE:
         found["f1"] = train_masked(data, given, chances)
-    return found | {"arrays": {"logits": logits, "tagged": given == 1, "wrong": wrong}}
+    return found
 
 
 def train_masked(data: dict[str, Any], given: Any, chances: Any) -> dict[str, Any]:
@@ -136,41 +146,24 @@ def _precision(wrong: Any, scores: Any) -> float:
     return float(average_precision_score(wrong.ravel(), scores.ravel()))
 
 
-def add_cleanlab(parts: dict[Path, dict[str, Any]], python: str) -> None:
-    """Add the average precision of the scores of cleanlab to all parts that lack them."""
-    waiting = [path for path, part in parts.items() if "cleanlab_cells" not in part]
-    if not waiting:
-        return
-    script = Path(__file__).with_name("cleanlab_scores.py")
-    arrays = [str(path.with_suffix(".npz")) for path in waiting]
-    subprocess.run([python, str(script), *arrays], check=True)
-    for path in waiting:
-        with np.load(path.with_suffix(".npz")) as stored:
-            wrong = stored["wrong"]
-        found: dict[str, dict[str, float]] = {"cell": {}, "row": {}}
-        with np.load(path.with_suffix(".cleanlab.npz")) as stored:
-            for name in stored.files:
-                level, _, title = name.partition("|")
-                truth = wrong if level == "cell" else wrong.any(1)
-                found[level][title] = _precision(truth, stored[name])
-        parts[path] |= {"cleanlab_cells": found["cell"], "cleanlab_rows": found["row"]}
-        write_json(path, parts[path])
-
-
-def once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the numbers of a finished part, or compute and keep them, with its arrays beside."""
-    if not path.is_file():
-        found = compute()
-        arrays = found.pop("arrays")
-        scores = {"scores": compute_scores(arrays["logits"])}
-        np.savez_compressed(path.with_suffix(".npz"), **arrays, **scores)
-        write_json(path, found)
-    numbers: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return numbers
+def ask_cleanlab(path: Path, wrong: Any, python: str) -> dict[str, Any]:
+    """Return the average precision of the scores of cleanlab for the logits of a file."""
+    scores = path.with_suffix(".cleanlab.npz")
+    if not scores.is_file():
+        script = Path(__file__).with_name("cleanlab_scores.py")
+        subprocess.run([python, str(script), str(path)], check=True)
+    found: dict[str, dict[str, float]] = {"cell": {}, "row": {}}
+    with np.load(scores) as stored:
+        for name in stored.files:
+            level, _, title = name.partition("|")
+            found[level][title] = _precision(
+                wrong if level == "cell" else wrong.any(1), stored[name]
+            )
+    return {"cleanlab_cells": found["cell"], "cleanlab_rows": found["row"]}
 
 
 def main() -> None:
-    """Run all parts that are not finished and save their numbers."""
+    """Measure all parts and save their numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=Path("out/audit"))
@@ -181,17 +174,17 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     if options.cleanlab is None:
         print("cleanlab is left out: name a Python that has it with --cleanlab", file=sys.stderr)
-    parts, about = {}, {}
+    runs = []
     for seed, name in product(options.seeds, options.data):
         data = embed(name, options.folder, options.output)
         for kind, share in product(KINDS, SHARES):
-            path = options.output / f"{name}-{kind}-{share}-{seed}.json"
-            parts[path] = once(path, partial(find_planted, data, kind, share, seed))
-            about[path] = {"data": name, "kind": kind, "share": share, "seed": seed}
-            print(path.stem, {key: f"{value:.3f}" for key, value in parts[path]["cells"].items()})
-    if options.cleanlab is not None:
-        add_cleanlab(parts, options.cleanlab)
-    runs = [{**about[path], **part} for path, part in parts.items()]
+            path = options.output / f"{name}-{kind}-{share}-{seed}.npz"
+            numbers = find_planted(data, kind, share, seed, path)
+            if options.cleanlab is not None:
+                wrong = plant(data["y"], share, kind, seed) != data["y"]
+                numbers |= ask_cleanlab(path, wrong, options.cleanlab)
+            runs.append({"data": name, "kind": kind, "share": share, "seed": seed, **numbers})
+            print(path.stem, {key: f"{value:.3f}" for key, value in numbers["cells"].items()})
     save("audit", {"mask_share": MASK_SHARE, "mask_above": MASK_ABOVE, "runs": runs})
 
 

@@ -76,6 +76,7 @@ def score_cells(logits: Any, given: Any, features: Any) -> dict[str, Any]:
     against = (1 - chance - usual_no) - (chance - usual_yes)
     up, down = (np.exp(np.clip(sign * logits.astype(np.float64), -30, 30)) for sign in (1, -1))
     ranks = np.argsort(np.argsort(logits, axis=0), axis=0) / len(logits)
+    errors = find_cell_errors(logits, given)
     platt = _calibrate(logits, tagged, _fit_platt)
     return {
         "self-confidence": np.where(tagged, 1 - chance, chance),
@@ -89,7 +90,8 @@ def score_cells(logits: Any, given: Any, features: Any) -> dict[str, Any]:
         "Platt per label": np.where(tagged, 1 - platt, platt),
         "isotonic per label": _as_error(_calibrate(logits, tagged, _fit_isotonic), tagged),
         "20 nearest neighbours": _as_error(_neighbour_share(features, tagged), tagged),
-        "noise model (default)": find_cell_errors(logits, given).probabilities,
+        "noise model alone": errors.probabilities,
+        "noise model with the logit (default)": errors.scores,
     }
 
 

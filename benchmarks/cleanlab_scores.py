@@ -54,7 +54,7 @@ def score(source: Path) -> None:
             masks = find_multilabel_issues_per_class(rows, scores, filter_by=rule, n_jobs=1)
         except (ValueError, IndexError):  # a label with too few tags for this rule
             continue
-        flagged = np.column_stack(masks)
+        flagged = np.asarray(masks)
         found[f"cell|flagged by {rule} first"] = plain + flagged
     np.savez(source.with_suffix(".cleanlab.npz"), **found)
 

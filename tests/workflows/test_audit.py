@@ -44,7 +44,7 @@ def write_run(folder: Path, *, columns: bool = False, rows: int = 120) -> Path:
     (output / "train_config.yaml").write_text(json.dumps(config), encoding="utf-8")
     (output / "results.json").write_text("{}", encoding="utf-8")
     targets = load_data(parse_arguments([str(output / "train_config.yaml")]).data).targets("train")
-    logits = np.where(targets >= 0.5, 4.0, -4.0) + generator.normal(0, 0.5, targets.shape)
+    logits = np.where(targets >= 0.5, 7.0, -7.0) + generator.normal(0, 0.5, targets.shape)
     logits[WRONG_ROW] *= [-1, 1, 1]
     save_logits(output, logits, targets)
     return output
@@ -147,7 +147,7 @@ def test_near_duplicates_with_other_labels_are_listed(tmp_path: Path) -> None:
     assert text in texts
     assert f"{text}!" in texts
     targets = loaded.targets("train")
-    save_logits(output, np.where(targets == 1, 4.0, -4.0), targets)
+    save_logits(output, np.where(targets == 1, 7.0, -7.0), targets)
     found, _ = audit_run(output)
     (pair,) = found.duplicates
     assert {pair.labels[0], pair.labels[1]} == {("price",), ("quality",)}
@@ -167,7 +167,7 @@ def test_raters_who_differ_are_counted(tmp_path: Path) -> None:
     (output / "train_config.yaml").write_text(json.dumps(config))
     loaded = load_data(parse_arguments([str(output / "train_config.yaml")]).data)
     targets = loaded.targets("train")
-    save_logits(output, np.where(targets == 1, 4.0, -4.0), targets)
+    save_logits(output, np.where(targets == 1, 7.0, -7.0), targets)
     found, _ = audit_run(output)
     if ("text number 59",) in loaded.texts("train"):
         assert [(each.label, each.yes, each.total) for each in found.rater_cells] == [
@@ -215,10 +215,10 @@ def test_training_on_the_masked_copy_is_compared_on_the_test_rows(
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     output = tmp_path / "run"
     words = [f"--train_file={tmp_path / 'rows.jsonl'}", *FAST, "--num_train_epochs=1"]
-    run([*words, f"--model_name_or_path={tmp_path / 'encoder'}", "--folds=0"], output)
+    run([*words, f"--model_name_or_path={tmp_path / 'encoder'}"], output)
     data = load_own_data(str(output), parse_arguments([str(output / "train_config.yaml")]).data)
     targets = data.targets("train")
-    logits = np.where(targets == 1, 4.0, -4.0)
+    logits = np.where(targets == 1, 7.0, -7.0)
     logits[WRONG_ROW] *= -1
     save_logits(output, logits, targets)
     assert main(["audit", str(output), "--retrain"]) == 0

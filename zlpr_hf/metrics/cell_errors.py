@@ -13,11 +13,15 @@ from zlpr_hf.labels import known_mask
 Floats = NDArray[np.float64]
 
 MAX_LOGIT = 30.0
-PRIOR_CELLS = 50.0
-"""Weight of the rates of all labels beside those of one label, in cells."""
-PRIOR_SLOPE = 50.0
-"""Weight of the calibration of all labels beside that of one label, in cells."""
-START_RATE, MIN_RATE, MAX_RATE = 0.05, 1e-6, 0.45
+PRIOR_CELLS = 150.0
+"""Weight of the rates of all labels beside those of one label, in tags."""
+PRIOR_SLOPE, PRIOR_INTERCEPT = 5000.0, 500.0
+"""Precision of the calibration of a label around that of all labels."""
+MODEL_WEIGHT = 0.5
+"""Weight of the logit itself beside the log-odds of the noise model, in the order of the cells."""
+START_RATE = 0.05
+"""Prior of the rates of all labels; their prior calibration is that of the scores as they are."""
+MIN_RATE, MAX_RATE = 1e-6, 0.45
 ROUNDS = 40
 
 
@@ -27,12 +31,15 @@ class CellErrors:
 
     Args:
         probabilities: Probability ``(N, L)`` that the cell is wrong; NaN where it is unknown.
+        scores: Number from 0 to 1 ``(N, L)`` that orders the cells, the most suspect ones highest:
+            log-odds of the probability and of the model against the tag, averaged.
         missing: Cells ``(N, L)`` without the tag; the other known ones are tagged.
         missing_rates: Share ``(L,)`` of the texts with the label that lack its tag.
         superfluous_rates: Share ``(L,)`` of the texts without the label that have its tag.
     """
 
     probabilities: Floats
+    scores: Floats
     missing: NDArray[np.bool_]
     missing_rates: Floats
     superfluous_rates: Floats
@@ -58,10 +65,23 @@ def find_cell_errors(logits: Any, targets: Any) -> CellErrors:
     known = known_mask(truth)
     tagged = known & (truth >= 0.5)
     z = np.clip(np.nan_to_num(np.asarray(logits, dtype=np.float64)), -MAX_LOGIT, MAX_LOGIT)
-    one = _fit(z.reshape(-1, 1), tagged.reshape(-1, 1), known.reshape(-1, 1), None)
-    fit = _fit(z, tagged, known, one)
-    wrong = np.where(tagged, 1 - fit.posterior, fit.posterior)
-    return CellErrors(np.where(known, wrong, np.nan), known & ~tagged, fit.missing, fit.superfluous)
+    # A label that most texts have is fitted by its absence: rates are shares of the rarer value.
+    common = tagged.sum(0) > 0.5 * known.sum(0)
+    rare, z = np.where(common, known & ~tagged, tagged), np.where(common, -z, z)
+    start = np.full(1, START_RATE)
+    calibrated = _Fit(np.ones(1), np.zeros(1), start, start, start, np.zeros((0, 1)))
+    together = _fit(z.reshape(-1, 1), rare.reshape(-1, 1), known.reshape(-1, 1), calibrated)
+    fit = _fit(z, rare, known, together)
+    wrong = np.where(rare, 1 - fit.posterior, fit.posterior)
+    inside = np.clip(wrong, 1e-12, 1 - 1e-12)
+    odds = np.log(inside / (1 - inside)) + MODEL_WEIGHT * np.where(rare, -z, z)
+    return CellErrors(
+        np.where(known, wrong, np.nan),
+        np.where(known, _sigmoid(odds / (1 + MODEL_WEIGHT)), np.nan),
+        known & ~tagged,
+        np.where(common, fit.superfluous, fit.missing),
+        np.where(common, fit.missing, fit.superfluous),
+    )
 
 
 @dataclass(frozen=True)
@@ -74,19 +94,15 @@ class _Fit:
     posterior: Floats
 
 
-def _fit(z: Floats, tagged: Any, known: Any, prior: _Fit | None) -> _Fit:
-    """Fit the four numbers of each column; ``prior`` is the fit of all columns together."""
+def _fit(z: Floats, tagged: Any, known: Any, prior: _Fit) -> _Fit:
+    """Fit the four numbers of each column, drawn toward a prior."""
     columns = z.shape[1]
     tags, cells = tagged.sum(0), known.sum(0)
     share = (tags + 0.5) / (cells + 1)
-    if prior is None:
-        slope, intercept = np.ones(columns), np.zeros(columns)
-        missing, wrong_tags = np.full(columns, START_RATE), np.full(columns, START_RATE)
-    else:
-        slope, intercept, missing, wrong_tags = (
-            np.repeat(each, columns)
-            for each in (prior.slope, prior.intercept, prior.missing, prior.wrong_tags)
-        )
+    slope, intercept, missing, wrong_tags = (
+        np.repeat(each, columns)
+        for each in (prior.slope, prior.intercept, prior.missing, prior.wrong_tags)
+    )
     superfluous = np.clip(wrong_tags * share / (1 - share), MIN_RATE, MAX_RATE)
     posterior = np.zeros_like(z)
     for _ in range(ROUNDS):
@@ -97,10 +113,8 @@ def _fit(z: Floats, tagged: Any, known: Any, prior: _Fit | None) -> _Fit:
         slope, intercept = _newton(z, posterior, known, slope, intercept, prior)
         lost = (posterior * (known & ~tagged)).sum(0)
         false = ((1 - posterior) * tagged).sum(0)
-        weight = 0.0 if prior is None else PRIOR_CELLS
-        common = (START_RATE, START_RATE) if prior is None else (prior.missing, prior.wrong_tags)
-        missing = (lost + weight * common[0]) / (posterior.sum(0) + weight + 1e-9)
-        wrong_tags = (false + weight * common[1]) / (tags + weight + 1e-9)
+        missing = (lost + PRIOR_CELLS * prior.missing) / (posterior.sum(0) + PRIOR_CELLS)
+        wrong_tags = (false + PRIOR_CELLS * prior.wrong_tags) / (tags + PRIOR_CELLS)
         absent = (known * (1 - posterior)).sum(0)
         superfluous = np.clip(wrong_tags * (tags + 0.5) / (absent + 1), MIN_RATE, MAX_RATE)
         missing = np.clip(missing, MIN_RATE, MAX_RATE)
@@ -108,18 +122,16 @@ def _fit(z: Floats, tagged: Any, known: Any, prior: _Fit | None) -> _Fit:
 
 
 def _newton(
-    z: Floats, soft: Floats, known: Any, slope: Floats, intercept: Floats, prior: _Fit | None
+    z: Floats, soft: Floats, known: Any, slope: Floats, intercept: Floats, prior: _Fit
 ) -> tuple[Floats, Floats]:
     """Return one damped Newton step of the logistic regression of soft tags on the logit."""
     q = _sigmoid(slope * z + intercept)
     weight = known * q * (1 - q)
     error = known * (q - soft)
-    ridge = 1e-6 if prior is None else PRIOR_SLOPE
-    centre = (slope, intercept) if prior is None else (prior.slope, prior.intercept)
-    gs = (error * z).sum(0) + ridge * (slope - centre[0])
-    gi = error.sum(0) + 0.1 * ridge * (intercept - centre[1])
-    hss = (weight * z * z).sum(0) + ridge
-    hii = weight.sum(0) + 0.1 * ridge
+    gs = (error * z).sum(0) + PRIOR_SLOPE * (slope - prior.slope)
+    gi = error.sum(0) + PRIOR_INTERCEPT * (intercept - prior.intercept)
+    hss = (weight * z * z).sum(0) + PRIOR_SLOPE
+    hii = weight.sum(0) + PRIOR_INTERCEPT
     hsi = (weight * z).sum(0)
     determinant = np.maximum(hss * hii - hsi * hsi, 1e-9)
     step_s = (hii * gs - hsi * gi) / determinant

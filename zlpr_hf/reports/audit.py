@@ -38,7 +38,7 @@ class Suspect:
         text: The text; both texts of a pair.
         label: Name of the label.
         kind: ``missing`` if the tag is absent, ``superfluous`` if it is there.
-        score: Probability that the cell is wrong.
+        score: Number from 0 to 1 that orders the cells, the most suspect ones highest.
         why: The reason in words.
         masked: Whether a masked copy leaves the cell out.
     """
@@ -56,7 +56,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class LabelAudit:
-    """One label: its tags, the suspect cells, and how many are wrong by the sum of their scores."""
+    """One label: its tags, the listed cells, and the estimated number of wrong ones."""
 
     label: str
     tags: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,8 @@ def list_suspects(
     chances = np.nan_to_num(errors.probabilities, nan=0)
     twins = _differing_cells(stored.targets, chances, duplicates)
     cells = {*map(tuple, np.argwhere(chances >= LISTED_SCORE).tolist()), *twins}
-    order = sorted(cells, key=lambda cell: (-chances[cell], cell))
+    ranks = np.nan_to_num(errors.scores, nan=0)
+    order = sorted(cells, key=lambda cell: (-ranks[cell], cell))
     scores, texts = compute_scores(stored.logits), data.texts("train")
     usual = _usual_scores(scores, stored.targets)
     places, names = data.places.get("train"), data.label_space.names
@@ -211,7 +212,7 @@ def list_suspects(
                 " / ".join(texts[row]),
                 names[label],
                 kind,
-                float(chances[row, label]),
+                float(ranks[row, label]),
                 why,
                 bool(chances[row, label] > mask_above),
             )
@@ -335,7 +336,7 @@ def _train_masked(config_file: Path, output_dir: Path, log: Log) -> None:
     finetune_config(parse_arguments(words), log=log)
 
 
-def compare_runs(run: Path, other: Path, data: LabelledData) -> Mapping[str, Difference]:
+def compare_runs(run: Path, other: Path, data: LabelledData) -> dict[str, Difference]:
     """Return the differences of another run from a run, on the tags that the original data has.
 
     The rows are those of the test split. Without one, they are the training rows, each judged by

@@ -81,12 +81,13 @@ def _number(value: np.float32) -> int | float:
 def _masked_config(
     data: LabelledData, config: RunConfig, folder: Path, output_dir: str
 ) -> RunConfig:
-    files = {f"{split}_file": str(folder / f"{split}.jsonl") for split in data.splits}
+    files: dict[str, Any] = {f"{split}_file": str(folder / f"{split}.jsonl") for split in data.splits}
+    files = {"validation_file": None, "test_file": None} | files
     is_pair = TEXT_PAIR in data.splits["train"].column_names
     has_logits = TEACHER_LOGITS in data.splits["train"].column_names
     arguments = replace(
         config.data,
-        **{"train_file": None, "validation_file": None, "test_file": None, **files},
+        **files,
         **{name: getattr(DataArguments(), name) for name in OTHER_SOURCE},
         text_column=TEXT,
         text_pair_column=TEXT_PAIR if is_pair else None,
