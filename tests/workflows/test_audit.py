@@ -37,7 +37,7 @@ def write_run(folder: Path, *, columns: bool = False, rows: int = 120) -> Path:
     output = folder / "run"
     output.mkdir()
     form = {"label_columns": list(LABELS)} if columns else {"label_delimiter": ";"}
-    config = {"train_file": str(data), "missing_labels": "no_label", **form}
+    config = {"train_file": str(data), "missing_labels": "no_label", "folds": 0, **form}
     config |= {"output_dir": str(output), "model_name_or_path": "none"}
     if columns:
         config["missing_labels"] = "unjudged"
@@ -215,7 +215,7 @@ def test_training_on_the_masked_copy_is_compared_on_the_test_rows(
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     output = tmp_path / "run"
     words = [f"--train_file={tmp_path / 'rows.jsonl'}", *FAST, "--num_train_epochs=1"]
-    run([*words, f"--model_name_or_path={tmp_path / 'encoder'}"], output)
+    run([*words, f"--model_name_or_path={tmp_path / 'encoder'}", "--folds=0"], output)
     data = load_own_data(str(output), parse_arguments([str(output / "train_config.yaml")]).data)
     targets = data.targets("train")
     logits = np.where(targets == 1, 7.0, -7.0)

@@ -34,9 +34,8 @@ from zlpr_hf.workflows.load_data import (
     load_own_data,
 )
 from zlpr_hf.workflows.masked_copy import write_masked_copy
-from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, OUT_OF_FOLD_FILE, RESULTS_FILE
 
-OUT_OF_FOLD_FILE = "out_of_fold.npz"
 AUDIT_FOLDER, MASKED_FOLDER = "audit", "masked"
 LISTED_SCORE = 0.2
 """Cells that are wrong with this probability are listed."""
