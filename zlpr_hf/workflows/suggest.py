@@ -13,13 +13,13 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from zlpr_hf.choices import QueryStrategy
+from zlpr_hf.data.formats import FORMULA
 from zlpr_hf.data.row_reader import BadRow, RowReader
 from zlpr_hf.data.seen_texts import SeenTexts, text_key
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.query_strategies import Pool, choose_texts
-from zlpr_hf.inference.row_writer import FORMULA
 from zlpr_hf.models.features import compute_features
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.thresholds import compute_scores
