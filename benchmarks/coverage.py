@@ -28,7 +28,7 @@ SPREAD = 0.5
 """Distance of the easy and the hard rows from the mean, relative to the room that there is."""
 SHARED = 0.8
 """Share of the decisions that the second predictor takes from the first one."""
-METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "subset accuracy"}
+METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "exact match"}
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

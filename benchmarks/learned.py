@@ -128,7 +128,7 @@ def render(found: dict[str, dict[str, dict[str, dict[str, list[float]]]]]) -> st
 
 
 def draw(found: dict[str, dict[str, dict[str, dict[str, list[float]]]]]) -> None:
-    """Draw one row of plots per experiment: micro-F1 and subset accuracy."""
+    """Draw one row of plots per experiment: micro-F1 and exact match."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 8), layout="constrained")

@@ -20,7 +20,7 @@ FILES = {
 }
 RECIPES = {"quickstart": "CWE", "reuters": "Reuters-90", "go_emotions": "GoEmotions"}
 COMPARED = {"GoEmotions": "go_emotions", "Reuters-90": "reuters", "CWE": "cwe"}
-METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "subset accuracy"}
+METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "exact match"}
 SVM_ROW = "TF-IDF + linear SVM"
 RULES = {
     ("zlpr", "own"): "ZLPR",
@@ -68,7 +68,7 @@ def results() -> str:
 
 
 def recipes() -> str:
-    """The recipes that were run; each cell is micro-F1 / macro-F1 / subset accuracy."""
+    """The recipes that were run; each cell is micro-F1 / macro-F1 / exact match."""
     rows = []
     for recipe, name in RECIPES.items():
         runs = read_runs(name)
@@ -139,7 +139,7 @@ def zlpr_against_bce() -> str:
 
 
 def losses() -> str:
-    """Six losses on three datasets; each cell is micro-F1 / macro-F1 / subset accuracy."""
+    """Six losses on three datasets; each cell is micro-F1 / macro-F1 / exact match."""
     columns, cells = ["loss"], [[title] for title in RULES.values()]
     for name in COMPARED:
         comparison = load_comparison(name)

@@ -49,6 +49,32 @@ def test_options_on_the_command_line_come_first() -> None:
     assert complete("--train_file", "colours.csv")[2:] == ["--output_dir", "out/colours", *FOUND]
 
 
+@pytest.mark.usefixtures("folder")
+def test_the_file_may_stand_after_options() -> None:
+    expected = complete("colours.csv", "--seed", "3", "--bf16")
+    assert complete("--seed", "3", "--bf16", "colours.csv") == expected
+    assert complete("--seed=3", "colours.csv", "--bf16") == complete(
+        "colours.csv", "--seed=3", "--bf16"
+    )
+    assert complete("--lr", "1e-3", "quickstart") == ["quickstart", "--lr", "1e-3"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["colours.csv", "--label_column", "Farben", "Nr"], "label_columns"),
+        (["--label_column", "Farben", "Nr", "colours.csv"], "label_columns"),
+        (["colours.csv", "--text_column", "Satz", "Nr"], "text_pair_column"),
+        (["colours.csv", "--seed", "1", "2"], "seed: expected one value, got '2'"),
+        (["colours.csv", "other.csv"], "expected one FILE, got 'other.csv'"),
+    ],
+)
+def test_words_without_an_option_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        complete(*words)
+
+
 def test_configurations(folder: Path) -> None:
     whole, part = folder / "whole.yaml", folder / "part.yaml"
     whole.write_text("train_file: colours.csv\n")

@@ -1,12 +1,14 @@
 """What commands print at their end: plain in a pipe and with NO_COLOR, a link on a terminal."""
 
 import io
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.reports.builders import NAMES, make_logits, make_report
+from zlpr_hf.cli.log_lines import wrap_warnings
 from zlpr_hf.cli.terminal import next_commands, print_log, print_report
 
 
@@ -63,3 +65,18 @@ def test_log_keeps_blank_lines_and_long_lines(capsys: pytest.CaptureFixture[str]
     text = f"a [bold]\n{'x' * 200}\n\nwarning: b\n"
     print_log(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_warnings_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    words = [f"word{number}" for number in range(30)]
+    logger = logging.getLogger("zlpr_hf.data")
+    with wrap_warnings():
+        logger.warning("%s", " ".join(words))
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).split() == words
+    assert not logging.getLogger("zlpr_hf").handlers

@@ -89,6 +89,15 @@ def ask(path: Path, **given: Any) -> str:
          {"label_columns": ["x", "y"]}),
         ({"b": TEXT, "x": one_of("yes", "no"), "y": one_of("no", "yes")},
          {"label_columns": ["x", "y"]}),
+        # One number per label, written with a separator.
+        ({"b": TEXT, "c": lambda r: ",".join(r.choices("01", k=5))},
+         {"label_column": "c", "label_form": "multi_hot", "label_delimiter": ","}),
+        ({"b": TEXT, "c": lambda r: " ".join(r.choices("01", k=5))},
+         {"label_column": "c", "label_form": "multi_hot", "label_delimiter": " "}),
+        ({"b": TEXT, "c": lambda r: "|".join(r.choices(["0.0", "1.0"], k=5))},
+         {"label_column": "c", "label_form": "multi_hot", "label_delimiter": "|"}),
+        ({"b": TEXT, "c": lambda r: str(r.choices([0, 1], k=5))},
+         {"label_column": "c", "label_form": "multi_hot"}),
         # Columns of names decide between those that look alike.
         ({"b": TEXT, "x": labels(";"), "Tags": labels(";")},
          {"label_column": "Tags", "label_delimiter": ";"}),
@@ -136,6 +145,12 @@ def test_given_options_are_kept(tmp_path: Path) -> None:
     assert "'z'" in ask(path, text_column="z")
 
 
+def test_numbers_per_label_are_not_names_between_separators(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.csv", {"b": TEXT, "c": lambda r: ",".join(r.choices("01", k=4))})
+    found = guess(path, label_column="c", label_delimiter=",")
+    assert found == {"text_column": "b", "label_form": "multi_hot"}
+
+
 def test_default_names_come_first(tmp_path: Path) -> None:
     columns = {"body": prose(40), "text": TEXT, "labels": labels(";"), "more": labels(",")}
     path = write(tmp_path / "f.csv", columns)
@@ -157,6 +172,12 @@ def test_default_names_come_first(tmp_path: Path) -> None:
         ({"n": NUMBER, "c": labels(";")}, ["--text_column NAME"]),
         ({"b": TEXT}, ["the only column is b"]),
         ({"b": TEXT, "labels": NUMBER}, ["--label_form ids"]),
+        ({"b": TEXT, "c": lambda r: ",".join(r.sample("123456", 3))},
+         ["--label_column c --label_form ids --label_delimiter ','", "--label_names_file FILE"]),
+        ({"b": TEXT, "c": lambda r: str(r.sample(range(9), 2))},
+         ["--label_column c --label_form ids --label_names_file FILE"]),
+        ({"b": TEXT, "labels": lambda r: " ".join(r.sample("123456", 3))},
+         ["--label_form ids --label_delimiter ' '"]),
         # Two readings of one column.
         ({"b": TEXT, "c": one_of("Health, Beauty", "Sports", "Toys, Games")},
          ["--label_delimiter ','", "--label_form names"]),

@@ -303,7 +303,7 @@ parameter, and unknown names are refused at once, as Python refuses unknown keyw
 FITTING_CHECKS = (
     "check_estimators_overwrite_params", "check_dont_overwrite_parameters",
     "check_estimators_fit_returns_self", "check_estimators_unfitted", "check_dict_unchanged",
-    "check_fit_idempotent", "check_methods_sample_order_invariance",
+    "check_fit_idempotent", "check_fit_score_takes_y", "check_methods_sample_order_invariance",
     "check_methods_subset_invariance", "check_estimators_pickle",
 )  # fmt: skip
 """Those that need data; all others are about arrays of numbers or about single labels."""
@@ -333,7 +333,7 @@ class NumbersAsTexts(ZLPRClassifier):
 
     @staticmethod
     def texts_of(rows: Any) -> list[str]:
-        if len(rows) and isinstance(rows[0], str):
+        if len(rows) and isinstance(rows[0], (str, tuple)):  # texts, alone or in rows
             return list(rows)
         return [" ".join(OTHERS[int(7 * abs(value)) % 15] for value in row) for row in rows]
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from zlpr_hf import __version__
+from zlpr_hf.cli.log_lines import wrap_warnings
 from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.distributed import (
     count_processes,
@@ -83,7 +84,8 @@ def main(argv: Sequence[str] | None = None, *, program: Sequence[str] = ("zlpr",
             find_recipe(rest[0], command)  # a wrong name does not wait for torch
         # Imported here, since the libraries behind a command take seconds to load.
         module = importlib.import_module(f"zlpr_hf.cli.{command}")
-        status: int = module.run(rest, called)
+        with wrap_warnings():
+            status: int = module.run(rest, called)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         if is_main_process():

@@ -12,6 +12,7 @@ from typing import Any
 
 from zlpr_hf.cli.data_names import has_data_suffix, near_files, stem_of
 from zlpr_hf.cli.parser import without_token
+from zlpr_hf.cli.stray_words import move_data_first
 from zlpr_hf.data.column_guess import Guess, guess_columns
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.row_file import FileOptions
@@ -35,6 +36,7 @@ def complete_options(argv: list[str], program: Sequence[str]) -> tuple[list[str]
     Raises:
         InputError: If the file is missing or wrong, or leaves open how it is read.
     """
+    argv = move_data_first(argv)
     words, config = _name_data(argv)
     given = _read_given(words)
     stored: dict[str, Any] = {} if config is None else _read_config(config)

@@ -40,7 +40,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     config = parse_arguments(argv)
     training_args = config.training
     try:
-        report = finetune_config(config, log=print_log)
+        report = finetune_config(config, log=print_log, columns_shown=bool(reading))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_continue(training_args, program, given)) from None
     except InputError as error:

@@ -76,7 +76,7 @@ def guess_columns(
     return Guess(
         new,
         (f"text: {text}", *_label_words(candidate, labels_sample)),
-        (*new, *(["label_delimiter"] if can_split else [])),
+        tuple(dict.fromkeys([*new, *(["label_delimiter"] if can_split else [])])),
         tuple(_notes(sample, candidate, given, others)),
     )
 

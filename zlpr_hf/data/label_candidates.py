@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zlpr_hf.data.column_kinds import NUMBER, count_words
-from zlpr_hf.data.label_cells import CellError, clean_name, is_missing, open_cell
+from zlpr_hf.data.label_cells import (
+    MAX_ID_DIGITS,
+    CellError,
+    clean_name,
+    is_missing,
+    open_cell,
+)
 from zlpr_hf.data.label_counts import LabelCounts
 from zlpr_hf.data.label_survey import LABEL_SEPARATORS, are_bare
 from zlpr_hf.data.responses import find_responses
@@ -158,10 +164,10 @@ def _names_in(value: Any) -> list[str] | None:
 
 def _read_vectors(name: str, values: Sequence[Any], rows: int) -> Candidate | None:
     """Return lists of numbers as a candidate if they are one number per label."""
-    lists = [value for value in values if isinstance(value, list)]
-    numbers = [number for value in lists for number in value]
-    if len(lists) < len(values) or not all(isinstance(each, (int, float)) for each in numbers):
+    lists = _lists_of_numbers(values)
+    if lists is None:
         return None
+    numbers = [number for value in lists for number in value]
     widths = set(map(len, lists))
     if len(widths) > 1 or min(widths) < MIN_ROWS or not set(numbers) <= {0, 1}:
         return None
@@ -175,10 +181,60 @@ def _read_vectors(name: str, values: Sequence[Any], rows: int) -> Candidate | No
     return Candidate((name,), words, labels, options, in_lists=True, unlabelled=unlabelled)
 
 
+def _lists_of_numbers(values: Sequence[Any]) -> list[list[float]] | None:
+    """Return the values if all of them are lists of numbers."""
+    lists = [value for value in values if isinstance(value, list)]
+    are_numbers = all(isinstance(each, (int, float)) for value in lists for each in value)
+    return lists if are_numbers and len(lists) == len(values) else None
+
+
+def ask_about_ids(cells: Sequence[Any]) -> str:
+    """Return the options that read cells as ids of labels, empty if the cells are no ids."""
+    try:
+        opened = [open_cell(cell) for cell in cells if not is_missing(cell)]
+    except CellError:
+        return ""
+    lists = _lists_of_numbers(opened)
+    sign = None
+    if lists is None and all(isinstance(value, str) for value in opened):
+        sign, lists = _split_numbers(opened)
+    ids = [number for value in lists or () for number in value]
+    if not ids or any(type(each) is not int or each < 0 for each in ids):
+        return ""
+    if any(len(set(value)) < len(value) for value in lists or ()):
+        return ""
+    delimiter = "" if sign is None else f" --label_delimiter {sign!r}"
+    return f"--label_form ids{delimiter} --label_names_file FILE (one name per line)"
+
+
+def _split_numbers(
+    values: Sequence[str],
+) -> tuple[str | None, list[list[float]] | None]:
+    """Return the sign that separates cells into numbers, and the numbers of each cell."""
+    for sign in (*SEPARATORS, " "):
+        split = _split(values, sign)
+        if any(len(row) > 1 for row in split) and all(map(_are_numbers, split)):
+            return sign, [[_as_number(part) for part in row] for row in split]
+    return None, None
+
+
+def _are_numbers(parts: Sequence[str]) -> bool:
+    return all(NUMBER.fullmatch(part) and "," not in part and "%" not in part for part in parts)
+
+
+def _as_number(word: str) -> float:
+    return int(word) if word.isdecimal() and len(word) <= MAX_ID_DIGITS else float(word)
+
+
 def _read_texts(name: str, values: Sequence[str], rows: int) -> Candidate | None:
     if sum(map(len, values)) > MAX_CELL * len(values):
         return None
     unlabelled = rows - len(values)
+    separator, vectors = _split_numbers(values)
+    if vectors is not None:
+        found = _read_vectors(name, vectors, rows)
+        options = {"label_form": "multi_hot", "label_delimiter": separator}
+        return None if found is None else replace(found, options=options)
     single = [[value.strip()] for value in values]
     is_single = looks_like_labels(single, MIN_REPEATED)
     split = {sign: _split(values, sign) for sign in SEPARATORS}

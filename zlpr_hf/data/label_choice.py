@@ -10,6 +10,7 @@ from typing import Any
 from zlpr_hf.data.columns import check_column, separator_hint
 from zlpr_hf.data.label_candidates import (
     Candidate,
+    ask_about_ids,
     delimited,
     find_candidates,
     flag_columns,
@@ -99,6 +100,13 @@ def _choose_candidate(
         return pool[0]
     if not pool:
         only = "" if len(sample.columns) > 1 else "; training needs a column of labels beside it"
+        ids = {name: ask_about_ids(sample.cells(name)) for name in sample.columns}
+        for name, question in ids.items():
+            if question and sample.kinds[name] in ("text", "lists"):
+                raise InputError(
+                    f"{sample.origin}: no column looks like labels, but {name} may hold their ids: "
+                    f"{command} --label_column {shlex.quote(name)} {question}"
+                )
         hint = separator_hint(sample.columns) if sample.has_header else ""
         raise InputError(
             f"{sample.origin}: no column looks like labels; {list_columns(sample)}{only}{hint}. "
@@ -177,6 +185,8 @@ def _read_texts(
         return replace(single, options={})
     if candidate is not None and not candidate.question:
         return candidate
+    if ids := ask_about_ids(texts):
+        raise InputError(f"{where}: expected names of labels, got ids. Name them: {command} {ids}")
     choices = [] if candidate is None else [candidate.question]
     if candidate is None:
         found = [sign for sign in LABEL_SEPARATORS if any(sign in text for text in texts)]

@@ -77,10 +77,10 @@ class Reading:
             for name, value in found.items()
         }
 
-    def render(self) -> str:
-        """Return the facts and the example in a few lines."""
+    def render(self, *, columns: bool = True) -> str:
+        """Return the facts and the example in a few lines, with or without the columns."""
         lines = [f"{self.origin}: {self.format}" if self.format else self.origin]
-        lines.append(self.render_columns())
+        lines.append(self.render_columns() if columns else self._render_labels())
         if self.example is not None:
             number, texts, labels = self.example
             shown = ", ".join(
@@ -95,11 +95,12 @@ class Reading:
     def render_columns(self) -> str:
         """Return the columns, the form of the labels, and their names in two lines."""
         columns = _shorten(self.label_columns, COLUMNS_SHOWN)
-        lines = (
-            f"text: {', '.join(self.text_columns)} | labels: {columns}, {self.label_words}",
-            f"{len(self.labels)} labels, {self.label_order}: {_shorten(self.labels, NAMES_SHOWN)}",
-        )
-        return "\n".join(map(_one_line, lines))
+        line = f"text: {', '.join(self.text_columns)} | labels: {columns}, {self.label_words}"
+        return f"{_one_line(line)}\n{self._render_labels()}"
+
+    def _render_labels(self) -> str:
+        names = _shorten(self.labels, NAMES_SHOWN)
+        return _one_line(f"{len(self.labels)} labels, {self.label_order}: {names}")
 
 
 def _one_line(text: str) -> str:

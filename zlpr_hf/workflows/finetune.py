@@ -101,9 +101,16 @@ def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) ->
 
 
 def finetune_config(
-    config: RunConfig, *, data: LabelledData | None = None, log: Log = print
+    config: RunConfig,
+    *,
+    data: LabelledData | None = None,
+    log: Log = print,
+    columns_shown: bool = False,
 ) -> Report:
-    """Run :func:`finetune` with all arguments in one :class:`RunConfig`."""
+    """Run :func:`finetune` with all arguments in one :class:`RunConfig`.
+
+    With ``columns_shown`` the user knows already which columns are read.
+    """
     check_config(config)
     output_dir = Path(str(config.training.output_dir))
     checkpoint = find_resume_checkpoint(
@@ -131,6 +138,8 @@ def finetune_config(
     is_main = trainer.is_world_process_zero()
     trainer.accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
     if is_main:
+        if prepared.data.reading is not None:
+            log(f"{prepared.data.reading.render(columns=not columns_shown)}\n")
         _start_output_dir(output_dir, config, prepared, checkpoint, log)
         if auto:
             log(render_defaults(config, auto))
@@ -199,8 +208,6 @@ def _start_output_dir(
         clear_leftovers(output_dir)
     elif config.data.overwrite_output_dir or is_unfinished(output_dir):
         clear_run(output_dir, keep_folds=not config.data.overwrite_output_dir)
-    if prepared.data.reading is not None:
-        log(f"{prepared.data.reading.render()}\n")
     log(prepared.profile.render())
     if config.data.streaming and config.model.baselines:
         log("no SVM baseline: it needs all training texts in memory, which streaming avoids")

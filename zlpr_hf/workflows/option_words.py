@@ -82,16 +82,25 @@ class OptionWords:
 
 
 @cache
-def option_names() -> frozenset[str]:
-    """Return the names of all options, those of the trainer from its source files."""
-    ours = {
-        spec.name for kind in (ModelArguments, DataArguments) for spec in dataclasses.fields(kind)
+def option_types() -> dict[str, str]:
+    """Return name and written type of all options, those of the trainer from its source files."""
+    found = {
+        spec.name: str(spec.type)
+        for kind in (ModelArguments, DataArguments)
+        for spec in dataclasses.fields(kind)
     }
-    return frozenset(ours.union(*map(_read_fields, TRAINING_ARGUMENTS)))
+    for package in TRAINING_ARGUMENTS:
+        found |= dict(_read_fields(package))
+    return found
 
 
-def _read_fields(package: str) -> Iterator[str]:
-    """Yield the names of the dataclass fields in a source file of a package."""
+def option_names() -> frozenset[str]:
+    """Return the names of all options."""
+    return frozenset(option_types())
+
+
+def _read_fields(package: str) -> Iterator[tuple[str, str]]:
+    """Yield names and types of the dataclass fields in a source file of a package."""
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
@@ -100,7 +109,7 @@ def _read_fields(package: str) -> Iterator[str]:
         if isinstance(node, ast.ClassDef) and node.name.endswith("TrainingArguments"):
             for line in node.body:
                 if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    yield line.target.id
+                    yield line.target.id, ast.unparse(line.annotation)
 
 
 def current_name(name: str) -> str:

@@ -15,7 +15,7 @@ RULE_NAMES = {
 }  # fmt: skip
 METRIC_TITLES = {
     "f1_micro": "micro-F1", "f1_macro": "macro-F1", "f1_samples": "samples-F1",
-    "subset_accuracy": "subset accuracy", "hamming_loss": "Hamming loss", "lrap": "LRAP",
+    "subset_accuracy": "exact match", "hamming_loss": "Hamming loss", "lrap": "LRAP",
 }  # fmt: skip
 SUMMARY_METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 EXPLANATION = """\
