@@ -10,7 +10,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import audit, calibration, model_table, quality_tables, speed_tables
+from benchmarks import (
+    audit,
+    calibration,
+    few_tables,
+    model_table,
+    quality_tables,
+    speed_tables,
+)
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 
@@ -22,6 +29,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | model_table.BLOCKS
     | calibration.BLOCKS
     | audit.BLOCKS
+    | few_tables.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)
