@@ -14,6 +14,7 @@ from benchmarks import (
     audit,
     calibration,
     few_tables,
+    guarantee,
     model_table,
     quality_tables,
     speed_tables,
@@ -30,6 +31,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | calibration.BLOCKS
     | audit.BLOCKS
     | few_tables.BLOCKS
+    | guarantee.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)

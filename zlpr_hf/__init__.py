@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         compute_label_scores as compute_label_scores,
         compute_multi_label_metrics as compute_multi_label_metrics,
     )
+    from zlpr_hf.metrics.risk_control import fit_guarantee as fit_guarantee
     from zlpr_hf.metrics.threshold_tuning import fit_thresholds as fit_thresholds
     from zlpr_hf.models.loading import load_model as load_model, load_tokenizer as load_tokenizer
     from zlpr_hf.reports.report import Report as Report
@@ -131,6 +132,7 @@ _NAMES = {
         "compute_label_scores",
         "compute_multi_label_metrics",
     ),
+    "metrics.risk_control": ("fit_guarantee",),
     "metrics.threshold_tuning": ("fit_thresholds",),
     "models.loading": (
         "load_model",

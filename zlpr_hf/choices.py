@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 Backend = Literal["auto", "torch", "onnxruntime"]
 DecisionMetric = Literal["f1_micro", "f1_macro", "f1_samples", "jaccard_samples", "subset_accuracy"]
+GuaranteeKind = Literal["recall", "false_labels", "precision"]
 HeadInit = Literal["auto", "random", "label_names"]
 LabelForm = Literal["auto", "names", "ids", "multi_hot", "columns", "delimited"]
 LongTexts = Literal["cut", "mean", "max"]

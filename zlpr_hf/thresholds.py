@@ -133,6 +133,7 @@ class Thresholds:
                     "thresholds untuned, or use an encoder such as BERT"
                 )
             head.bias.data.sub_(_spread(self.offsets, head.bias.data))
+            ZLPRConfig.update(config, guarantee={})  # it was made for other decisions
         if temperature is not None:
             scale_head(head, 1 / temperature)
             folded = (ZLPRConfig.read(config).temperature or 1.0) * temperature

@@ -23,6 +23,8 @@ class ZLPRConfig:
             a model is loaded. None if no temperature was fitted.
         calibration: Fields of :class:`zlpr_hf.metrics.calibration.Calibration`, measured on the
             test split; empty if unknown.
+        guarantee: Fields of :class:`zlpr_hf.metrics.risk_control.Guarantee`, whose offsets are part
+            of the bias; information, never applied when a model is loaded. Empty without one.
         long_texts: How texts longer than those of training are read: ``cut``, ``mean`` or ``max``;
             None if the model was not evaluated here.
         data: Options that read the training data, such as ``text_column``; see
@@ -37,6 +39,7 @@ class ZLPRConfig:
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     temperature: float | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    guarantee: Mapping[str, Any] = field(default_factory=dict)
     long_texts: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 

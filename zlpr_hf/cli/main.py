@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "compute all metrics on labelled texts, with intervals",
     "suggest": "choose unlabelled texts to label next",
     "audit": "list the tags of the data that are likely wrong",
+    "guarantee": "promise recall, precision or few false labels on new texts",
     "export": "write a model for ONNX Runtime",
     "push": "push a trained model to the Hugging Face Hub",
     "demo": "try a model on a web page",

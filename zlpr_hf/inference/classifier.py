@@ -37,6 +37,7 @@ from zlpr_hf.inference.windows import (
     stored_rule,
 )
 from zlpr_hf.labels import LabelSets, LabelSpace
+from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.probe import explain_failure, padding_matters
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, logit_threshold, refuse_nan
@@ -329,6 +330,7 @@ class Classifier:
         *,
         temperature: float | None = None,
         long_texts: LongTexts | None = None,
+        guarantee: Guarantee | None = None,
     ) -> None:
         """Write the model with offsets and a temperature in its head, where every server has them.
 
@@ -337,12 +339,18 @@ class Classifier:
             thresholds: The offsets; the model's own limits on the number of labels stay.
             temperature: Divides all logits after the offsets (default: None, not at all).
             long_texts: How long texts were read for these offsets (default: as stored).
+            guarantee: Recorded in ``config.json``; give its thresholds. A limit on the number of
+                labels that could break it is removed from the copy.
         """
         write_folder(
             folder,
             self.model,
             self.tokenizer,
-            replace(self.thresholds, offsets=thresholds.offsets),
+            replace(
+                self.thresholds if guarantee is None else guarantee.keep_limits(self.thresholds),
+                offsets=thresholds.offsets,
+            ),
             temperature=temperature,
             long_texts=long_texts or self.stored_long_texts,
+            guarantee=guarantee,
         )

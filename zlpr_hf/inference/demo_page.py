@@ -26,6 +26,7 @@ from zlpr_hf.inference.demo_file import (
 )
 from zlpr_hf.inference.windows import split_into_windows
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
+from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -262,7 +263,11 @@ def render_file(found: LabelledFile) -> str:
 
 def _describe_scores(config: Any) -> str:
     stored = ZLPRConfig.read(config)
-    return describe_scores(Calibration.from_config(stored.calibration), stored.temperature)
+    return describe_scores(
+        Calibration.from_config(stored.calibration),
+        stored.temperature,
+        guarantee=Guarantee.from_config(stored.guarantee),
+    )
 
 
 def render_words(effects: WordEffects) -> str:

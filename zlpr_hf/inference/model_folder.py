@@ -17,6 +17,7 @@ from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.windows import stored_rule
 from zlpr_hf.labels import LabelSets, LabelSpace
+from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.models.head import classification_head, fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
@@ -110,11 +111,14 @@ def write_folder(
     *,
     temperature: float | None,
     long_texts: LongTexts | None,
+    guarantee: Guarantee | None = None,
 ) -> None:
     """Write a copy of the model with offsets and a temperature in its head, and the tokenizer."""
     changed: Any = copy.deepcopy(model)
     thresholds.fold_into(classification_head(changed), changed.config, temperature=temperature)
     ZLPRConfig.update(changed.config, calibration={}, long_texts=long_texts)  # measured before
+    if guarantee is not None:
+        ZLPRConfig.update(changed.config, guarantee=guarantee.to_config())
     with new_folder(folder) as part:
         changed.save_pretrained(part)
         tokenizer.save_pretrained(part)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores, refuse_nan
 
 Floats = NDArray[np.floating[Any]]
@@ -160,6 +161,7 @@ def describe_scores(
     *,
     tested_on: str = "the test split",
     folds: int = 0,
+    guarantee: Guarantee | None = None,
 ) -> str:
     """Return the sentences about scores that the report, the card and the demo page show.
 
@@ -168,6 +170,7 @@ def describe_scores(
         temperature: The temperature in the head; None if none was fitted.
         tested_on: The rows on which calibration was measured (default: the test split).
         folds: Number of folds that the temperature was fitted on, or 0 for a validation split.
+        guarantee: Its offsets are part of the bias, after the temperature; None without one.
     """
     rows = f"out of {folds} folds" if folds else "on validation"
     fitted = (
@@ -180,7 +183,8 @@ def describe_scores(
         if calibration is None
         else f"On {tested_on}, {calibration.describe()}."
     )
-    return f"The score is sigmoid(logit); {fitted}. {measured}"
+    moved = "" if guarantee is None else f" {guarantee.describe_offsets()}"
+    return f"The score is sigmoid(logit); {fitted}.{moved} {measured}"
 
 
 def bin_scores(scores: Floats, targets: Floats) -> tuple[Floats, Floats, NDArray[np.int_]]:

@@ -16,6 +16,7 @@ from zlpr_hf.metrics.calibration import Calibration, describe_scores
 from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
+from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.reports.disagreements import Disagreement
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.reports.terminal import render_plain, report_parts
@@ -59,6 +60,7 @@ class Report:
         weak_labels: The labels with the lowest F1, each with a reason.
         history: Losses and F1 per evaluation on the validation split.
         disagreements: Rows in which the model firmly contradicts a tag, with their place.
+        guarantee: The guarantee whose offsets are part of the bias; None without one.
         intervals: 95 % bootstrap intervals of test metrics; empty in a large label space.
 
     Example:
@@ -92,6 +94,7 @@ class Report:
     history: list[HistoryEntry] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    guarantee: Guarantee | None = None
 
     @property
     def verdict(self) -> str:
@@ -149,7 +152,11 @@ class Report:
     def scores(self) -> str:
         """Sentences about the scores, with the numbers of the test split."""
         return describe_scores(
-            self.calibration, self.temperature, tested_on=self.tested_on, folds=self.folds
+            self.calibration,
+            self.temperature,
+            tested_on=self.tested_on,
+            folds=self.folds,
+            guarantee=self.guarantee,
         )
 
     @property
@@ -199,6 +206,7 @@ class Report:
                 name: Interval(**each) for name, each in content.get("intervals", {}).items()
             },
             "disagreements": [Disagreement(**each) for each in content.get("disagreements", [])],
+            "guarantee": Guarantee.from_config(content.get("guarantee") or {}),
         }
         return cls(**content)
 

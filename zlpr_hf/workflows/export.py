@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
 from zlpr_hf.inference.windows import Texts
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.thresholds import decide
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 EXPORT_FILE = "export.json"
 MAX_LOGIT_DIFFERENCE = 1e-3
@@ -107,7 +109,10 @@ def export_onnx(
         expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
         model: Any = classifier.model
         write_onnx(model, _sample(classifier), part / ONNX_FILE, quantization=quantization)
-        model.config.save_pretrained(part)
+        config = copy.deepcopy(model.config)
+        if quantization == "int8":  # some decisions change, so a guarantee would be another one
+            ZLPRConfig.update(config, guarantee={})
+        config.save_pretrained(part)
         classifier.tokenizer.save_pretrained(part)
         exported = Classifier.load(str(part), backend="onnxruntime")
         try:

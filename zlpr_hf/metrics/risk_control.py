@@ -1,0 +1,433 @@
+"""Guarantees: offsets whose risk on new texts stays below a level, fitted on calibration rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from zlpr_hf.choices import GuaranteeKind, Scope
+from zlpr_hf.labels import known_mask
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, refuse_nan
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+MAX_FALSE_LABELS = 10
+"""False labels that count per text. The bound of a risk costs ``bound / (rows + 1)`` of its level,
+and the number of labels, the only other bound, would cost everything where there are many."""
+MARGIN = 1e-3
+"""Distance of an offset from the logit that decides it, so that rounding does not matter."""
+ORDER_SHARE, MIN_ORDER_ROWS, MAX_ORDER_SHARE = 0.1, 50, 0.3
+"""Rows that choose the order of the tests and are not tested: a tenth, but 50 if these are at most
+three tenths. With fewer, more attempts start at an offset that fails."""
+STEP = 1.02
+"""Each tested offset predicts two percent more labels than the one before."""
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A promise about new texts, and the offsets that keep it.
+
+    Args:
+        kind: ``recall``, ``false_labels`` or ``precision``.
+        level: The promised value.
+        offsets: One number per label; a label is predicted if its logit is above it.
+        rows: Number of calibration rows that count.
+        scope: ``global``: one offset for all labels; ``per_label``: a promise per label.
+        confidence: For ``precision``: probability that the calibration rows keep the promise.
+        bound: For ``false_labels``: at most this many count per text.
+        uncovered: For ``per_label``: ids of labels with too few rows, which have the global offset.
+        source: Name of the calibration rows.
+    """
+
+    kind: GuaranteeKind
+    level: float
+    offsets: tuple[float, ...]
+    rows: int
+    scope: Scope = "global"
+    confidence: float | None = None
+    bound: int | None = None
+    uncovered: tuple[int, ...] = ()
+    source: str = ""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The offsets as a decision rule, for :meth:`zlpr_hf.Classifier.save`."""
+        return Thresholds(self.offsets)
+
+    def keep_limits(self, thresholds: Thresholds) -> Thresholds:
+        """Return limits on the number of labels without those that could break the promise."""
+        least = thresholds.min_labels if self.kind == "recall" else 0
+        most = thresholds.max_labels if self.kind == "false_labels" else None
+        return replace(thresholds, min_labels=least, max_labels=most)
+
+    def describe(self) -> str:
+        """Return the promise as one sentence."""
+        share = f"{100 * self.level:g} %"
+        if self.scope == "per_label":
+            return f"Each label is found in at least {share} of the texts that have it."
+        if self.kind == "recall":
+            return f"At least {share} of a text's labels are found, on average over texts."
+        if self.kind == "false_labels":
+            counted = "" if self.bound is None else f" (at most {self.bound} count per text)"
+            return f"A text has at most {self.level:g} false labels on average{counted}."
+        return (
+            f"With {100 * (self.confidence or 0):g} % confidence, at least {share} of a text's "
+            "predicted labels are right, on average over texts with a prediction."
+        )
+
+    def describe_offsets(self) -> str:
+        """Return the sentence on scores, which the offsets move."""
+        low, high = min(self.offsets), max(self.offsets)
+        shown = f"{low:+.3g}" if low == high else f"between {low:+.3g} and {high:+.3g}"
+        return (
+            f"The guarantee subtracts an offset of {shown} from the bias, so the score 0.5 marks "
+            "the decision and is no probability: the score before it is sigmoid(logit + offset)."
+        )
+
+    def describe_assumption(self) -> str:
+        """Return one sentence on exchangeability."""
+        source = f" ({self.source})" if self.source else ""
+        return (
+            "This holds if new texts and the "
+            f"{self.rows:,} calibration texts{source} are exchangeable: drawn from the same source "
+            "in the same way, so that shuffling them together would change nothing."
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Return a plain mapping for the ``zlpr`` entry of ``config.json``."""
+        stored = asdict(self) | {"offsets": list(self.offsets), "uncovered": list(self.uncovered)}
+        return {name: value for name, value in stored.items() if value not in (None, [], "")}
+
+    @classmethod
+    def from_config(cls, stored: Mapping[str, Any]) -> Guarantee | None:
+        """Read a guarantee from a model's configuration; None if there is none."""
+        if not stored:
+            return None
+        known = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
+        known |= {name: tuple(known.get(name, ())) for name in ("offsets", "uncovered")}
+        return cls(**known)
+
+
+def fit_guarantee(
+    logits: Any,
+    targets: Any,
+    *,
+    recall: float | None = None,
+    false_labels: float | None = None,
+    precision: float | None = None,
+    confidence: float = 0.95,
+    scope: Scope = "global",
+    seed: int = 0,
+) -> Guarantee:
+    """Fit offsets with a guarantee for new texts that are exchangeable with these rows.
+
+    Give one of ``recall``, ``false_labels`` and ``precision``. The first two are monotone in the
+    offset: conformal risk control takes the last offset whose mean risk over the ``n`` rows,
+    corrected to ``(n * risk + bound) / (n + 1)``, is below the level, and the *expected* risk of a
+    new text is below it too. Precision is not monotone: Learn then Test goes down a sequence of
+    offsets, fixed by a part of the rows, as long as an exact binomial test on the other rows
+    rejects that precision is below the level. One predicted label per text, drawn at random, makes
+    the test exact. It needs independent rows.
+
+    Args:
+        logits: Raw scores of calibration rows, which the model was not trained on.
+        targets: Values in [0, 1]; from 0.5 on a label applies. ``-100`` or NaN marks an unknown
+            target: it is neither a label nor a false label.
+        recall: Expected share of a text's labels that are predicted, over texts with a label;
+            between 0 and 1.
+        false_labels: Expected number of predicted labels per text that do not apply, of which at
+            most 10 count per text; above 0.
+        precision: Expected share of a text's predicted labels that apply, over texts with a
+            predicted label; between 0 and 1.
+        confidence: For ``precision``: probability over calibration rows that the guarantee holds
+            (default: 0.95).
+        scope: ``global`` (default), or ``per_label`` with ``recall``: one offset per label, so that
+            each label is found in this share of the texts that have it.
+        seed: Random seed of ``precision`` (default: 0).
+
+    Shape:
+        logits, targets: ``(N, L)``.
+
+    Returns:
+        The guarantee with its offsets.
+
+    Raises:
+        ValueError: If a value is out of range, a logit is NaN, or there are too few rows; the
+            message names the number that is needed.
+
+    References:
+        Angelopoulos et al.: Conformal Risk Control, 2022.
+        Angelopoulos et al.: Learn then Test, 2021.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> logits = rng.normal(size=(1000, 5))
+        >>> targets = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+        >>> found = fit_guarantee(logits, targets, recall=0.9)
+        >>> print(found.describe())
+        At least 90 % of a text's labels are found, on average over texts.
+        >>> round(found.offsets[0], 1)
+        -0.8
+    """
+    given = {"recall": recall, "false_labels": false_labels, "precision": precision}
+    chosen = [(kind, level) for kind, level in given.items() if level is not None]
+    if len(chosen) != 1:
+        raise ValueError("expected one of recall, false_labels and precision")
+    scores, truth = np.asarray(logits, np.float64), np.asarray(targets, np.float32)
+    if scores.ndim != 2 or scores.shape != truth.shape:
+        raise ValueError(
+            f"logits and targets must have the same shape (N, L), got {scores.shape} and "
+            f"{truth.shape}"
+        )
+    refuse_nan(scores)
+    kind, level = chosen[0]
+    check_level(kind, level, confidence, scope, scores.shape[1])
+    known = known_mask(truth)
+    present = known & (truth >= 0.5)
+    if kind == "false_labels":
+        return _limit_false_labels(scores, known & ~present, known, level)
+    if kind == "precision":
+        return _certify_precision(scores, present, known, level, confidence, seed)
+    found = _reach_recall(scores, present, level)
+    return found if scope == "global" else _reach_recall_per_label(scores, present, level, found)
+
+
+def check_level(
+    kind: str, level: float, confidence: float = 0.95, scope: str = "global", labels: int = 2
+) -> None:
+    """Refuse levels that are out of range or promise nothing.
+
+    Raises:
+        ValueError: If so.
+    """
+    below = 1 if kind != "false_labels" else min(labels, MAX_FALSE_LABELS)
+    if not 0 < level < below:
+        raise ValueError(f"{kind}: expected a number above 0 and below {below}, got {level:g}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a number above 0 and below 1, got {confidence:g}")
+    if scope == "per_label" and kind != "recall":
+        raise ValueError(f"per_label: goes with recall, got {kind}")
+
+
+def _reach_recall(scores: Floats, present: Bools, level: float) -> Guarantee:
+    """Conformal risk control of the share of a text's labels that are missed."""
+    counts = present.sum(1)
+    rows = int((counts > 0).sum())
+    _need(rows, 1 / (1 - level) - 1, "texts with a label", f"recall {level:g}")
+    row, label = np.nonzero(present)
+    offset = _largest_offset(scores[row, label], 1 / counts[row], rows, 1 - level, scores)
+    return Guarantee("recall", level, (offset,) * scores.shape[1], rows)
+
+
+def _reach_recall_per_label(
+    scores: Floats, present: Bools, level: float, whole: Guarantee
+) -> Guarantee:
+    counts = present.sum(0)
+    least = _at_least(1 / (1 - level) - 1)
+    covered = counts >= least
+    if not covered.any():
+        raise ValueError(
+            f"recall {level:g} per label needs at least {least} texts with a label, and the most "
+            f"frequent label has {counts.max()}; leave per_label out, or give more texts"
+        )
+    offsets = list(whole.offsets)
+    for label in np.flatnonzero(covered):
+        own = scores[present[:, label], label]
+        offsets[label] = _largest_offset(
+            own, np.ones(len(own)), len(own), 1 - level, scores[:, label]
+        )
+    return replace(
+        whole,
+        offsets=tuple(offsets),
+        scope="per_label",
+        uncovered=tuple(np.flatnonzero(~covered).tolist()),
+    )
+
+
+def _largest_offset(
+    positives: Floats, shares: Floats, rows: int, level: float, scores: Floats
+) -> float:
+    """Return the largest offset at which the corrected share of missed labels is below a level.
+
+    Args:
+        positives: Logits of the labels that apply.
+        shares: What a missed one adds to the risk of its row.
+        rows: Number of rows.
+        level: Of the risk.
+        scores: All logits, of which the next lower one limits the margin.
+    """
+    order = np.argsort(positives, kind="stable")
+    missed = np.cumsum(shares[order])
+    # Rounding of the shares, such as three thirds, must not decide.
+    first = int(np.searchsorted(missed, (rows + 1) * level - 1 + 1e-9, side="right"))
+    critical = float(positives[order][first])
+    if critical <= -MAX_LOGIT_THRESHOLD / 2:
+        raise ValueError(
+            f"no offset reaches recall {1 - level:g}: too many labels are of texts without content"
+        )
+    lower = scores[scores < critical]
+    gap = critical - float(lower.max()) if lower.size else 1.0
+    return critical - min(gap / 2, MARGIN)
+
+
+def _limit_false_labels(scores: Floats, absent: Bools, known: Bools, level: float) -> Guarantee:
+    """Conformal risk control of the number of false labels per text."""
+    labels = scores.shape[1]
+    bound = min(labels, MAX_FALSE_LABELS)
+    rows = int(known.any(1).sum())
+    _need(rows, bound / level - 1, "texts", f"false_labels {level:g}")
+    highest = -np.sort(-np.where(absent, scores, -np.inf), axis=1)[:, :bound]
+    ordered = -np.sort(-highest[highest > -np.inf])
+    allowed = math.floor((rows + 1) * level - bound + 1e-9)
+    if allowed >= len(ordered):
+        offset = float(scores.min()) - 1
+    else:
+        critical = float(ordered[allowed])
+        higher = scores[scores > critical]
+        gap = float(higher.min()) - critical if higher.size else 1.0
+        offset = critical + min(gap / 2, MARGIN)
+    counted = bound if bound < labels else None
+    return Guarantee("false_labels", level, (offset,) * labels, rows, bound=counted)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """One predicted label per text, drawn at random, at every offset.
+
+    Args:
+        logits: Logits of all known cells, rising after negation: the first cells are predicted
+            first as the offset falls.
+        predicted: Number of texts with a prediction, after 0, 1, ... cells.
+        wrong: Number of them whose drawn label does not apply.
+    """
+
+    logits: Floats
+    predicted: NDArray[np.int_]
+    wrong: NDArray[np.int_]
+
+    @classmethod
+    def from_rows(cls, scores: Floats, present: Bools, known: Bools, place: Floats) -> _Draws:
+        """Draw at ``place``, from 0 to 1 per row, among the predicted labels, best first."""
+        scores = np.where(known, scores, -np.inf)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        scores = np.take_along_axis(scores, order, 1)
+        absent = ~np.take_along_axis(present, order, 1)
+        drawn = (place[:, None] * np.arange(1, scores.shape[1] + 1)).astype(int)
+        wrong = np.take_along_axis(absent, drawn, 1).astype(int)
+        changes = np.diff(wrong, axis=1, prepend=0).ravel()
+        firsts = np.zeros(scores.shape, int)
+        firsts[:, 0] = 1
+        cells = np.argsort(-scores.ravel(), kind="stable")[: int(known.sum())]
+        return cls(
+            -scores.ravel()[cells],
+            *(np.cumsum([0, *each[cells]]) for each in (firsts.ravel(), changes)),
+        )
+
+    def count(self, offsets: Floats) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Return the number of texts with a prediction, and of those with a wrong draw."""
+        cells = np.searchsorted(self.logits, -offsets, side="left")
+        return self.predicted[cells], self.wrong[cells]
+
+    def candidates(self) -> Floats:
+        """Return falling offsets, each of which predicts two percent more labels of these rows."""
+        values = -self.logits[self.logits < MAX_LOGIT_THRESHOLD / 2]
+        steps = math.ceil(math.log(max(len(values), 2)) / math.log(STEP))
+        ranks = np.unique(np.minimum(np.ceil(STEP ** np.arange(steps)), len(values) - 1))
+        found: Floats = values[ranks.astype(int)]
+        return found
+
+
+def _certify_precision(
+    scores: Floats, present: Bools, known: Bools, level: float, confidence: float, seed: int
+) -> Guarantee:
+    """Learn then Test, by fixed-sequence testing, of the share of predicted labels that are wrong.
+
+    The tests are independent of the rows that choose their order, so the first wrong hypothesis is
+    a fixed one, and it is rejected with probability ``1 - confidence`` at most.
+    """
+    most = 1 - level
+    rows = np.flatnonzero(known.any(1))
+    rng = np.random.default_rng(seed)
+    shuffled, place = rng.permutation(rows), rng.random(len(rows))
+    first = _count_order_rows(len(rows))
+    tests = math.ceil(math.log(1 - confidence) / math.log(level))  # if all of them are right
+    least = next(n for n in count(tests) if n - _count_order_rows(n) >= tests)
+    _need(len(rows), least, "texts", f"precision {level:g}")
+    parts = (slice(0, first), slice(first, None))
+    order, tested = (
+        _Draws.from_rows(scores[shuffled[p]], present[shuffled[p]], known[shuffled[p]], place[p])
+        for p in parts
+    )
+    offsets = order.candidates()
+    # The most convincing offset comes first; after it, more and more labels.
+    predicted, wrong = order.count(offsets)
+    convincing = (most * predicted - wrong) / np.sqrt(np.maximum(predicted, 1))
+    offsets = offsets[int(np.argmax(convincing)) :]
+    predicted, wrong = tested.count(offsets)
+    rejected = (binom.cdf(wrong, predicted, most) <= 1 - confidence) & (predicted > 0)
+    passed = int(np.argmin(np.append(rejected, False)))
+    if not passed:
+        raise ValueError(
+            f"no offset has precision {level:g} with {100 * confidence:g} % confidence on these "
+            f"{len(rows):,} texts; give more texts, or a lower precision or confidence"
+        )
+    return Guarantee(
+        "precision",
+        level,
+        (float(offsets[passed - 1]),) * scores.shape[1],
+        len(rows),
+        confidence=confidence,
+    )
+
+
+def _count_order_rows(rows: int) -> int:
+    few = min(MIN_ORDER_ROWS, MAX_ORDER_SHARE * rows)
+    return math.ceil(max(ORDER_SHARE * rows, few) - 1e-9)
+
+
+def _at_least(rows: float) -> int:
+    return math.ceil(rows - 1e-9)
+
+
+def _need(rows: int, least: float, what: str, promise: str) -> None:
+    """Refuse too few rows."""
+    if rows < _at_least(least):
+        raise ValueError(
+            f"{promise} needs at least {_at_least(least):,} {what}, got {rows:,}; give more texts, "
+            "or promise less"
+        )
+
+
+def measure_risks(
+    logits: Any, targets: Any, offsets: Sequence[float] | float = 0.0
+) -> dict[str, float]:
+    """Return the values that guarantees are about, at given offsets.
+
+    ``recall`` and ``precision`` are means over texts with a label or a prediction; NaN if there is
+    none.
+    """
+    truth = np.asarray(targets, np.float32)
+    known = known_mask(truth)
+    present = known & (truth >= 0.5)
+    predicted = known & (np.asarray(logits, np.float64) > np.asarray(offsets))
+    right, labels, said = ((each).sum(1) for each in (present & predicted, present, predicted))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, precision = right / labels, right / said
+    return {
+        "recall": _mean(recall[labels > 0]),
+        "false_labels": _mean(np.minimum(said - right, MAX_FALSE_LABELS)),
+        "precision": _mean(precision[said > 0]),
+        "labels_per_text": _mean(said),
+    }
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
