@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zlpr_hf.choices import Scope
 from zlpr_hf.cli.labelled_texts import add_data_options, read_labelled_texts
 from zlpr_hf.cli.parser import CommandParser, add_shared, load_classifier
 from zlpr_hf.errors import InputError
@@ -61,7 +62,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     given = parser.find_given(argv)
     if "confidence" in given and kind != "precision":
         raise InputError(f"--confidence goes with --precision; {kind} is an expected value")
-    scope = "per_label" if options.per_label else "global"
+    scope: Scope = "per_label" if options.per_label else "global"
     try:
         check_level(kind, getattr(options, kind), options.confidence, scope, MAX_FALSE_LABELS)
     except ValueError as error:
@@ -105,9 +106,11 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     test = own_test_split(classifier, options.model, reading) if is_run else None
     print(f"{guarantee.describe()}\n{guarantee.describe_assumption()}")
     _print_notes(guarantee, classifier)
-    held_out = test is not None and not (options.split == "test" and options.dataset is None)
-    where = f"{len(test.texts):,} test texts" if held_out else "calibration texts"
-    print(f"\n{render_effect(guarantee, test if held_out else rows, where)}")
+    if test is None or (options.split == "test" and options.dataset is None):
+        effect = render_effect(guarantee, rows, "calibration texts")
+    else:
+        effect = render_effect(guarantee, test, f"{len(test.texts):,} test texts")
+    print(f"\n{effect}")
     save_guaranteed(
         classifier,
         guarantee,

@@ -32,6 +32,8 @@ def summarise(report: Report, mistakes: Sequence[set[str]]) -> list[str]:
 
 def _numbers(report: Report) -> str:
     cells = ", ".join(f"{METRIC_TITLES[name]} {report.metrics[name]:.3f}" for name in COMPARED)
+    if report.guarantee is not None:
+        return f"{report.guarantee.describe()} Now {cells} on {report.tested_on}."
     return f"{cells} on {report.tested_on}; there is no SVM baseline to compare with."
 
 

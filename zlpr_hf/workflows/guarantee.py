@@ -133,7 +133,9 @@ def _read_arrays(path: Path) -> dict[str, Floats]:
         ) from error
 
 
-def own_test_split(classifier: Classifier, model: str, options: Mapping[str, Any]) -> Any:
+def own_test_split(
+    classifier: Classifier, model: str, options: Mapping[str, Any]
+) -> EvaluatedSplit | None:
     """Return the test split of the data that a model was trained on; None if it is not there.
 
     Saved logits are used if they are of the same rows; others are computed.
@@ -146,12 +148,17 @@ def own_test_split(classifier: Classifier, model: str, options: Mapping[str, Any
         return None
     labels = classifier.label_space.num_labels
     stored = find_saved_split(Path(model).expanduser(), "test", labels)
-    if stored is not None and np.array_equal(stored.targets, rows.targets, equal_nan=True):
+    as_saved = options["long_texts"] in (None, classifier.stored_long_texts)
+    if as_saved and stored is not None and _same(stored.targets, rows.targets):
         logits = stored.logits
     else:
         logits = classifier.compute_logits(rows.texts, **options)
     places = [data.place("test", row) for row in range(len(rows.texts))]
     return EvaluatedSplit(logits, rows.targets, rows.texts, places)
+
+
+def _same(first: Floats, second: Floats) -> bool:
+    return np.array_equal(first, second, equal_nan=True)
 
 
 def render_effect(guarantee: Guarantee, rows: Any, where: str) -> str:
@@ -196,7 +203,8 @@ def save_guaranteed(
         seen = SeenTexts.find(model)
         if calibration is not None and seen is not None:
             seen.with_validation(calibration.texts).save(part)
-        for name in (LOGITS_FILE, OUT_OF_FOLD_FILE):
+        as_saved = long_texts in (None, classifier.stored_long_texts)
+        for name in (LOGITS_FILE, OUT_OF_FOLD_FILE) if as_saved else ():
             _move_stored_logits(source / name, part / name, guarantee)
         if test is not None and (source / RESULTS_FILE).is_file():
             _write_report(classifier, guarantee, part, folder, source, test)
@@ -216,7 +224,8 @@ def _move_stored_logits(source: Path, target: Path, guarantee: Guarantee) -> Non
 def move(logits: Any, guarantee: Guarantee) -> Floats:
     """Return logits after the offsets; those of texts without content stay."""
     offsets = np.asarray(guarantee.offsets, np.float32)
-    return np.where(logits <= -MAX_LOGIT_THRESHOLD, logits, logits - offsets).astype(np.float32)
+    moved: Floats = np.where(logits <= -MAX_LOGIT_THRESHOLD, logits, logits - offsets)
+    return moved
 
 
 def _write_report(

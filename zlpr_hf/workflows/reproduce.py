@@ -92,6 +92,11 @@ def reproduce(
     is an error unless ``any_data`` is set. The result is None on processes other than the main one.
     """
     before = _read_results(folder)
+    if before.get("guarantee"):
+        raise InputError(
+            f"{folder}: expected a run as it was trained, got one with a guarantee; reproduce the "
+            "run that it was made from"
+        )
     recorded: dict[str, Any] = before["provenance"]
     config = _read_config(folder / CONFIG_FILE, output_dir, recorded["device"])
     config.model.trust_remote_code = trust_remote_code
