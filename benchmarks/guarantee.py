@@ -33,8 +33,6 @@ ORACLE_STEP = 1.02
 REUSE_LEVEL, REUSE_DIVISIONS = 0.9, 200
 MODELS, NOISE = 8, 0.25
 """Models to choose from, and their noise as a part of the spread of the logits."""
-BEST_LABELS = 40
-"""Labels per text that count where only predicted ones do; the others only take time."""
 TITLES = {"recall": "recall", "false_labels": "false labels", "precision": "precision"}
 
 
@@ -80,12 +78,10 @@ def measure(path: Path, divisions: int = DIVISIONS) -> dict[str, Any]:
     """Return the results of all levels for the logits of a run."""
     logits, targets = read_pool(path)
     oracle = Oracle(logits, targets)
-    best = keep_best_labels(logits, targets)
     cases = []
     for kind, levels in LEVELS.items():
-        pool = (logits, targets) if kind == "recall" else best
         for level in levels:
-            case = _measure_level(kind, level, pool, (logits, targets), oracle, divisions)
+            case = _measure_level(kind, level, (logits, targets), oracle, divisions)
             cases.append(case)
             print(path, case, flush=True)
     reuse = measure_reuse(logits, targets)
@@ -94,10 +90,10 @@ def measure(path: Path, divisions: int = DIVISIONS) -> dict[str, Any]:
 
 
 def _measure_level(
-    kind: str, level: float, pool: Any, everything: Any, oracle: Oracle, divisions: int
+    kind: str, level: float, pool: tuple[Any, Any], oracle: Oracle, divisions: int
 ) -> dict[str, Any]:
     rows, rng = len(pool[0]), np.random.default_rng(0)
-    found, sizes, refused, lowest = [], [], 0, np.inf
+    found, sizes, refused = [], [], 0
     measured = np.zeros((rows, divisions), np.float32)
     for division in range(divisions):
         order = rng.permutation(rows)
@@ -115,14 +111,10 @@ def _measure_level(
         except ValueError:
             refused += 1
             continue
-        offset = guarantee.offsets[0]
-        risks = measure_risks(*(each[rest] for each in pool), offset)
+        risks = measure_risks(*(each[rest] for each in pool), guarantee.offsets)
         measured[rest, len(found)] = 1
         found.append(risks[kind])
         sizes.append(risks["labels_per_text"])
-        lowest = min(lowest, offset)
-    predicted = (everything[0] > lowest).sum(1).max() if found else 0
-    assert pool[0].shape == everything[0].shape or predicted <= BEST_LABELS
     columns = measured[:, : 1 if kind == "precision" else len(found)]
     best = oracle.find_sizes(kind, level, columns).tolist() if found else []
     return summarise(kind, level, found, sizes, best, refused)
@@ -160,14 +152,6 @@ def measure_reuse(logits: Any, targets: Any) -> dict[str, dict[str, float]]:
         }
         for name, values in found.items()
     }
-
-
-def keep_best_labels(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """Return the labels with the highest logits of each text, which alone can be predicted."""
-    if logits.shape[1] <= BEST_LABELS:
-        return logits, targets
-    best = np.argpartition(-logits, BEST_LABELS, axis=1)[:, :BEST_LABELS]
-    return np.take_along_axis(logits, best, 1), np.take_along_axis(targets, best, 1)
 
 
 def summarise(

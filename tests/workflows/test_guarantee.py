@@ -180,7 +180,7 @@ def test_moved_thresholds_end_a_guarantee(source: Path, fresh: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "one of the arguments --recall --false_labels --precision is required"),
+        ([], "say which promise: --recall, --false_labels or --precision"),
         (["--recall", "0.9", "--precision", "0.8"], "not allowed with"),
         (["--recall", "much"], "invalid number value: 'much'"),
         (["--recall", "1.5"], "recall: expected a number above 0 and below 1, got 1.5"),

@@ -39,7 +39,7 @@ def _parser() -> CommandParser:
     parser.add_argument("model", help="folder or Hub id of a classifier")
     parser.set_defaults(backend="torch")
     group = parser.add_argument_group("promise, one of")
-    promise = group.add_mutually_exclusive_group(required=True)
+    promise = group.add_mutually_exclusive_group()
     promise.add_argument("--recall", type=_number, help="expected share of a text's labels found")
     promise.add_argument("--false_labels", type=_number, help="expected false labels per text")
     promise.add_argument("--precision", type=_number, help="share of predicted labels that apply")
@@ -58,7 +58,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     """Fit a guarantee, print it, and write the new model."""
     parser = _parser()
     options = parser.parse_args(argv)
-    kind = next(name for name in KINDS if getattr(options, name) is not None)
+    kind = next((name for name in KINDS if getattr(options, name) is not None), None)
+    if kind is None:
+        raise InputError("say which promise: --recall, --false_labels or --precision")
     given = parser.find_given(argv)
     if "confidence" in given and kind != "precision":
         raise InputError(f"--confidence goes with --precision; {kind} is an expected value")

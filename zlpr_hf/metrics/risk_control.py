@@ -175,7 +175,7 @@ def fit_guarantee(
         >>> print(found.describe())
         At least 90 % of a text's labels are found, on average over texts.
         >>> round(found.offsets[0], 1)
-        -0.8
+        -0.7
     """
     given = {"recall": recall, "false_labels": false_labels, "precision": precision}
     chosen = [(kind, level) for kind, level in given.items() if level is not None]
