@@ -154,7 +154,7 @@ def own_test_split(
     else:
         logits = classifier.compute_logits(rows.texts, **options)
     places = [data.place("test", row) for row in range(len(rows.texts))]
-    return EvaluatedSplit(logits, rows.targets, rows.texts, places)
+    return EvaluatedSplit(logits, classifier.decide(logits), rows.targets, rows.texts, places)
 
 
 def _same(first: Floats, second: Floats) -> bool:
@@ -241,8 +241,10 @@ def _write_report(
     Comparisons that need the decisions of the baselines, which no file holds, are left out.
     """
     old, names = Report.load(source / RESULTS_FILE), classifier.label_space.names
-    moved = replace(test, logits=move(test.logits, guarantee))
-    metrics = compute_multi_label_metrics(moved.logits, moved.targets)
+    logits = move(test.logits, guarantee)
+    decided = guarantee.keep_limits(classifier.thresholds).apply(logits)
+    moved = replace(test, logits=logits, decided=decided)
+    metrics = compute_multi_label_metrics(logits, moved.targets, predictions=decided)
     validation = find_saved_split(part, "validation", len(names))
     on_validation = (
         {}
@@ -258,10 +260,10 @@ def _write_report(
             MODEL_ROW: metrics,
         },
         validation=on_validation,
-        label_scores=compute_label_scores(moved.logits, moved.targets, names),
-        calibration=Calibration.measure(moved.logits, moved.targets),
+        label_scores=compute_label_scores(logits, moved.targets, names, predictions=decided),
+        calibration=Calibration.measure(logits, moved.targets),
         warnings=check_run(old.profile, {"test": metrics}),
-        intervals=compute_intervals(moved.logits, moved.targets),
+        intervals=compute_intervals(logits, moved.targets, predictions=decided),
         differences={},
         weak_labels=[],
         # The page has the test texts only. Scores tell doubtful tags before the offsets.
