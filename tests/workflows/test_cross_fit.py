@@ -175,6 +175,8 @@ def test_other_commands_and_too_few_rows_are_refused(
     with pytest.raises(InputError, match="folds"):
         prepare(config)
     check_refused([*command, "--folds=1"], tmp_path / "one", "folds", capsys)
+    for more in ("--streaming=true", "--max_train_samples=3", "--large_label_space=true"):
+        check_refused([*command, "--folds=5", more], tmp_path / "more", "folds", capsys)
 
 
 def test_a_run_from_its_own_configuration_repeats(

@@ -23,7 +23,7 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
 
     Three rules are compared: zero; the offset for all labels with the best micro-F1; and that
     offset moved half of the way to the one with the best F1 of each label. The rule with the
-    highest mean of micro-F1, macro-F1 and subset accuracy wins, each part of the rows being judged
+    highest mean of micro-F1, macro-F1 and exact match wins, each part of the rows being judged
     with offsets that were fitted on the other parts, and is fitted again on all rows.
 
     Args:

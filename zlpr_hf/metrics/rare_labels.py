@@ -29,7 +29,7 @@ def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thr
     the logarithm of how much rarer it is than a typical label, in units of calibrated logits.
     The typical frequency is that of a label drawn with its number of positive rows. One strength
     for all labels is fitted on validation, so that three positive rows cannot move a threshold by
-    themselves: the smallest that maximises the mean of micro-F1, macro-F1 and subset accuracy.
+    themselves: the smallest that maximises the mean of micro-F1, macro-F1 and exact match.
     Strengths that leave the scores uncalibrated are not tried: after a new temperature, their
     expected calibration error must be at most 0.05, or no larger than without offsets.
 

@@ -70,6 +70,7 @@ def _check_streaming(config: RunConfig) -> None:
         "teacher_model_name_or_path": config.model.teacher_model_name_or_path,
         "teacher_logits_column": data.teacher_logits_column,
         "group_column": data.group_column,
+        "folds": data.folds,
         "max_train_samples": data.max_train_samples is not None,
         "dataloader_persistent_workers": training.dataloader_persistent_workers,
         f"the built-in corpus {data.dataset_name}": data.dataset_name in CORPORA,

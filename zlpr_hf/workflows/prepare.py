@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
@@ -83,6 +84,8 @@ def prepare(
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training
     num_labels = data.label_space.num_labels
+    if data.folds is not None and not np.bincount(data.folds, minlength=folds).all():
+        raise InputError("folds: max_train_samples leaves a fold without rows; add rows")
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
     large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
