@@ -69,6 +69,7 @@ def options_of(command: str) -> set[str]:
         "tune": ["config", "--trials=1"],
         "push": ["folder", "name"],
         "suggest": ["model", "pool"],
+        "start": ["labels", "texts"],
     }
     parser = _read(command, needed.get(command, ["model"])).parser
     options = {option for action in parser._actions for option in action.option_strings}

@@ -31,9 +31,10 @@ _number.__name__ = "number"
 def _parser() -> CommandParser:
     parser = CommandParser(
         "zlpr guarantee",
-        description="Move the threshold of a model so that a promise about new texts holds. The "
-        "offset becomes\npart of the bias of a new model, so zero stays the rule on every server."
-        "\nCalibration rows: out-of-fold or validation rows of the training, or --dataset.",
+        description="Move the threshold of a model so that a promise about new texts holds.\n"
+        "The offset becomes part of the bias of a new model, so zero stays the rule on\n"
+        "every server. Calibration rows: out-of-fold or validation rows of the training,\n"
+        "or --dataset.",
         example="zlpr guarantee out/reviews --recall 0.9",
     )
     parser.add_argument("model", help="folder or Hub id of a classifier")

@@ -23,6 +23,7 @@ from zlpr_hf.workflows.recipes import FOLDERS, find_recipe, render_recipes
 
 COMMANDS = {
     "train": "fine-tune a model",
+    "start": "make a model from label names, without labelled texts",
     "tune": "search hyperparameters",
     "reproduce": "train a run again and compare its numbers",
     "compare": "compare datasets x losses x seeds, with statistics",
