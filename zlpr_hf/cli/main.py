@@ -23,12 +23,12 @@ from zlpr_hf.workflows.recipes import FOLDERS, find_recipe, render_recipes
 
 COMMANDS = {
     "train": "fine-tune a model",
-    "start": "make a model from label names, without labelled texts",
     "tune": "search hyperparameters",
     "reproduce": "train a run again and compare its numbers",
     "compare": "compare datasets x losses x seeds, with statistics",
     "predict": "label the texts of a file",
     "evaluate": "compute all metrics on labelled texts, with intervals",
+    "start": "make a model from label names, without labelled texts",
     "suggest": "choose unlabelled texts to label next",
     "audit": "list the tags of the data that are likely wrong",
     "guarantee": "promise recall, precision or few false labels on new texts",
