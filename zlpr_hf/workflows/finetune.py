@@ -93,8 +93,8 @@ def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) ->
         ...     output_dir="out/reviews",
         ...     log=lambda text: None,
         ... )
-        >>> sorted(report.test)
-        ['TF-IDF + linear SVM', 'most frequent label set', 'this model (logit > 0)']
+        >>> "TF-IDF + linear SVM" in report.test, "this model (logit > 0)" in report.test
+        (True, True)
     """
     config, rows = read_call(given, data, options)
     return finetune_config(config, data=rows, log=log)
