@@ -139,6 +139,16 @@ assert not {HEAVY} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_help_of_train_waits_for_no_library_of_data() -> None:
+    code = """
+import sys
+from zlpr_hf.cli.main import main
+assert main(["train", "--help"]) == 0
+assert not {"numpy", "pyarrow", "pandas"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 TEXT_ROWS = "".join(f"the lamp number {i} came late\n" for i in range(9))
 WRONG_FILES = {
     "missing.csv": None,

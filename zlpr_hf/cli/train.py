@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.parser import resume_command
 from zlpr_hf.cli.terminal import print_log, print_report
 from zlpr_hf.cli.train_options import check_early, short_parser
 from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
-from zlpr_hf.workflows.output_dir import REPORT_FILE, find_resume_checkpoint
 
 if TYPE_CHECKING:
     from zlpr_hf.training.arguments import ZLPRTrainingArguments
@@ -28,6 +26,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     """Fine-tune and print the verdict; return 1 if the model could not be pushed."""
     if {"-h", "--help"} & set(argv):
         return _print_help(argv)
+    from zlpr_hf.cli.own_file import complete_options  # loads pyarrow, for which help need not wait
+
     given = argv
     argv, reading = complete_options(given, program)
     check_early(argv)
@@ -36,6 +36,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     announce_loading()
     from zlpr_hf.workflows.arguments import parse_arguments  # these load torch
     from zlpr_hf.workflows.finetune import finetune_config
+    from zlpr_hf.workflows.output_dir import REPORT_FILE
 
     config = parse_arguments(argv)
     training_args = config.training
@@ -67,6 +68,8 @@ def _print_help(argv: Sequence[str]) -> int:
 
 
 def _last_checkpoint(arguments: ZLPRTrainingArguments) -> Path | None:
+    from zlpr_hf.workflows.output_dir import find_resume_checkpoint
+
     return find_resume_checkpoint(
         Path(str(arguments.output_dir)),
         "true",
