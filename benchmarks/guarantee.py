@@ -208,8 +208,8 @@ def render_table() -> str:
             rows.append(cells)
             title = ""
     columns = [
-        "calibration rows", "promise", "mean on the others", "violated", "labels per text",
-        "oracle", "difference",
+        "calibration rows", "promise", "refused", "mean on the others", "violated",
+        "labels per text", "oracle", "difference",
     ]  # fmt: skip
     return markdown_table(columns, rows, texts=2)
 
@@ -232,9 +232,10 @@ def render_reuse_table() -> str:
 
 def _cells(case: dict[str, Any]) -> list[str]:
     if "mean" not in case:
-        return ["refused: too few rows", "", "", "", ""]
+        return ["all", "", "", "", "", ""]
     size, best = case["labels_per_text"], case["oracle_labels_per_text"]
     return [
+        f"{100 * case['refused'] / DIVISIONS:.0f} %" if case["refused"] else "",
         f"{case['mean']:.4f} ± {case['standard_error']:.4f}",
         f"{100 * case['violated']:.1f} %" if "violated" in case else "",
         f"{size:.3f}",
