@@ -70,11 +70,6 @@ def read_labelled_texts(options: Any, label_space: LabelSpace, given: set[str]) 
         own_file = {"validation": arguments.validation_file, "test": arguments.test_file}
         origin = own_file.get(options.split) or f"{name}/{options.split}"
         data = load_own_data(options.model, arguments)
-        if data.split_of(options.split) != options.split:
-            raise InputError(
-                f"{options.model} has no {options.split} split: it is cross-fitted, and its report "
-                "judges each row out of its fold; give other rows with --dataset FILE"
-            )
         return EvaluationSet.from_split(data, options.split, label_space, origin)
     remembered = read_remembered(options.model, options.revision)
     how = file_options(options, columns_of(options, remembered))

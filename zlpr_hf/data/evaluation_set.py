@@ -139,12 +139,17 @@ class EvaluationSet:
         """Return a split of the data that a model was trained on; ``origin`` names it.
 
         Raises:
-            InputError: If the labels are not the model's, or the split is streamed.
+            InputError: If the labels are not the model's, or the split is streamed or missing.
         """
         if data.label_space != label_space:
             raise InputError(
                 f"{origin}: its labels ({data.label_space.summary()}) are not the model's "
                 f"({label_space.summary()})"
+            )
+        if data.split_of(split) != split:
+            raise InputError(
+                f"{origin}: cross-fitted, with no {split} rows: its report judges each row out of "
+                "its fold; give other rows with --dataset FILE"
             )
         if split not in data.splits:
             raise InputError(

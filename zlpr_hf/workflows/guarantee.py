@@ -142,6 +142,8 @@ def own_test_split(
     """
     try:
         data = load_own_data(model, read_data_arguments(model, otherwise="no test split"))
+        if data.split_of("test") != "test":
+            return None
         rows = EvaluationSet.from_split(data, "test", classifier.label_space, "test split")
     except (InputError, OSError) as error:
         logger.warning("the test split cannot be read (%s): the report is left out", error)
