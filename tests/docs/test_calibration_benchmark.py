@@ -9,7 +9,7 @@ import pytest
 from benchmarks import calibration
 from zlpr_hf import Report
 from zlpr_hf.metrics.calibration import Calibration
-from zlpr_hf.workflows.outcome import save_logits
+from zlpr_hf.workflows.run_report import save_logits
 
 
 def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

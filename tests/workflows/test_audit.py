@@ -131,7 +131,7 @@ def test_masked_copy_changes_the_doubtful_cells_only(tmp_path: Path, columns: bo
 def test_near_duplicates_with_other_labels_are_listed(tmp_path: Path) -> None:
     output = write_run(tmp_path)
     data = tmp_path / "data.csv"
-    text = "This parcel came very late and nobody answered my letters"
+    text = "This parcel came very late and the seller ignored my letters"
     rows = [f"{text},price", f"{text}!,quality"]
     data.write_text("\n".join([data.read_text().rstrip("\n"), *rows, ""]), encoding="utf-8")
     arguments = parse_arguments([str(output / "train_config.yaml")]).data

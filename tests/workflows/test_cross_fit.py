@@ -160,6 +160,18 @@ def test_min_labels_are_learned_and_stored(command: list[str], tmp_path: Path) -
         assert report.metrics["empty_predictions"] == 0
 
 
+def test_label_sets_get_no_least_number_of_labels(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(word for word in command if word.startswith("--train_file")).split("=")[1]
+    lines = [line for line in Path(path).read_text().splitlines() if json.loads(line)["labels"]]
+    (tmp_path / "labelled.jsonl").write_text("\n".join(lines))
+    words = [*command, f"--train_file={tmp_path / 'labelled.jsonl'}", "--loss=powerset", *FEW]
+    run(words, tmp_path / "run")
+    assert not ZLPRConfig.read(AutoConfig.from_pretrained(tmp_path / "run")).thresholds
+    check_refused([*words, "--min_labels=1"], tmp_path / "one", "min_labels", capsys)
+
+
 def test_evaluate_says_that_there_is_no_test_split(
     crossed: tuple[Path, Report, Prepared], capsys: pytest.CaptureFixture[str]
 ) -> None:

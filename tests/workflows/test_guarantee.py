@@ -13,7 +13,8 @@ from tests.builders import COLOURS, OTHERS
 from zlpr_hf import Classifier, Report, Thresholds
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference.model_folder import write_folder
-from zlpr_hf.metrics.risk_control import Guarantee, fit_guarantee, measure_risks
+from zlpr_hf.metrics.guarantee import Guarantee
+from zlpr_hf.metrics.risk_control import fit_guarantee, measure_risks
 from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
 
 TEXTS = [

@@ -94,7 +94,7 @@ def _find_folder(words: list[str]) -> Path:
 
 
 def _next_command(folder: Path, program: Sequence[str], retrained: bool) -> str:
-    """Return the command that goes on from here."""
+    """Return the next command."""
     if retrained:
         return shlex.join([*program[:-1], "evaluate", f"{folder}-masked"])
     return shlex.join([*program, str(folder), "--retrain"])

@@ -37,7 +37,7 @@ from zlpr_hf.inference.windows import (
     stored_rule,
 )
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.metrics.risk_control import Guarantee
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.metrics.top_k import TopK
 from zlpr_hf.models.probe import explain_failure, padding_matters
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, logit_threshold, refuse_nan

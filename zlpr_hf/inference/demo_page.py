@@ -26,7 +26,7 @@ from zlpr_hf.inference.demo_file import (
 )
 from zlpr_hf.inference.windows import split_into_windows
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
-from zlpr_hf.metrics.risk_control import Guarantee
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.zlpr_config import ZLPRConfig

@@ -17,7 +17,7 @@ from zlpr_hf.files.atomic import new_folder
 from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
 from zlpr_hf.inference.windows import stored_rule
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.metrics.risk_control import Guarantee
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.models.head import classification_head, fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text

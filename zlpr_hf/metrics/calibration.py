@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.risk_control import Guarantee
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, compute_scores, refuse_nan
 
 Floats = NDArray[np.floating[Any]]

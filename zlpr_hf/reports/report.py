@@ -13,10 +13,10 @@ from zlpr_hf.files.atomic import write_json
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_class, render_loss
 from zlpr_hf.metrics.calibration import Calibration, describe_scores
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.metrics.paired_bootstrap import Difference
-from zlpr_hf.metrics.risk_control import Guarantee
 from zlpr_hf.reports.disagreements import Disagreement
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.reports.terminal import render_plain, report_parts

@@ -33,6 +33,10 @@ def check_config(config: RunConfig) -> None:
             f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
             f"cannot change; expected none, got {model.tune_thresholds!r}"
         )
+    if LOSSES[loss].predicts_label_sets and model.min_labels:
+        raise InputError(
+            f"min_labels: loss {loss} predicts whole label sets; expected 0, got {model.min_labels}"
+        )
     sources = {
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": data.teacher_logits_column,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from zlpr_hf.metrics.paired_bootstrap import Difference, paired_bootstrap
 from zlpr_hf.reports.audit import Audit, DuplicatePair, Kind, LabelAudit, RaterCell, Suspect
 from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.workflows.cross_fit import StoredLogits
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import (
@@ -34,7 +34,7 @@ from zlpr_hf.workflows.load_data import (
     load_own_data,
 )
 from zlpr_hf.workflows.masked_copy import write_masked_copy
-from zlpr_hf.workflows.output_dir import CONFIG_FILE, OUT_OF_FOLD_FILE, RESULTS_FILE
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
 
 AUDIT_FOLDER, MASKED_FOLDER = "audit", "masked"
 LISTED_SCORE = 0.2
@@ -44,47 +44,6 @@ MAX_DUPLICATES = 1000
 
 Bools = NDArray[np.bool_]
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class StoredLogits:
-    """Logits and targets ``(N, L)`` of training rows by models that did not see them, by fold."""
-
-    logits: NDArray[np.float32]
-    targets: NDArray[np.float32]
-    folds: NDArray[np.int64]
-
-    @classmethod
-    def load(cls, run: Path) -> StoredLogits:
-        """Read the file of a run.
-
-        Raises:
-            InputError: If the run has none, or it is damaged.
-        """
-        path = run / OUT_OF_FOLD_FILE
-        if not path.is_file():
-            raise InputError(
-                f"{run}: no out-of-fold logits ({OUT_OF_FOLD_FILE}); train with zlpr train ... "
-                "--folds 5, or let zlpr audit DATA do it"
-            )
-        try:
-            with path.open("rb") as stream, np.load(stream) as stored:
-                return cls(*(stored[name] for name in ("logits", "targets", "folds")))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); train the run again") from error
-
-    def check(self, data: LabelledData, run: Path) -> None:
-        """Refuse data that is not what the run was trained on."""
-        targets = data.targets("train")
-        same = targets.shape == self.targets.shape == self.logits.shape
-        if same:
-            known = known_mask(targets)
-            same = bool((known == known_mask(self.targets)).all())
-            same = same and bool((targets[known] == self.targets[known]).all())
-        if not same:
-            raise InputError(
-                f"{run}: the data has changed since the run; train it again, then audit it"
-            )
 
 
 def audit_run(

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from transformers import set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.labels import known_mask
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.progress import render_loss_value, render_seconds
 from zlpr_hf.training.trainer import ZLPRTrainer
@@ -108,6 +110,47 @@ def save_out_of_fold(folder: Path, logits: Logits, targets: Any, folds: Any) -> 
     """
     with whole_file(folder / OUT_OF_FOLD_FILE) as part:
         np.savez_compressed(part, logits=logits, targets=targets, folds=folds)
+
+
+@dataclass(frozen=True)
+class StoredLogits:
+    """Logits and targets ``(N, L)`` of training rows by models that did not see them, by fold."""
+
+    logits: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    folds: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, run: Path) -> StoredLogits:
+        """Read the file of a run.
+
+        Raises:
+            InputError: If the run has none, or it is damaged.
+        """
+        path = run / OUT_OF_FOLD_FILE
+        if not path.is_file():
+            raise InputError(
+                f"{run}: no out-of-fold logits ({OUT_OF_FOLD_FILE}); train with zlpr train ... "
+                "--folds 5, or let zlpr audit DATA do it"
+            )
+        try:
+            with path.open("rb") as stream, np.load(stream) as stored:
+                return cls(*(stored[name] for name in ("logits", "targets", "folds")))
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read ({error}); train the run again") from error
+
+    def check(self, data: LabelledData, run: Path) -> None:
+        """Refuse data that is not what the run was trained on."""
+        targets = data.targets("train")
+        same = targets.shape == self.targets.shape == self.logits.shape
+        if same:
+            known = known_mask(targets)
+            same = bool((known == known_mask(self.targets)).all())
+            same = same and bool((targets[known] == self.targets[known]).all())
+        if not same:
+            raise InputError(
+                f"{run}: the data has changed since the run; train it again, then audit it"
+            )
 
 
 def without_evaluation(arguments: ZLPRTrainingArguments) -> ZLPRTrainingArguments:

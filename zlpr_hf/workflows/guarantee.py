@@ -21,8 +21,9 @@ from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.metrics.bootstrap import compute_intervals
 from zlpr_hf.metrics.calibration import Calibration
+from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
-from zlpr_hf.metrics.risk_control import Guarantee, measure_risks
+from zlpr_hf.metrics.risk_control import measure_risks
 from zlpr_hf.metrics.top_k import MAX_DENSE_LABELS
 from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.reports.disagreements import EvaluatedSplit

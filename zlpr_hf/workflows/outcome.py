@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from zlpr_hf.choices import ThresholdTuning
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
-from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.inference.windows import find_blank
 from zlpr_hf.losses.registry import loss_name
 from zlpr_hf.metrics.calibration import Calibration, fit_temperature
@@ -91,7 +89,8 @@ def evaluate_run(
     tuning = _choose_tuning(trainer, prepared, arguments.tune_thresholds)
     min_labels = arguments.min_labels
     if min_labels is None:
-        min_labels = 0 if data.folds is None else find_min_labels(data.targets("train"))
+        learned = data.folds is not None and prepared.loss.label_sets is None
+        min_labels = find_min_labels(data.targets("train")) if learned else 0
     fit = partial(
         _fit_thresholds,
         prepared=prepared,
@@ -342,13 +341,3 @@ def _predict_in_order(trainer: ZLPRTrainer, rows: Dataset) -> list[NDArray[Any]]
         raise InputError("training failed: logits are NaN; lower learning_rate, or set bf16 false")
     back = np.argsort(order)
     return [part[back] for part in parts]
-
-
-def save_logits(
-    path: Path, logits: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
-) -> None:
-    """Write logits and targets per split for ``numpy.load``: ``test_logits``, ``test_targets``."""
-    arrays = {f"{name}_logits": values for name, values in logits.items()}
-    arrays |= {f"{name}_targets": values for name, values in targets.items()}
-    with whole_file(path) as part:
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.files.atomic import whole_file, write_whole
 from zlpr_hf.metrics.bootstrap import compute_intervals
 from zlpr_hf.metrics.intervals import Interval
 from zlpr_hf.metrics.paired_bootstrap import Bools, Difference
@@ -23,7 +24,7 @@ from zlpr_hf.reports.sanity_checks import check_run
 from zlpr_hf.reports.verdict import SVM_ROW, Mistakes, compare_with_baseline, find_weak_labels
 from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.baselines import score_baselines
-from zlpr_hf.workflows.outcome import Outcome, save_logits
+from zlpr_hf.workflows.outcome import Outcome
 from zlpr_hf.workflows.output_dir import LOGITS_FILE, REPORT_FILE, RESULTS_FILE
 from zlpr_hf.workflows.prepare import Prepared
 
@@ -143,3 +144,13 @@ def _choose_examples(data: LabelledData, outcome: Outcome) -> list[CardExample]:
     return choose_examples(
         texts, outcome.logits["test"], outcome.decisions["test"], data.label_space.names
     )
+
+
+def save_logits(
+    path: Path, logits: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write logits and targets per split for ``numpy.load``: ``test_logits``, ``test_targets``."""
+    arrays = {f"{name}_logits": values for name, values in logits.items()}
+    arrays |= {f"{name}_targets": values for name, values in targets.items()}
+    with whole_file(path) as part:
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
