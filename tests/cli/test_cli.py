@@ -98,7 +98,9 @@ def test_interrupted_training_says_one_thing(
 
     checkpoint = tmp_path / "checkpoint-5" if saved else None
     monkeypatch.setattr("zlpr_hf.workflows.finetune.finetune_config", interrupted)
-    monkeypatch.setattr("zlpr_hf.cli.train.find_resume_checkpoint", lambda *_, **__: checkpoint)
+    monkeypatch.setattr(
+        "zlpr_hf.workflows.output_dir.find_resume_checkpoint", lambda *_, **__: checkpoint
+    )
     assert main(["train", f"--output_dir={tmp_path / 'run'}", "--seed", "3"]) == 130
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert ("--seed 3 --resume_from_checkpoint true" in line) is saved
