@@ -147,7 +147,7 @@ def run_command(words: list[str], log: Path) -> float:
 def run_zlpr(
     cell: Cell, sample: dict[str, Any], data: dict[str, Any], output: Path
 ) -> dict[str, Any]:
-    """Train with the defaults of ``zlpr train``, and read its results."""
+    """Train with the defaults of ``zlpr train``; texts that are in several rows stay apart."""
     folder = output / "runs" / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     files = {"train": sample, "test": data["test"]}
@@ -159,7 +159,7 @@ def run_zlpr(
     words = [
         sys.executable, "-m", "zlpr_hf.cli", "train", str(folder / "train.jsonl"),
         f"--test_file={folder / 'test.jsonl'}", f"--seed={cell.seed}",
-        f"--output_dir={model}", "--overwrite_output_dir=true",
+        f"--output_dir={model}", "--overwrite_output_dir=true", "--join_rows=false",
     ]  # fmt: skip
     seconds = run_command(words, folder / "log.txt")
     results = json.loads((model / RESULTS_FILE).read_text(encoding="utf-8"))
