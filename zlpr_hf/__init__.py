@@ -25,6 +25,12 @@ if TYPE_CHECKING:
         linear_zlpr_loss as linear_zlpr_loss,
         zlpr_loss_from_indices as zlpr_loss_from_indices,
     )
+    from zlpr_hf.losses.missing_labels import (
+        HillLoss as HillLoss,
+        SPLCLoss as SPLCLoss,
+        hill_loss as hill_loss,
+        splc_loss as splc_loss,
+    )
     from zlpr_hf.losses.modules import (
         AsymmetricLoss as AsymmetricLoss,
         BCELoss as BCELoss,
@@ -34,6 +40,12 @@ if TYPE_CHECKING:
         PowersetLoss as PowersetLoss,
         WeightedBCELoss as WeightedBCELoss,
         ZLPRLoss as ZLPRLoss,
+    )
+    from zlpr_hf.losses.polynomial import (
+        Poly1Loss as Poly1Loss,
+        RobustAsymmetricLoss as RobustAsymmetricLoss,
+        poly1_loss as poly1_loss,
+        robust_asymmetric_loss as robust_asymmetric_loss,
     )
     from zlpr_hf.losses.powerset import (
         powerset_label_scores as powerset_label_scores,
@@ -96,6 +108,12 @@ _NAMES = {
         "linear_zlpr_loss",
         "zlpr_loss_from_indices",
     ),
+    "losses.missing_labels": (
+        "HillLoss",
+        "SPLCLoss",
+        "hill_loss",
+        "splc_loss",
+    ),
     "losses.modules": (
         "AsymmetricLoss",
         "BCELoss",
@@ -105,6 +123,12 @@ _NAMES = {
         "PowersetLoss",
         "WeightedBCELoss",
         "ZLPRLoss",
+    ),
+    "losses.polynomial": (
+        "Poly1Loss",
+        "RobustAsymmetricLoss",
+        "poly1_loss",
+        "robust_asymmetric_loss",
     ),
     "losses.powerset": (
         "powerset_label_scores",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zlpr_hf.labels import LabelSets
-from zlpr_hf.losses import binary_relevance, ranking, zlpr
+from zlpr_hf.losses import binary_relevance, missing_labels, polynomial, ranking, zlpr
 from zlpr_hf.losses.powerset import powerset_loss
 
 WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
@@ -43,6 +43,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "weighted_bce": weighted_bce,
     "focal": binary_relevance.focal_loss,
     "asymmetric": binary_relevance.asymmetric_loss,
+    "robust_asymmetric": polynomial.robust_asymmetric_loss,
+    "poly1": polynomial.poly1_loss,
+    "hill": missing_labels.hill_loss,
+    "splc": missing_labels.splc_loss,
     "powerset": powerset,
     "lsep": ranking.lsep_loss,
     "bp_mll": ranking.bp_mll_loss,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.losses.formulas import MEANS, SUMS, known_cells
 from tests.losses.functions import FUNCTIONS, WEIGHTS, all_sets, logits_of, set_logits
 from zlpr_hf.losses.binary_relevance import bce_loss
 from zlpr_hf.losses.modules import PowersetLoss, WeightedBCELoss
@@ -20,6 +21,10 @@ AT_THE_WRONG_END: dict[str, tuple[float, list[float]]] = {
     "focal": (1e4, [-1 / 3, 1 / 3, 1 / 3]),
     # A negative label costs at most -log 0.05, and 0.95^4 of that.
     "asymmetric": (1e4 - 2 * 0.95**4 * math.log(0.05), [-1.0, 0.0, 0.0]),
+    "robust_asymmetric": (1e4 + 0.25 - 2 * 0.95**4 * 0.5 * 1.45 * math.log(0.05), [-1.0, 0.0, 0.0]),
+    "poly1": (1e4 + 1, [-1 / 3, 1 / 3, 1 / 3]),
+    "hill": (1e4 + 1 + 2 * 0.5, [-1.0, 0.0, 0.0]),
+    "splc": (1e4 + 1, [-1.0, 0.0, 0.0]),  # the negatives count as missing labels
     "powerset": (3e4, [-1.0, 1.0, 1.0]),
     "lsep": (2e4 + math.log(2), [-1.0, 0.5, 0.5]),
     "bp_mll": (math.exp(2), [0.0, 0.0, 0.0]),
@@ -27,12 +32,17 @@ AT_THE_WRONG_END: dict[str, tuple[float, list[float]]] = {
 """Loss and gradient of the targets 1, 0, 0 at logits of -1e4, 1e4, 1e4."""
 
 HALF = 1 / (1 + math.exp(0.5))
+FOCAL_WITH_MARGIN = (1 - HALF) ** 2 * (2 * HALF * math.log(HALF) - (1 - HALF))
 SHARE_OF_THE_SMALL_SIDE = {
     "zlpr": -HALF,
     "bce": -HALF / 3,
     "weighted_bce": -HALF,
     "focal": (HALF**2 * (2 * (1 - HALF) * math.log(1 - HALF) - HALF)) / 3,
     "asymmetric": -HALF,
+    "robust_asymmetric": -(HALF**2) - 2.5 * HALF**2 * (1 - HALF),
+    "poly1": -HALF * (2 - HALF) / 3,
+    "hill": FOCAL_WITH_MARGIN,
+    "splc": FOCAL_WITH_MARGIN,
     "powerset": -HALF,
     "lsep": -1.0,
     "bp_mll": -(1 - math.tanh(0.5) ** 2)
@@ -54,9 +64,10 @@ CASES = {
 
 def reference(name: str, logits: list[float], targets: list[float]) -> float:
     """The formula of each loss for one example, term by term."""
-    known = [
-        (s, t) for s, t in zip(logits, targets, strict=True) if t != -100 and not math.isnan(t)
-    ]
+    known = known_cells(logits, targets)
+    if name in SUMS or name in MEANS:
+        total = sum((SUMS | MEANS)[name](s, t) for s, t in known)
+        return total / max(len(known), 1) if name in MEANS else total
     if name == "zlpr":
         positive = sum(t * math.exp(-s) for s, t in known)
         negative = sum((1 - t) * math.exp(s) for s, t in known)
@@ -89,6 +100,11 @@ def reference(name: str, logits: list[float], targets: list[float]) -> float:
     return total if name == "asymmetric" else total / max(len(known), 1)
 
 
+def references(name: str, logits: list[list[float]], targets: list[list[float]]) -> list[float]:
+    """The formula of each loss for the examples of a batch."""
+    return [reference(name, s, t) for s, t in zip(logits, targets, strict=True)]
+
+
 def powerset_reference(logits: list[float], targets: list[float]) -> float:
     """Share of the sets that match the known labels, over all possible sets."""
     everything = matching = 0.0
@@ -119,12 +135,31 @@ def test_battery_covers_every_loss() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_value_equals_a_double_loop(name: str, case: str) -> None:
     logits, targets = logits_of((2, 4)), torch.tensor(CASES[case], dtype=torch.float64)
-    expected = [
-        reference(name, s, t) for s, t in zip(logits.tolist(), targets.tolist(), strict=True)
-    ]
+    expected = references(name, logits.tolist(), targets.tolist())
     value = FUNCTIONS[name](logits, targets, reduction="none")
     torch.testing.assert_close(
         value, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_equals_differences_of_the_double_loop(name: str, case: str) -> None:
+    logits, targets = logits_of((2, 4)).requires_grad_(), CASES[case]
+    total = FUNCTIONS[name](logits, torch.tensor(targets), reduction="sum")
+    (gradient,) = torch.autograd.grad(total, logits)
+    step = 1e-6
+
+    def moved(row: int, label: int, by: float) -> float:
+        values = logits.tolist()
+        values[row][label] += by
+        return math.fsum(references(name, values, targets))
+
+    expected = [
+        [(moved(i, j, step) - moved(i, j, -step)) / (2 * step) for j in range(4)] for i in range(2)
+    ]
+    torch.testing.assert_close(
+        gradient, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-8
     )
 
 

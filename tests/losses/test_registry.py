@@ -20,11 +20,18 @@ from zlpr_hf.losses.registry import (
     render_loss,
 )
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, float]] = {
     "bce": {"positive_weight": 3.0},
     "focal": {"gamma": 1.0},
     "asymmetric": {"gamma_negative": 2.0, "gamma_positive": 1.0, "margin": 0.2},
-}
+    "robust_asymmetric": {
+        "gamma_negative": 2.0, "gamma_positive": 1.0, "margin": 0.2, "lambd": 2.0,
+        "epsilon_1": 0.5, "epsilon_2": -1.0,
+    },
+    "poly1": {"epsilon": -0.5},
+    "hill": {"lambd": 2.0, "margin": 0.5, "gamma": 1.0},
+    "splc": {"tau": 0.7, "margin": 0.5, "gamma": 1.0},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -34,6 +41,8 @@ def test_hyper_parameters_are_those_of_the_function(name: str) -> None:
         for each in inspect.signature(FUNCTIONS[name]).parameters.values()
         if each.kind is each.KEYWORD_ONLY and each.name != "reduction"
     }
+    if name == "splc":
+        expected["change_epoch"] = 1.0  # the module follows the epochs, the function has none
     assert LOSSES[name].hyper_parameters() == expected
 
 

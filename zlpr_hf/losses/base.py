@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class MultiLabelLoss(nn.Module):
     probability_scale: ClassVar[float | None] = None
     """``c`` if the loss fits ``sigmoid(c * logit)`` to soft targets; None if it fits no
     probability."""
+    epoch: float = math.inf
+    """Epochs trained so far, for a loss that changes while it trains; a trainer sets it."""
     label_sets: LabelSets | None = None
     """The label set of each output, if the loss predicts label sets."""
 

@@ -5,7 +5,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zlpr_hf.labels import IGNORE_INDEX
-from zlpr_hf.losses.numerics import Reduction, prepare, reduce
+from zlpr_hf.losses.numerics import (
+    Reduction,
+    mean_over_known,
+    prepare,
+    reduce,
+    select_sides,
+    sum_over_known,
+)
 
 
 def bce_loss(
@@ -49,10 +56,10 @@ def bce_loss(
         tensor(0.6931)
     """
     logits, targets, known = prepare(logits, targets)
-    above, below = _sides(logits, targets, known)
+    above, below = select_sides(logits, targets, known)
     up = targets * positive_weight * F.softplus(-above)
     down = (1 - targets) * F.softplus(below)
-    return reduce(_mean_over_known(up, down, targets, known), reduction)
+    return reduce(mean_over_known(up, down, targets, known), reduction)
 
 
 def focal_loss(
@@ -96,10 +103,10 @@ def focal_loss(
     logits, targets, known = prepare(logits, targets)
     if gamma == 0:  # the factor of a masked logit would be 0 times infinity
         return bce_loss(logits, targets.where(known, IGNORE_INDEX), reduction=reduction)
-    above, below = _sides(logits, targets, known)
+    above, below = select_sides(logits, targets, known)
     up = targets * (-gamma * F.softplus(above)).exp() * F.softplus(-above)
     down = (1 - targets) * (-gamma * F.softplus(-below)).exp() * F.softplus(below)
-    return reduce(_mean_over_known(up, down, targets, known), reduction)
+    return reduce(mean_over_known(up, down, targets, known), reduction)
 
 
 def asymmetric_loss(
@@ -151,12 +158,12 @@ def asymmetric_loss(
     """
     check_asymmetric(gamma_negative, gamma_positive, margin)
     logits, targets, known = prepare(logits, targets)
-    above, below = _sides(logits, targets, known)
+    above, below = select_sides(logits, targets, known)
     up = targets * (-gamma_positive * F.softplus(above)).exp() * F.softplus(-above)
     log_margin = logits.new_tensor(margin).log()
     log_rest = torch.logaddexp(F.logsigmoid(-below), log_margin).clamp(max=0)
     down = (targets - 1) * (-torch.expm1(log_rest)) ** gamma_negative * log_rest
-    return reduce(_sum_over_known(up, down, targets, known), reduction)
+    return reduce(sum_over_known(up, down, targets, known), reduction)
 
 
 def check_focal(gamma: float) -> None:
@@ -173,18 +180,3 @@ def check_asymmetric(gamma_negative: float, gamma_positive: float, margin: float
         raise ValueError(f"gamma_positive must be 0 or above, got {gamma_positive:g}")
     if not 0 <= margin < 1:
         raise ValueError(f"margin must be in [0, 1), got {margin:g}")
-
-
-def _sides(logits: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of the positive and of the negative side, 0 elsewhere: select before computing."""
-    above = torch.where(targets > 0, logits, 0.0)
-    return above, torch.where(known & (targets < 1), logits, 0.0)
-
-
-def _sum_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    cells = torch.where(targets > 0, up, 0.0) + torch.where(known & (targets < 1), down, 0.0)
-    return cells.sum(-1)
-
-
-def _mean_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    return _sum_over_known(up, down, targets, known) / known.sum(-1).clamp(min=1)

@@ -48,6 +48,23 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return logits.to(dtype), targets, known
 
 
+def select_sides(logits: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of the positive and of the negative side, 0 elsewhere: select before computing."""
+    above = torch.where(targets > 0, logits, 0.0)
+    return above, torch.where(known & (targets < 1), logits, 0.0)
+
+
+def sum_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Add both sides of the known labels; the sides are as :func:`select_sides` gives them."""
+    cells = torch.where(targets > 0, up, 0.0) + torch.where(known & (targets < 1), down, 0.0)
+    return cells.sum(-1)
+
+
+def mean_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Average both sides over the known labels; 0 without any."""
+    return sum_over_known(up, down, targets, known) / known.sum(-1).clamp(min=1)
+
+
 def is_traced(values: Tensor) -> bool:
     """Return True under a compiler or a transform of ``torch.func``, which hide the values."""
     return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values)

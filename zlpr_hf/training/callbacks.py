@@ -77,7 +77,7 @@ def _peak_of_process() -> float | None:
 
 
 class LossOfRun(TrainerCallback):
-    """Records the loss in the model's configuration, in place of that of an earlier training.
+    """Records the loss in the model's configuration, and tells it the epochs of the training.
 
     Of a search's trial it first copies the hyper-parameters from the arguments to the loss.
     """
@@ -105,6 +105,9 @@ class LossOfRun(TrainerCallback):
         config = getattr(model, "config", None)
         if config is not None:
             record_loss(config, self.loss)
+
+    def on_step_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        self.loss.epoch = state.epoch or 0.0
 
 
 class DataOfRun(TrainerCallback):
