@@ -27,7 +27,7 @@ from benchmarks.output import save
 from benchmarks.step import best_speed
 from zlpr_hf.cli.export import run as export
 from zlpr_hf.cli.predict import run as predict
-from zlpr_hf.inference.onnx_model import ONNX_FILE
+from zlpr_hf.inference.onnx_session import ONNX_FILE
 from zlpr_hf.training.arguments import has_bfloat16
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data

@@ -244,6 +244,19 @@ class LabelSets:
             row[list(members)] = True
         return table
 
+    def score_labels(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores of labels, ``(N, L)``, from logits of sets, ``(N, K)``.
+
+        The same as :func:`zlpr_hf.powerset_label_scores`, without torch.
+        """
+        lowest = logits.min(-1) - 1
+        scores = np.empty((len(logits), self.num_labels), logits.dtype)
+        for label, members in enumerate(self.members().T):
+            inside, outside = logits[:, members], logits[:, ~members]
+            best = inside.max(-1) if members.any() else lowest
+            scores[:, label] = best - (lowest if members.all() else outside.max(-1))
+        return scores
+
 
 def _sets_of(targets: NDArray[Any]) -> list[tuple[int, ...]]:
     return [tuple(np.flatnonzero(row).tolist()) for row in np.asarray(targets) >= 0.5]

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.builders import COLOURS, OTHERS
 from zlpr_hf import InputError, LabelSets, Thresholds, load_model
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.inference.windows import RECOMPUTE_MARGIN
+from zlpr_hf.inference.window_logits import RECOMPUTE_MARGIN
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.thresholds import compute_scores
 from zlpr_hf.zlpr_config import ZLPRConfig

@@ -24,7 +24,7 @@ from zlpr_hf import (
 )
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.inference.onnx_model import ONNX_FILE
+from zlpr_hf.inference.onnx_session import ONNX_FILE
 from zlpr_hf.metrics.bootstrap import compute_intervals
 from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics, fit_top_k_offset
 from zlpr_hf.thresholds import decide

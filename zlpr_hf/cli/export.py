@@ -50,7 +50,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if options.check_file is not None and not options.check_file.is_file():
         raise InputError(f"{options.check_file}: no such file (--check_file)")
     announce_loading()
-    from zlpr_hf.inference.onnx_model import ONNX_FILE
+    from zlpr_hf.inference.onnx_session import ONNX_FILE
     from zlpr_hf.workflows.export import EXPORT_FILE, check_export, export_onnx
 
     model = Path(options.model).expanduser()

@@ -34,6 +34,7 @@ COMMANDS = {
     "guarantee": "promise recall, precision or few false labels on new texts",
     "export": "write a model for ONNX Runtime",
     "push": "push a trained model to the Hugging Face Hub",
+    "serve": "serve a model over HTTP",
     "demo": "try a model on a web page",
 }
 OUT_OF_MEMORY_REMEDY = (

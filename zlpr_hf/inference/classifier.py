@@ -25,12 +25,11 @@ from zlpr_hf.inference.model_folder import (
     write_folder,
 )
 from zlpr_hf.inference.onnx_model import OnnxModel
+from zlpr_hf.inference.window_logits import check_reading, compute_text_logits
 from zlpr_hf.inference.windows import (
     CutWarning,
     Texts,
     check_choice,
-    check_reading,
-    compute_text_logits,
     count_long,
     find_blank,
     split_into_windows,

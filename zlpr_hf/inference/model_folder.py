@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zlpr_hf.choices import Backend, LongTexts
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import new_folder
-from zlpr_hf.inference.onnx_model import ONNX_FILE, OnnxModel
+from zlpr_hf.inference.onnx_model import OnnxModel
+from zlpr_hf.inference.onnx_session import uses_onnx
 from zlpr_hf.inference.windows import stored_rule
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.guarantee import Guarantee
@@ -26,9 +27,6 @@ from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.models.trained import check_float32, load_trained_model
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.zlpr_config import ZLPRConfig
-
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
-"""Files of a model of torch; with one of them, ``auto`` leaves an exported model aside."""
 
 
 def load_parts(
@@ -42,10 +40,8 @@ def load_parts(
     path = resolve_model_path(name)
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise InputError(f"{name}: no model (config.json) in this folder")
-    exported = (Path(path) / ONNX_FILE).is_file()
-    whole = any((Path(path) / name).is_file() for name in WEIGHT_FILES)
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
-    if backend == "onnxruntime" or (backend == "auto" and exported and not whole):
+    if uses_onnx(path, backend):
         return OnnxModel.load(path), tokenizer
     model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
     return model, tokenizer

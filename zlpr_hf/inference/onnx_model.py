@@ -21,10 +21,10 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
+from zlpr_hf.inference.onnx_session import ONNX_FILE, open_session
 from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
 
-ONNX_FILE = "model.onnx"
 BLOCK = 32
 """Weights per int8 scale. Larger blocks save little and change more decisions."""
 MAX_FILE_BYTES = 2_000_000_000
@@ -51,23 +51,7 @@ class OnnxModel:
         Raises:
             InputError: If ONNX Runtime is not installed or the folder holds no exported model.
         """
-        path = Path(folder) / ONNX_FILE
-        if not path.is_file():
-            raise InputError(f"{folder}: no {ONNX_FILE}; create it with: zlpr export {folder}")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError('backend onnxruntime requires: pip install "zlpr_hf[onnx]"') from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors only; they are raised as well
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its exceptions share no base class
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a model for ONNX Runtime: {reason}") from error
+        session = open_session(folder, threads=torch.get_num_threads())
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cls(session, config, Path(folder))
 

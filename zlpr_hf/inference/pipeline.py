@@ -13,6 +13,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.given_inputs import read_inputs
 from zlpr_hf.thresholds import logit_threshold
 
 TASK = "multi-label-classification"
@@ -134,10 +135,7 @@ class MultiLabelClassificationPipeline(Pipeline):
 
     def preprocess(self, input_: list[Input], **preprocess_parameters: Any) -> Any:
         """Return rows of one or two texts; the classifier makes windows and batches."""
-        rows = [_row(each, position) for position, each in enumerate(input_)]
-        if len({len(row) for row in rows}) > 1:
-            raise InputError("expected texts or pairs of texts, got both")
-        return rows
+        return read_inputs(input_)
 
     def _forward(self, input_tensors: Any, **forward_parameters: Any) -> Any:
         return self.classifier.compute_logits(input_tensors, **forward_parameters)
@@ -146,27 +144,6 @@ class MultiLabelClassificationPipeline(Pipeline):
         """Return the label sets of logits."""
         predictions = self.classifier.decide(model_outputs, **postprocess_parameters)
         return self.classifier.label_sets_of(model_outputs, predictions)
-
-
-def _row(value: Any, position: int) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return _check_characters((value,), position)
-    if isinstance(value, Mapping) and set(value) <= {"text", "text_pair"} and "text" in value:
-        row = tuple(value[name] for name in ("text", "text_pair") if name in value)
-        if all(isinstance(each, str) for each in row):
-            return _check_characters(row, position)
-    raise InputError(
-        f"input {position}: expected a text or {{'text': ..., 'text_pair': ...}}, got {value!r:.60}"
-    )
-
-
-def _check_characters(row: tuple[str, ...], position: int) -> tuple[str, ...]:
-    """Refuse half of a surrogate pair, on which the tokenizer would fail."""
-    try:
-        "".join(row).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(f"input {position}: not valid Unicode: {error}") from error
-    return row
 
 
 def load_pipeline(

@@ -1,27 +1,22 @@
-"""Read long texts in overlapping windows, so that nothing is cut off silently."""
+"""Read long texts in overlapping windows, so that nothing is cut off silently; needs no torch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zlpr_hf.choices import LongTexts, Precision
+from zlpr_hf.choices import LongTexts
 from zlpr_hf.errors import InputError
-from zlpr_hf.inference.onnx_model import OnnxModel
-from zlpr_hf.labels import LabelSets
-from zlpr_hf.losses.powerset import powerset_label_scores
-from zlpr_hf.models.autocast import without_autocast
-from zlpr_hf.models.first_token import first_token_only
-from zlpr_hf.models.probe import RowsByLength, explain_failure
-from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
 from zlpr_hf.zlpr_config import ZLPRConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from zlpr_hf.inference.onnx_classifier import FastTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +25,6 @@ Texts = Sequence[tuple[str, ...]]
 
 OVERLAP = 4
 """Neighbouring windows share one part in this many of their tokens: a quarter."""
-RECOMPUTE_MARGIN = 0.25
-"""Texts with a bfloat16 logit this close to the threshold are computed again in float32; in units
-of the logits before a temperature divided them and their errors."""
 NOT_STORED = (
     "the model does not say how to read long texts: %d of %d texts are longer than %d tokens and "
     "are cut there, as in a stock pipeline; long_texts max or mean reads them in windows"
@@ -45,22 +37,6 @@ def check_choice(option: str, value: object, choices: Any) -> None:
         raise InputError(f"{option}: expected {' or '.join(get_args(choices))}, got {value!r}")
 
 
-def check_reading(
-    model: PreTrainedModel | OnnxModel, long_texts: object, *, precision: object, batch_size: object
-) -> None:
-    """Refuse options for reading texts that are not supported.
-
-    Raises:
-        InputError: If one of them is not.
-    """
-    check_choice("long_texts", long_texts, LongTexts)
-    check_choice("precision", precision, Precision)
-    if precision == "bfloat16" and isinstance(model, OnnxModel):
-        raise InputError("precision: expected float32 with ONNX Runtime, got 'bfloat16'")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size: expected 1 or more, got {batch_size!r}")
-
-
 def stored_rule(config: Any) -> LongTexts | None:
     """Return how a model reads long texts, as its training chose; None if nothing is stored."""
     rule: Any = ZLPRConfig.read(config).long_texts
@@ -71,7 +47,7 @@ def stored_rule(config: Any) -> LongTexts | None:
     return found
 
 
-def count_long(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> int:
+def count_long(tokenizer: PreTrainedTokenizerBase | FastTokenizer, texts: Texts) -> int:
     """Return the number of texts with more than ``model_max_length`` tokens."""
     if not texts:
         return 0
@@ -83,7 +59,7 @@ def count_long(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> int:
 class CutWarning:
     """Warns once of a model that does not say how to read long texts, with their number."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | FastTokenizer) -> None:
         self._tokenizer = tokenizer
         self._given = False
 
@@ -107,7 +83,7 @@ def find_blank(texts: Texts) -> NDArray[np.bool_]:
 
 
 def split_into_windows(
-    tokenizer: PreTrainedTokenizerBase, texts: Texts, *, cut: bool
+    tokenizer: PreTrainedTokenizerBase | FastTokenizer, texts: Texts, *, cut: bool
 ) -> tuple[list[dict[str, list[int]]], NDArray[np.intp]]:
     """Return model inputs of ``W`` windows, without padding, and the row of each, ``(W,)``.
 
@@ -139,7 +115,7 @@ def split_into_windows(
 
 
 def _group_by_truncation(
-    tokenizer: PreTrainedTokenizerBase, texts: Texts, cut: bool
+    tokenizer: PreTrainedTokenizerBase | FastTokenizer, texts: Texts, cut: bool
 ) -> dict[str | bool, list[int]]:
     """Map the truncation strategy to its rows: the side that is split, or True for a plain cut."""
     everything = list(range(len(texts)))
@@ -167,82 +143,16 @@ def _group_by_truncation(
     return groups
 
 
-def compute_text_logits(
-    model: PreTrainedModel | OnnxModel,
-    tokenizer: PreTrainedTokenizerBase,
-    windows: Sequence[dict[str, list[int]]],
-    rows: NDArray[np.intp],
-    count: int,
-    how: LongTexts,
-    *,
-    precision: Precision,
-    boundary: float,
-    **options: Any,
-) -> NDArray[np.float32]:
-    """Return the logits of ``count`` texts, ``(N, L)``, from their windows.
+def batches_by_length(
+    windows: Sequence[dict[str, list[int]]], batch_size: int
+) -> list[NDArray[np.intp]]:
+    """Return the windows of each batch, from long to short, so that batches hold little padding.
 
-    With ``bfloat16``, texts with a logit near ``boundary`` are computed again in float32.
-    ``options`` are those of :func:`compute_window_logits`.
-    """
-
-    def run(chosen: Sequence[dict[str, list[int]]], *, bfloat16: bool) -> NDArray[np.float32]:
-        return compute_window_logits(model, tokenizer, chosen, bfloat16=bfloat16, **options)
-
-    low = precision == "bfloat16"
-    found = run(windows, bfloat16=low)
-    logits = merge_windows(found, rows, count, how)
-    if low:
-        margin = RECOMPUTE_MARGIN / (ZLPRConfig.read(model.config).temperature or 1.0)
-        uncertain = (np.abs(logits - boundary) < margin) | ~np.isfinite(logits)
-        again = np.flatnonzero(uncertain.any(1)[rows])
-        found[again] = run([windows[int(index)] for index in again], bfloat16=False)
-        logits = merge_windows(found, rows, count, how)
-    return logits
-
-
-def compute_window_logits(
-    model: PreTrainedModel | OnnxModel,
-    tokenizer: PreTrainedTokenizerBase,
-    windows: Sequence[dict[str, list[int]]],
-    *,
-    label_sets: LabelSets | None,
-    batch_size: int,
-    progress: bool,
-    mix_lengths: bool = True,
-    bfloat16: bool = False,
-) -> NDArray[np.float32]:
-    """Return the logits of windows, ``(W, L)``; outputs of a powerset model become label scores.
-
-    Batches go from long to short windows, so that they hold little padding. Without
-    ``mix_lengths`` the model reads windows of one length at a time. A window without tokens, such
-    as an empty text of a decoder, has no label.
+    A window without tokens is in none.
     """
     lengths = np.array([len(window["input_ids"]) for window in windows], dtype=int)
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    config: Any = model.config
-    labels: int = config.num_labels if label_sets is None else label_sets.num_labels
-    found = np.full((len(windows), labels), -MAX_LOGIT_THRESHOLD, np.float32)
-    device: Any = model.device
-    call = model if mix_lengths else RowsByLength(model, tokenizer.pad_token_id)
-    starts = range(0, len(order), batch_size)
-    with without_autocast(model), first_token_only(model):
-        for start in tqdm(
-            starts, desc="classify", unit="batch", disable=None if progress else True
-        ):
-            chosen = order[start : start + batch_size]
-            batch = tokenizer.pad([windows[index] for index in chosen], return_tensors="pt")
-            texts = f"texts of up to {lengths[chosen[0]]} tokens"
-            with (
-                explain_failure(model, texts),
-                torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
-            ):
-                outputs: Any = call(**batch.to(device))
-            logits = outputs.logits.float()
-            if label_sets is not None:
-                members = torch.from_numpy(label_sets.members()).to(logits.device)
-                logits = powerset_label_scores(logits, members)
-            found[chosen] = logits.cpu().numpy()
-    return found
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def merge_windows(

@@ -17,7 +17,8 @@ from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import is_free, new_folder, write_json
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.inference.onnx_model import ONNX_FILE, write_onnx
+from zlpr_hf.inference.onnx_model import write_onnx
+from zlpr_hf.inference.onnx_session import ONNX_FILE
 from zlpr_hf.inference.windows import Texts
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.thresholds import decide
