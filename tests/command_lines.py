@@ -24,8 +24,8 @@ from zlpr_hf.workflows.arguments import ARGUMENTS, parse_arguments
 REPOSITORY = Path(__file__).parents[1]
 # Programs of others, of which no more is checked than that the page means them.
 OTHERS = {
-    "cat", "cd", "cp", "echo", "export", "git", "head", "hf", "ls", "mkdir", "pip-audit",
-    "sed", "source", "tensorboard", "twine", "wandb",
+    "cat", "cd", "cp", "curl", "docker", "echo", "export", "git", "head", "hf", "ls", "mkdir",
+    "pip-audit", "sed", "source", "tensorboard", "twine", "uv", "wandb",
 }  # fmt: skip
 TAKES_SETTINGS = ("tune", "compare", "audit")
 """Options that these do not know are settings of ``zlpr train``."""

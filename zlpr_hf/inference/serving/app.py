@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
-from zlpr_hf import __version__
 from zlpr_hf.choices import Backend, LongTexts
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.decision import decision_rule
@@ -157,7 +157,7 @@ def create_app(
         yield
         app.state.model.cancel()
 
-    app = FastAPI(title="zlpr serve", version=__version__, lifespan=run_model)
+    app = FastAPI(title="zlpr serve", version=version("zlpr_hf"), lifespan=run_model)
     app.add_middleware(RequestLog, metrics=metrics)
 
     @app.post(
