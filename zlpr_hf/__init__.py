@@ -15,6 +15,18 @@ if TYPE_CHECKING:
         register_pipeline as register_pipeline,
     )
     from zlpr_hf.labels import LabelSets as LabelSets, LabelSpace as LabelSpace
+    from zlpr_hf.losses.balanced import (
+        ClassBalancedLoss as ClassBalancedLoss,
+        DistributionBalancedLoss as DistributionBalancedLoss,
+        class_balanced_loss as class_balanced_loss,
+        distribution_balanced_loss as distribution_balanced_loss,
+    )
+    from zlpr_hf.losses.batch_wise import (
+        SigmoidF1Loss as SigmoidF1Loss,
+        TwoWayLoss as TwoWayLoss,
+        sigmoid_f1_loss as sigmoid_f1_loss,
+        two_way_loss as two_way_loss,
+    )
     from zlpr_hf.losses.binary_relevance import (
         asymmetric_loss as asymmetric_loss,
         bce_loss as bce_loss,
@@ -97,6 +109,18 @@ _NAMES = {
     "labels": (
         "LabelSets",
         "LabelSpace",
+    ),
+    "losses.balanced": (
+        "ClassBalancedLoss",
+        "DistributionBalancedLoss",
+        "class_balanced_loss",
+        "distribution_balanced_loss",
+    ),
+    "losses.batch_wise": (
+        "SigmoidF1Loss",
+        "TwoWayLoss",
+        "sigmoid_f1_loss",
+        "two_way_loss",
     ),
     "losses.binary_relevance": (
         "asymmetric_loss",

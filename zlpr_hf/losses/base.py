@@ -36,6 +36,8 @@ class MultiLabelLoss(nn.Module):
     """Whether training places the decision threshold at zero; otherwise it must be tuned."""
     needs_train_targets: ClassVar[bool] = False
     """Whether the class is built by ``fit(targets)``, from the targets of all training rows."""
+    couples_rows: ClassVar[bool] = False
+    """Whether the value of a row depends on the other rows of its batch."""
     has_divergence: ClassVar[bool] = False
     """Whether :func:`zlpr_hf.zlpr_divergence` belongs to it: for R-Drop and distillation."""
     predicts_label_sets: ClassVar[bool] = False

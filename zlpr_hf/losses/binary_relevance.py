@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zlpr_hf.labels import IGNORE_INDEX
 from zlpr_hf.losses.numerics import (
     Reduction,
+    focal_cost,
     mean_over_known,
     prepare,
     reduce,
@@ -101,11 +101,9 @@ def focal_loss(
     """
     check_focal(gamma)
     logits, targets, known = prepare(logits, targets)
-    if gamma == 0:  # the factor of a masked logit would be 0 times infinity
-        return bce_loss(logits, targets.where(known, IGNORE_INDEX), reduction=reduction)
     above, below = select_sides(logits, targets, known)
-    up = targets * (-gamma * F.softplus(above)).exp() * F.softplus(-above)
-    down = (1 - targets) * (-gamma * F.softplus(-below)).exp() * F.softplus(below)
+    up = targets * focal_cost(above, gamma)
+    down = (1 - targets) * focal_cost(-below, gamma)
     return reduce(mean_over_known(up, down, targets, known), reduction)
 
 

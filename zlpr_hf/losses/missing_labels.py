@@ -7,10 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zlpr_hf.losses.base import MultiLabelLoss
-from zlpr_hf.losses.numerics import Reduction, prepare, reduce, select_sides, sum_over_known
+from zlpr_hf.losses.numerics import (
+    Reduction,
+    focal_cost,
+    prepare,
+    reduce,
+    select_sides,
+    sum_over_known,
+)
 
 
 def hill_loss(
@@ -66,7 +72,7 @@ def hill_loss(
     above, below = select_sides(logits, targets, known)
     likely = torch.sigmoid(below)
     down = (1 - targets) * (lambd - likely) * likely**2
-    up = targets * _focal_positive(above - margin, gamma)
+    up = targets * focal_cost(above - margin, gamma)
     return reduce(sum_over_known(up, down, targets, known), reduction)
 
 
@@ -126,18 +132,11 @@ def splc_loss(
     above, below = select_sides(logits, targets, known)
     boundary = math.inf if tau == 1 else math.log(tau / (1 - tau))
     missing = below.detach() > boundary
-    corrected = _focal_positive(below.where(missing, 0.0), gamma)
-    kept = _focal_positive(-below.where(~missing, 0.0), gamma)
-    up = targets * _focal_positive(above - margin, gamma)
+    corrected = focal_cost(below.where(missing, 0.0), gamma)
+    kept = focal_cost(-below.where(~missing, 0.0), gamma)
+    up = targets * focal_cost(above - margin, gamma)
     down = (1 - targets) * torch.where(missing, corrected, kept)
     return reduce(sum_over_known(up, down, targets, known), reduction)
-
-
-def _focal_positive(logits: Tensor, gamma: float) -> Tensor:
-    """``-(1 - p)^gamma log p``, formed in log space."""
-    if gamma == 0:  # the factor of a masked logit would be 0 times infinity
-        return F.softplus(-logits)
-    return (-gamma * F.softplus(logits)).exp() * F.softplus(-logits)
 
 
 def check_hill(lambd: float, margin: float, gamma: float) -> None:

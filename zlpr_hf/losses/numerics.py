@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zlpr_hf.labels import known_mask
 
@@ -63,6 +64,13 @@ def sum_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> 
 def mean_over_known(up: Tensor, down: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     """Average both sides over the known labels; 0 without any."""
     return sum_over_known(up, down, targets, known) / known.sum(-1).clamp(min=1)
+
+
+def focal_cost(logits: Tensor, gamma: float) -> Tensor:
+    """``-(1 - p)^gamma log p`` with ``p = sigmoid(logits)``, formed in log space."""
+    if gamma == 0:  # the factor of a masked logit would be 0 times infinity
+        return F.softplus(-logits)
+    return (-gamma * F.softplus(logits)).exp() * F.softplus(-logits)
 
 
 def is_traced(values: Tensor) -> bool:

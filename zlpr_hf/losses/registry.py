@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zlpr_hf.errors import suggest
+from zlpr_hf.losses.balanced import ClassBalancedLoss, DistributionBalancedLoss
 from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.batch_wise import SigmoidF1Loss, TwoWayLoss
 from zlpr_hf.losses.missing_labels import HillLoss, SPLCLoss
 from zlpr_hf.losses.modules import (
     AsymmetricLoss,
@@ -32,13 +35,19 @@ LOSSES: dict[str, type[MultiLabelLoss]] = {
     "asymmetric": AsymmetricLoss,
     "robust_asymmetric": RobustAsymmetricLoss,
     "poly1": Poly1Loss,
+    "class_balanced": ClassBalancedLoss,
+    "distribution_balanced": DistributionBalancedLoss,
     "hill": HillLoss,
     "splc": SPLCLoss,
+    "sigmoid_f1": SigmoidF1Loss,
     "powerset": PowersetLoss,
+    "two_way": TwoWayLoss,
     "lsep": LSEPLoss,
     "bp_mll": BPMLLLoss,
 }
 """Class by name, as in ``--loss NAME`` and in ``config.json``."""
+EXAMPLE_TARGETS = np.eye(2, dtype=np.float32)
+"""Targets to fit a loss on before there is data, to check its hyper-parameters."""
 
 
 class CustomLoss(MultiLabelLoss):
@@ -71,7 +80,8 @@ def build_loss(
         name: A key of :data:`LOSSES`.
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
         train_targets: Targets of the training rows. Required by ``powerset`` (for its label sets)
-            and ``weighted_bce`` (for the frequency of each label); the others ignore it.
+            and by ``weighted_bce``, ``class_balanced`` and ``distribution_balanced`` (for the
+            frequency of each label); the others ignore it.
         **loss_kwargs: Hyper-parameters of the loss, such as ``gamma`` of ``focal``: the keyword
             arguments of its class.
 
@@ -95,14 +105,15 @@ def build_loss(
         ['asymmetric', 'bce', 'bp_mll']
     """
     values = check_loss(name, loss_kwargs)
-    kind: Any = LOSSES[name]
-    if kind.needs_train_targets and train_targets is None:
+    if LOSSES[name].needs_train_targets and train_targets is None:
         raise ValueError(f"loss {name} is fitted on training targets: give train_targets (N, L)")
-    loss: MultiLabelLoss = (
-        kind.fit(train_targets, reduction=reduction, **values)
-        if kind.needs_train_targets
-        else kind(reduction=reduction, **values)
-    )
+    return _build(name, train_targets, reduction=reduction, **values)
+
+
+def _build(name: str, train_targets: NDArray[Any] | None, **arguments: Any) -> MultiLabelLoss:
+    kind: Any = LOSSES[name]
+    fitted = kind.needs_train_targets
+    loss: MultiLabelLoss = kind.fit(train_targets, **arguments) if fitted else kind(**arguments)
     return loss
 
 
@@ -115,8 +126,7 @@ def check_loss(name: str, loss_kwargs: Mapping[str, Any]) -> dict[str, float]:
     if name not in LOSSES:
         hint = suggest(name, LOSSES)
         raise ValueError(f"loss must be one of {', '.join(sorted(LOSSES))}, got {name!r}{hint}")
-    kind = LOSSES[name]
-    known = kind.hyper_parameters()
+    known = LOSSES[name].hyper_parameters()
     values = {}
     for key, value in loss_kwargs.items():
         if key not in known:
@@ -125,11 +135,10 @@ def check_loss(name: str, loss_kwargs: Mapping[str, Any]) -> dict[str, float]:
                 f"loss {name}: unknown hyper-parameter {key!r}; {names}{suggest(key, known)}"
             )
         values[key] = _number(f"loss {name}: {key}", value)
-    if not kind.needs_train_targets:
-        try:
-            kind(**values)  # type: ignore[arg-type]
-        except ValueError as error:
-            raise ValueError(f"loss {name}: {error}") from error
+    try:
+        _build(name, EXAMPLE_TARGETS, **values)
+    except ValueError as error:
+        raise ValueError(f"loss {name}: {error}") from error
     return values
 
 

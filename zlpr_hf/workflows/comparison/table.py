@@ -20,7 +20,7 @@ METRIC_TITLES = {
 SUMMARY_METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 EXPLANATION = """\
 Metrics on the test rows: mean over {seeds} of training ± standard deviation over them. The *own
-rule* of a loss is zero; `lsep` and `bp_mll` have none and get one offset fitted on validation.
+rule* of a loss is zero; a ranking loss has none and gets one offset fitted on validation.
 Tuned offsets maximise {metric} on validation. Head, middle and tail: macro-F1 of the labels by
 frequency in training, a third each. Differences are from `{reference}` with its own rule, with the
 95 % interval of a paired bootstrap over test rows, **bold** if it excludes zero; about five of a
