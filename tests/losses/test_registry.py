@@ -22,6 +22,7 @@ from zlpr_hf.losses.registry import (
 )
 
 PARAMETERS: dict[str, dict[str, float]] = {
+    "zlpr": {"temperature": 0.5, "positive_weight": 3.0},
     "bce": {"positive_weight": 3.0},
     "focal": {"gamma": 1.0},
     "asymmetric": {"gamma_negative": 2.0, "gamma_positive": 1.0, "margin": 0.2},
@@ -89,7 +90,7 @@ def test_compute_loss_func_needs_no_reduction_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("build", "names"),
     [
-        (lambda: ZLPRLoss(pos_weight=torch.ones(3)), "BCELoss.*WeightedBCELoss"),
+        (lambda: ZLPRLoss(pos_weight=torch.ones(3)), "positive_weight.*WeightedBCELoss"),
         (lambda: BCELoss(pos_weight=2.0), "positive_weight"),
         (lambda: FocalLoss(gama=3), "gamma"),
         (lambda: FocalLoss(alpha=0.25), "expected gamma"),
@@ -129,7 +130,9 @@ def test_class_ids_are_recognised() -> None:
         (lambda: check_loss("class_balanced", {"beta": 1}), "^loss class_balanced: beta must be"),
         (lambda: build_loss("focal", gamma=-1), "^loss focal: gamma must be"),
         (lambda: build_loss("focal", gama=1), r"^loss focal: .* 'gama'.*\"gamma\""),
-        (lambda: build_loss("zlpr", gamma=1), "^loss zlpr: .* 'gamma'; it has none"),
+        (lambda: build_loss("lsep", gamma=1), "^loss lsep: .* 'gamma'; it has none"),
+        (lambda: ZLPRLoss(temperature=0), "^temperature must be above 0, got 0$"),
+        (lambda: ZLPRLoss(positive_weight=-1), "^positive_weight must be above 0, got -1$"),
         (lambda: build_loss("focla"), r"^loss must be one of .*got 'focla'.*\"focal\""),
     ],
 )

@@ -15,7 +15,7 @@ from zlpr_hf.losses.numerics import Reduction
 from zlpr_hf.losses.stock_trainer import share_of_step
 
 WEIGHTS_OF_POSITIVES = ("pos_weight", "positive_weight", "weight", "weights", "class_weights")
-"""Names under which other losses take them."""
+"""Names under which losses elsewhere take them."""
 
 
 class MultiLabelLoss(nn.Module):
@@ -38,11 +38,11 @@ class MultiLabelLoss(nn.Module):
     """Whether the class is built by ``fit(targets)``, from the targets of all training rows."""
     couples_rows: ClassVar[bool] = False
     """Whether the value of a row depends on the other rows of its batch."""
-    has_divergence: ClassVar[bool] = False
+    has_divergence: bool = False
     """Whether :func:`zlpr_hf.zlpr_divergence` belongs to it: for R-Drop and distillation."""
     predicts_label_sets: ClassVar[bool] = False
     """Whether the model has one output per label set, of which one is predicted."""
-    supports_large_label_space: ClassVar[bool] = False
+    supports_large_label_space: bool = False
     """Whether it can be computed in chunks of labels, from the ids of the positive ones."""
     probability_scale: ClassVar[float | None] = None
     """``c`` if the loss fits ``sigmoid(c * logit)`` to soft targets; None if it fits no
@@ -80,8 +80,8 @@ class MultiLabelLoss(nn.Module):
         hint = suggest(name, known)
         if name in WEIGHTS_OF_POSITIVES:
             hint = (
-                "; weights of positive labels: BCELoss(positive_weight=NUMBER), or WeightedBCELoss "
-                "with one per label; ZLPR compares positive with negative labels and needs none"
+                "; weights of positive labels: ZLPRLoss or BCELoss with positive_weight, or "
+                "WeightedBCELoss with one per label from the training targets"
             )
         return f"{cls.__name__}: unknown hyper-parameter {name!r}; {names}{hint}"
 

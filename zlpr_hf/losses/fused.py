@@ -59,11 +59,14 @@ def can_be_fused(*tensors: Tensor) -> bool:
     )
 
 
-def composed_zlpr_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def composed_zlpr_loss(
+    logits: Tensor, targets: Tensor, positive_weight: Tensor | float = 1.0
+) -> Tensor:
     """Return one value per example, composed of torch functions that autograd differentiates."""
     logits, targets, known = prepare(logits, targets)
     pull_up, push_down = _exponents(logits, targets, known)
-    return log1p_sum_exp(pull_up, targets) + log1p_sum_exp(push_down, 1 - targets)
+    up = log1p_sum_exp(pull_up, targets * positive_weight)
+    return up + log1p_sum_exp(push_down, 1 - targets)
 
 
 def _exponents(logits: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,17 +20,25 @@ from zlpr_hf.losses.binary_relevance import (
 from zlpr_hf.losses.numerics import Reduction, check_tensors
 from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
 from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
-from zlpr_hf.losses.zlpr import zlpr_loss
+from zlpr_hf.losses.zlpr import check_zlpr, zlpr_loss
 
 
 class ZLPRLoss(MultiLabelLoss):
     """Module form of :func:`zlpr_hf.zlpr_loss`, which has formula and source.
 
+    R-Drop, distillation and large label spaces need the default hyper-parameters.
+
     Args:
+        temperature: Above 0 (default: 1).
+        positive_weight: Weight of positive labels, a single number or a tensor with one per label,
+            above 0 (default: 1).
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
         logits, targets: ``(..., L)``. Result: ``(...)`` for ``none``, else a scalar.
+
+    Raises:
+        ValueError: If a parameter is out of range.
 
     Example:
         >>> ZLPRLoss()(torch.tensor([[2.0, -1.0, -3.0]]), torch.tensor([[1, 0, 0]]))
@@ -40,9 +48,34 @@ class ZLPRLoss(MultiLabelLoss):
     has_divergence = True
     supports_large_label_space = True
     probability_scale = 2.0
+    positive_weight: Tensor | float
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        positive_weight: Tensor | float = 1.0,
+        reduction: Reduction = "mean",
+        **unknown: Any,
+    ) -> None:
+        super().__init__(reduction=reduction, **unknown)
+        check_zlpr(temperature, positive_weight)
+        self.temperature = temperature
+        if isinstance(positive_weight, Tensor):
+            self.register_buffer("positive_weight", positive_weight)
+        else:
+            self.positive_weight = positive_weight
+        if temperature != 1 or isinstance(positive_weight, Tensor) or positive_weight != 1:
+            self.has_divergence = self.supports_large_label_space = False
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return zlpr_loss(logits, targets, reduction=self.reduction)
+        return zlpr_loss(
+            logits,
+            targets,
+            temperature=self.temperature,
+            positive_weight=self.positive_weight,
+            reduction=self.reduction,
+        )
 
 
 class BCELoss(MultiLabelLoss):

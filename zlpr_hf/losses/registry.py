@@ -46,8 +46,6 @@ LOSSES: dict[str, type[MultiLabelLoss]] = {
     "bp_mll": BPMLLLoss,
 }
 """Class by name, as in ``--loss NAME`` and in ``config.json``."""
-EXAMPLE_TARGETS = np.eye(2, dtype=np.float32)
-"""Targets to fit a loss on before there is data, to check its hyper-parameters."""
 
 
 class CustomLoss(MultiLabelLoss):
@@ -98,7 +96,7 @@ def build_loss(
 
     Example:
         >>> build_loss("zlpr")
-        ZLPRLoss(reduction='mean')
+        ZLPRLoss(temperature=1.0, positive_weight=1.0, reduction='mean')
         >>> build_loss("focal", gamma=1.0)
         FocalLoss(gamma=1.0, reduction='mean')
         >>> sorted(LOSSES)[:3]
@@ -136,10 +134,15 @@ def check_loss(name: str, loss_kwargs: Mapping[str, Any]) -> dict[str, float]:
             )
         values[key] = _number(f"loss {name}: {key}", value)
     try:
-        _build(name, EXAMPLE_TARGETS, **values)
+        example_loss(name, values)
     except ValueError as error:
         raise ValueError(f"loss {name}: {error}") from error
     return values
+
+
+def example_loss(name: str, loss_kwargs: Mapping[str, Any]) -> MultiLabelLoss:
+    """Return a loss before there is data, for its facts; fitted on made-up targets if need be."""
+    return _build(name, np.eye(2, dtype=np.float32), **loss_kwargs)
 
 
 def _number(where: str, value: Any) -> float:

@@ -7,7 +7,14 @@ from zlpr_hf.losses.fused import can_be_fused, composed_zlpr_loss, fused_zlpr_lo
 from zlpr_hf.losses.numerics import Reduction, check_shapes, log1p_sum_exp, reduce
 
 
-def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def zlpr_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    positive_weight: Tensor | float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Zero-bounded log-sum-exp and pairwise rank-based loss, for hard and for soft targets.
 
     Ranks every positive label above every negative one, and both against a fixed zero: the loss
@@ -16,17 +23,21 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
     stay finite.
 
     .. math::
-        L(s, t) = \log\Bigl(1 + \sum_i t_i e^{-s_i}\Bigr)
-                + \log\Bigl(1 + \sum_i (1 - t_i) e^{s_i}\Bigr)
+        L(s, t) = T \log\Bigl(1 + \sum_i w_i t_i e^{-s_i / T}\Bigr)
+                + T \log\Bigl(1 + \sum_i (1 - t_i) e^{s_i / T}\Bigr)
 
     The loss is convex in ``s``. For soft targets its minimum lies at ``s = logit(t) / 2``, hence
-    :func:`zlpr_probabilities`.
+    :func:`zlpr_probabilities`. The paper has neither ``T`` nor ``w``: a temperature below 1 trains
+    on the worst label of each side, a high one on all of them; a weight moves the probability of an
+    uncertain label whose logit is zero from ``1 / 2`` to ``1 / (1 + w)``.
 
     Args:
         logits: Raw scores of the labels. Half precision is computed in float32, float64 in float64.
             ``-inf`` masks a negative label.
         targets: Bool, integer or floating values in [0, 1]; ``-100`` or NaN marks an unknown label.
             Targets are constants: they get no gradient.
+        temperature: ``T``, above 0 (default: 1).
+        positive_weight: ``w``, a single number or one per label, above 0 (default: 1).
         reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
 
     Shape:
@@ -36,7 +47,8 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
         The loss; 0 for an example without a known label.
 
     Raises:
-        ValueError: If the shapes differ, ``reduction`` is unknown, or a target is outside [0, 1].
+        ValueError: If a parameter is out of range, the shapes differ, ``reduction`` is unknown, or
+            a target is outside [0, 1].
 
     References:
         Su, Zhu, Murtadha, Pan, Wen, Liu: ZLPR: A Novel Loss for Multi-label Classification, 2022,
@@ -48,9 +60,23 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
         tensor(0.4759)
     """
     check_shapes(logits, targets)
-    if can_be_fused(logits, targets):
-        return fused_zlpr_loss(logits, targets, reduction)
-    return reduce(composed_zlpr_loss(logits, targets), reduction)
+    check_zlpr(temperature, positive_weight)
+    if temperature != 1:
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    is_weighted = isinstance(positive_weight, Tensor) or positive_weight != 1
+    if not is_weighted and can_be_fused(logits, targets):
+        value = fused_zlpr_loss(logits, targets, reduction)
+    else:
+        value = reduce(composed_zlpr_loss(logits, targets, positive_weight), reduction)
+    return value if temperature == 1 else temperature * value
+
+
+def check_zlpr(temperature: float, positive_weight: Tensor | float) -> None:
+    """Refuse a temperature or a single weight that is not a positive number."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be above 0, got {temperature:g}")
+    if not isinstance(positive_weight, Tensor) and not 0 < positive_weight < float("inf"):
+        raise ValueError(f"positive_weight must be above 0, got {positive_weight:g}")
 
 
 def zlpr_probabilities(logits: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
-from zlpr_hf.losses.registry import LOSSES, check_loss, losses_with
+from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.registry import LOSSES, check_loss, example_loss, losses_with, render_loss
 from zlpr_hf.losses.smoothing import SmoothingMode, check_smoothing
 from zlpr_hf.training.best_model import BestModelRule
 
@@ -172,7 +173,7 @@ class ZLPRTrainingArguments(TrainingArguments):
         # A search casts the values it tries to the type of the value set here; 0.1 is a share.
         self.warmup_steps = float(self.warmup_steps)
         self.loss_kwargs = check_loss(self.loss, _as_mapping(self.loss_kwargs))
-        loss = LOSSES[self.loss]
+        loss = example_loss(self.loss, self.loss_kwargs)
         check_smoothing(self.label_smoothing_factor, self.label_smoothing_mode)
         if self.label_smoothing_factor and loss.predicts_label_sets:
             raise ValueError(
@@ -181,11 +182,11 @@ class ZLPRTrainingArguments(TrainingArguments):
             )
         if self.rdrop_alpha and not loss.has_divergence:
             raise ValueError(
-                f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}); "
-                f"expected 0 for loss {self.loss}"
+                f"rdrop_alpha: needs a loss with a divergence ({losses_with('has_divergence')}, "
+                f"default hyper-parameters); expected 0 for loss {self._rendered_loss}"
             )
         if self.large_label_space:
-            self._check_large_label_space()
+            self._check_large_label_space(loss)
         if self.early_stopping_patience and not self.load_best_model_at_end:
             raise ValueError("early_stopping_patience: needs load_best_model_at_end true")
         for name, (low, high) in RANGES.items():
@@ -206,10 +207,17 @@ class ZLPRTrainingArguments(TrainingArguments):
             return HEAD_RATE_RATIO * self.learning_rate
         return self.head_learning_rate
 
-    def _check_large_label_space(self) -> None:
-        if not LOSSES[self.loss].supports_large_label_space:
+    @property
+    def _rendered_loss(self) -> str:
+        return render_loss(self.loss, self.loss_kwargs)  # type: ignore[arg-type]  # a mapping now
+
+    def _check_large_label_space(self, loss: MultiLabelLoss) -> None:
+        if not loss.supports_large_label_space:
             names = losses_with("supports_large_label_space")
-            raise ValueError(f"large_label_space: expected the loss {names}, got {self.loss}")
+            defaults = " with default hyper-parameters" * bool(self.loss_kwargs)
+            raise ValueError(
+                f"large_label_space: expected the loss {names}{defaults}, got {self._rendered_loss}"
+            )
         for name in ("label_smoothing_factor", "rdrop_alpha"):
             if getattr(self, name):
                 raise ValueError(

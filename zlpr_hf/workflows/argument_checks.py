@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zlpr_hf.choices import LABEL_METRICS, Range
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.errors import InputError, suggest
-from zlpr_hf.losses.registry import LOSSES, losses_with
+from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.registry import example_loss, losses_with
 from zlpr_hf.metrics.names import metric_names, top_k_metric_names
 from zlpr_hf.metrics.top_k import MAX_DENSE_LABELS
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
@@ -27,13 +28,13 @@ def check_config(config: RunConfig) -> None:
         )
     if data.streaming:
         _check_streaming(config)
-    loss = config.training.loss
-    if LOSSES[loss].predicts_label_sets and model.tune_thresholds not in ("auto", "none"):
+    loss, facts = config.training.loss, _loss_facts(config)
+    if facts.predicts_label_sets and model.tune_thresholds not in ("auto", "none"):
         raise InputError(
             f"tune_thresholds: loss {loss} predicts whole label sets, which offsets per label "
             f"cannot change; expected none, got {model.tune_thresholds!r}"
         )
-    if LOSSES[loss].predicts_label_sets and model.min_labels:
+    if facts.predicts_label_sets and model.min_labels:
         raise InputError(
             f"min_labels: loss {loss} predicts whole label sets; expected 0, got {model.min_labels}"
         )
@@ -44,11 +45,16 @@ def check_config(config: RunConfig) -> None:
     teachers = [option for option, value in sources.items() if value]
     if len(teachers) > 1:
         raise InputError(f"expected {' or '.join(teachers)}, got both")
-    if teachers and not LOSSES[loss].has_divergence:
+    if teachers and not facts.has_divergence:
         raise InputError(
             f"{teachers[0]}: distillation needs a loss with a divergence "
-            f"({losses_with('has_divergence')}), got loss {loss}"
+            f"({losses_with('has_divergence')} with default hyper-parameters), got loss {loss}"
         )
+
+
+def _loss_facts(config: RunConfig) -> MultiLabelLoss:
+    training = config.training
+    return example_loss(training.loss, training.loss_kwargs)  # type: ignore[arg-type]
 
 
 def check_fields(arguments: Any) -> None:
@@ -70,7 +76,7 @@ def _check_streaming(config: RunConfig) -> None:
     """Refuse options that need all training rows at once."""
     training, data = config.training, config.data
     needs_all_rows = {
-        f"loss {training.loss}": LOSSES[training.loss].needs_train_targets,
+        f"loss {training.loss}": _loss_facts(config).needs_train_targets,
         "teacher_model_name_or_path": config.model.teacher_model_name_or_path,
         "teacher_logits_column": data.teacher_logits_column,
         "group_column": data.group_column,
@@ -97,7 +103,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
     tuning = model.tune_thresholds
     needs_all_logits = {
         "soft or unknown labels": not hard,
-        f"loss {training.loss}": not LOSSES[training.loss].supports_large_label_space,
+        f"loss {training.loss}": not _loss_facts(config).supports_large_label_space,
         "label_smoothing_factor": training.label_smoothing_factor,
         "rdrop_alpha": training.rdrop_alpha,
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
