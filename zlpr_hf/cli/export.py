@@ -5,16 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.cli.parser import CommandParser, add_shared, file_options, load_classifier
-from zlpr_hf.cli.remembered import columns_of, read_remembered, use_remembered
+from zlpr_hf.cli.check_texts import read_check_texts
+from zlpr_hf.cli.parser import CommandParser, add_shared, load_classifier
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
-
-if TYPE_CHECKING:
-    from zlpr_hf.inference.windows import Texts
 
 
 def _parser() -> CommandParser:
@@ -57,7 +54,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     source = model if model.is_dir() else None
     folder = options.output or _beside(source, options)
     check_export(folder, source=source, overwrite=options.overwrite)
-    texts = _texts(options, parser.find_given(argv))
+    texts, _ = read_check_texts(
+        options, options.check_file, parser.find_given(argv), option="--check_file"
+    )
     export = export_onnx(
         load_classifier(options),
         texts,
@@ -81,30 +80,3 @@ def _beside(source: Path | None, options: Any) -> Path:
     suffix = "-onnx" if options.quantize == "none" else f"-onnx-{options.quantize}"
     whole = source if source.name not in ("", "..") else source.resolve()
     return whole.with_name(whole.name + suffix)
-
-
-def _texts(options: Any, given: set[str]) -> Texts:
-    """Return the texts of ``--check_file``, or of the test split of the training data."""
-    from zlpr_hf.data.columns import read_texts
-    from zlpr_hf.data.sources import read_file
-    from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
-
-    path = options.check_file
-    if path is None:
-        otherwise = "give texts with --check_file"
-        arguments = read_data_arguments(options.model, otherwise=otherwise)
-        try:
-            return load_own_data(options.model, arguments).texts("test")
-        except InputError as error:
-            raise InputError(f"{options.model}: {error}; {otherwise}") from error
-    if path.suffix.lower() == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a file of UTF-8 text (--check_file)") from error
-        return [(line,) for line in lines if line.strip()]
-    remembered = read_remembered(options.model, options.revision)
-    rows = read_file(path, file_options(options, columns_of(options, remembered)))
-    use_remembered(options, remembered, given=given, columns=rows.column_names, origin=str(path))
-    names = [name for name in (options.text_column, options.text_pair_column) if name]
-    return list(zip(*(read_texts(rows, name, str(path)) for name in names), strict=True))

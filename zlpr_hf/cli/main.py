@@ -33,6 +33,7 @@ COMMANDS = {
     "audit": "list the tags of the data that are likely wrong",
     "guarantee": "promise recall, precision or few false labels on new texts",
     "export": "write a model for ONNX Runtime",
+    "certify": "check that every server decides as the model does",
     "push": "push a trained model to the Hugging Face Hub",
     "serve": "serve a model over HTTP",
     "demo": "try a model on a web page",

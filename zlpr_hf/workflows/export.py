@@ -108,13 +108,7 @@ def export_onnx(
         raise InputError(f"{source}: checking an export requires texts")
     with new_folder(folder) as part:
         expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
-        model: Any = classifier.model
-        write_onnx(model, _sample(classifier), part / ONNX_FILE, quantization=quantization)
-        config = copy.deepcopy(model.config)
-        if quantization == "int8":  # some decisions change, so a guarantee would be another one
-            ZLPRConfig.update(config, guarantee={})
-        config.save_pretrained(part)
-        classifier.tokenizer.save_pretrained(part)
+        write_export(classifier, part, quantization)
         exported = Classifier.load(str(part), backend="onnxruntime")
         try:
             logits = exported.compute_logits(texts, batch_size=batch_size, progress=True)
@@ -137,6 +131,17 @@ def export_onnx(
         _check_agreement(export, expected, logits)
         write_json(part / EXPORT_FILE, asdict(export))
     return export
+
+
+def write_export(classifier: Classifier, folder: Path, quantization: Quantization) -> None:
+    """Write a model, its configuration and its tokenizer into a folder, without a check."""
+    model: Any = classifier.model
+    write_onnx(model, _sample(classifier), folder / ONNX_FILE, quantization=quantization)
+    config = copy.deepcopy(model.config)
+    if quantization == "int8":  # some decisions change, so a guarantee would be another one
+        ZLPRConfig.update(config, guarantee={})
+    config.save_pretrained(folder)
+    classifier.tokenizer.save_pretrained(folder)
 
 
 def _sample(classifier: Classifier) -> dict[str, Tensor]:

@@ -1,0 +1,232 @@
+"""The backends of a certificate: libraries on this machine, and servers by their URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import pipeline as stock_pipeline
+
+from zlpr_hf.choices import Quantization
+from zlpr_hf.errors import InputError
+from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.onnx_model import OnnxModel
+from zlpr_hf.inference.pipeline import load_pipeline
+from zlpr_hf.inference.windows import RECOMPUTE_MARGIN, Texts
+from zlpr_hf.losses.powerset import powerset_label_scores
+from zlpr_hf.reports.certificate import Answers
+from zlpr_hf.thresholds import logit_threshold
+from zlpr_hf.workflows.certify.servers import SERVERS, ServerAddress, ask_server
+from zlpr_hf.workflows.export import MAX_LOGIT_DIFFERENCE, write_export
+from zlpr_hf.zlpr_config import ZLPRConfig
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+ZERO = "logit > 0"
+
+Values = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+class NotRunError(Exception):
+    """A backend cannot run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to run the model.
+
+    Args:
+        name: Its name in the table.
+        cut: How its outputs become labels.
+        run: Returns its answers to texts; raises :class:`NotRunError`.
+        required: Whether it must have the label sets of the model.
+        tolerance: Numerical error of its logits; None to measure it.
+    """
+
+    name: str
+    cut: str
+    run: Callable[[Texts], Answers]
+    required: bool = True
+    tolerance: float | None = MAX_LOGIT_DIFFERENCE
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The model under test, and how it is loaded.
+
+    Args:
+        classifier: The model in torch and float32, beside which all others are compared.
+        model: Its folder or Hub id.
+        folder: A temporary folder for exports.
+        batch_size: Texts per batch.
+        loading: ``revision`` and ``trust_remote_code``.
+    """
+
+    classifier: Classifier
+    model: str
+    folder: Path
+    batch_size: int
+    loading: Mapping[str, Any]
+
+    def answer(self, classifier: Classifier, texts: Texts, **options: Any) -> Answers:
+        """Return the answers of a classifier of this package."""
+        logits = classifier.compute_logits(texts, batch_size=self.batch_size, **options)
+        return Answers(classifier.decide(logits), logits)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs of the model, in their order."""
+        config: Any = self.classifier.model.config
+        return [str(config.id2label[index]) for index in range(config.num_labels)]
+
+
+def find_backends(setup: Setup, servers: Sequence[ServerAddress]) -> list[Backend]:
+    """Return the backends of a certificate, in the order of its table."""
+    half = RECOMPUTE_MARGIN / (ZLPRConfig.read(setup.classifier.model.config).temperature or 1.0)
+    return [
+        Backend("pipeline of transformers", "score > 0.5", lambda texts: _run_stock(setup, texts)),
+        Backend("pipeline of zlpr_hf", ZERO, lambda texts: _run_own(setup, texts)),
+        Backend(
+            "zlpr_hf, bfloat16",
+            ZERO,
+            lambda texts: setup.answer(setup.classifier, texts, precision="bfloat16"),
+            tolerance=half,
+        ),
+        Backend("ONNX Runtime, float32", ZERO, lambda texts: _run_onnx(setup, texts, "none")),
+        Backend(
+            "ONNX Runtime, int8",
+            ZERO,
+            lambda texts: _run_onnx(setup, texts, "int8"),
+            required=False,
+            tolerance=None,
+        ),
+        Backend("OpenVINO, float32", ZERO, lambda texts: _run_openvino(setup, texts)),
+        *(_find_server(setup, each, half) for each in servers),
+    ]
+
+
+def _find_server(setup: Setup, address: ServerAddress, half: float) -> Backend:
+    server = SERVERS[address.kind]
+
+    def run(texts: Texts) -> Answers:
+        if len(texts[0]) > 1 and not server.pairs:
+            raise NotRunError("it reads no pairs of texts")
+        values, refused = ask_server(server, address.url, texts, setup.outputs)
+        return to_answers(values, setup.classifier, raw=server.raw, refused=refused)
+
+    return Backend(address.title, server.cut, run, tolerance=half)
+
+
+def to_answers(values: Values, classifier: Classifier, *, raw: bool, refused: Bools) -> Answers:
+    """Return the answers of a server that only cuts its outputs.
+
+    Args:
+        values: Its outputs, ``(N, K)``; NaN for refused texts.
+        classifier: The model.
+        raw: Whether the outputs are logits, or scores from 0 to 1.
+        refused: Which texts it refused, ``(N,)``.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = values if raw else np.log(np.maximum(values, 1e-30))
+        if classifier.label_sets is not None:  # the best label set; constants cancel out
+            members = torch.from_numpy(classifier.label_sets.members())
+            logits = powerset_label_scores(torch.from_numpy(logs), members).numpy()
+            return Answers(logits > 0, logits, refused)
+        logits = values if raw else logs - np.log1p(-values)
+    return Answers(values > (0.0 if raw else 0.5), logits, refused)
+
+
+def _run_stock(setup: Setup, texts: Texts) -> Answers:
+    """Run the pipeline of transformers on one text after the other, as its default is."""
+    if (Path(setup.model) / "adapter_config.json").is_file():
+        raise NotRunError("a low-rank adapter is loaded by zlpr_hf only")
+    classify = stock_pipeline(
+        "text-classification",
+        setup.model,
+        top_k=None,
+        truncation=True,
+        device=setup.classifier.model.device,
+        **setup.loading,
+    )
+    names = setup.outputs
+    values = np.empty((len(texts), len(names)), np.float32)
+    for place, row in enumerate(texts):
+        given: Any = row[0] if len(row) == 1 else {"text": row[0], "text_pair": row[1]}
+        found: Any = classify([given])
+        scores = {each["label"]: each["score"] for each in found[0]}
+        values[place] = [scores[name] for name in names]
+    return to_answers(values, setup.classifier, raw=False, refused=np.zeros(len(texts), dtype=bool))
+
+
+def _run_own(setup: Setup, texts: Texts) -> Answers:
+    """Run the pipeline of this package on one text after the other; absent labels have no logit."""
+    classify = load_pipeline(setup.model, backend="torch", **setup.loading)
+    ids = setup.classifier.label_space.label2id
+    logits = np.full((len(texts), len(ids)), np.nan, np.float32)
+    for place, row in enumerate(texts):
+        given: Any = row[0] if len(row) == 1 else {"text": row[0], "text_pair": row[1]}
+        for label in classify(given):
+            logits[place, ids[label["label"]]] = logit_threshold(label["score"])
+    return Answers(~np.isnan(logits), logits)
+
+
+def _run_onnx(setup: Setup, texts: Texts, quantization: Quantization) -> Answers:
+    exported = Classifier.load(_export(setup, quantization), backend="onnxruntime")
+    return setup.answer(exported, texts)
+
+
+def _export(setup: Setup, quantization: Quantization) -> Path:
+    """Return the folder of a fresh export, which two backends may share."""
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise NotRunError(f'{missing[0]} is not installed: pip install "zlpr_hf[onnx]"')
+    folder = setup.folder / quantization
+    if not folder.is_dir():
+        folder.mkdir()
+        try:
+            write_export(setup.classifier, folder, quantization)
+        except InputError as error:
+            folder.rmdir()
+            raise NotRunError(str(error)) from error
+    return folder
+
+
+def _run_openvino(setup: Setup, texts: Texts) -> Answers:
+    """Run the exported model in OpenVINO, which would use bfloat16 where the processor has it."""
+    if find_spec("openvino") is None:
+        raise NotRunError("openvino is not installed")
+    folder = _export(setup, "none")
+    exported = Classifier.load(folder, backend="onnxruntime")
+    assert isinstance(exported.model, OnnxModel)
+    session = _OpenVinoSession(folder / "model.onnx")
+    model = OnnxModel(session, exported.model.config, folder)
+    return setup.answer(
+        Classifier(model, exported.tokenizer, exported.label_space, exported.thresholds), texts
+    )
+
+
+class _OpenVinoSession:
+    """A compiled model of OpenVINO, called like a session of ONNX Runtime."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        self._model = openvino.Core().compile_model(str(path), "CPU", settings)
+
+    def get_inputs(self) -> list[Any]:
+        return [_Named(each.get_any_name()) for each in self._model.inputs]
+
+    def run(self, _: None, arrays: Mapping[str, Any]) -> list[Any]:
+        return [self._model(dict(arrays))[0]]
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
