@@ -10,7 +10,7 @@ from zlpr_hf.cli.check_texts import read_check_texts
 from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, load_classifier
 from zlpr_hf.errors import InputError
 
-SERVER_KINDS = "tei, infinity, vllm or pipeline"
+SERVER_KINDS = "zlpr, tei, infinity, vllm or pipeline"
 
 
 def _parser() -> CommandParser:

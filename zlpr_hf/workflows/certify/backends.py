@@ -18,7 +18,8 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.inference.pipeline import load_pipeline
-from zlpr_hf.inference.windows import RECOMPUTE_MARGIN, Texts
+from zlpr_hf.inference.window_logits import RECOMPUTE_MARGIN
+from zlpr_hf.inference.windows import Texts
 from zlpr_hf.losses.powerset import powerset_label_scores
 from zlpr_hf.reports.certificate import Answers
 from zlpr_hf.thresholds import logit_threshold
@@ -27,6 +28,7 @@ from zlpr_hf.workflows.export import MAX_LOGIT_DIFFERENCE, write_export
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+SERVER_PACKAGES = ("fastapi", "uvicorn")
 ZERO = "logit > 0"
 
 Values = NDArray[np.float32]
@@ -107,6 +109,8 @@ def find_backends(setup: Setup, servers: Sequence[ServerAddress]) -> list[Backen
             tolerance=None,
         ),
         Backend("OpenVINO, float32", ZERO, lambda texts: _run_openvino(setup, texts)),
+        Backend("zlpr serve", ZERO, lambda texts: _run_http(setup, texts, onnx=False)),
+        Backend("zlpr serve, ONNX", ZERO, lambda texts: _run_http(setup, texts, onnx=True)),
         *(_find_server(setup, each, half) for each in servers),
     ]
 
@@ -117,10 +121,46 @@ def _find_server(setup: Setup, address: ServerAddress, half: float) -> Backend:
     def run(texts: Texts) -> Answers:
         if len(texts[0]) > 1 and not server.pairs:
             raise NotRunError("it reads no pairs of texts")
-        values, refused = ask_server(server, address.url, texts, setup.outputs)
-        return to_answers(values, setup.classifier, raw=server.raw, refused=refused)
+        return _ask(setup, address, texts)
 
     return Backend(address.title, server.cut, run, tolerance=half)
+
+
+def check_server(setup: Setup, address: ServerAddress, text: tuple[str, ...]) -> None:
+    """Ask a server for the labels of one text.
+
+    Raises:
+        InputError: If it cannot be reached, or serves another model.
+    """
+    if len(text) == 1 or SERVERS[address.kind].pairs:
+        _ask(setup, address, [text])
+
+
+def _ask(setup: Setup, address: ServerAddress, texts: Texts) -> Answers:
+    server = SERVERS[address.kind]
+    labels = setup.classifier.label_space.names if server.decides else setup.outputs
+    values, refused = ask_server(server, address.url, texts, labels)
+    if not server.decides:
+        return to_answers(values, setup.classifier, raw=server.raw, refused=refused)
+    with np.errstate(divide="ignore"):
+        logits = np.log(values) - np.log1p(-values)
+    return Answers(~np.isnan(values), logits, refused)
+
+
+def _run_http(setup: Setup, texts: Texts, *, onnx: bool) -> Answers:
+    """Run the server of this package on a free port of the loopback."""
+    missing = [name for name in SERVER_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise NotRunError(f'{missing[0]} is not installed: pip install "zlpr_hf[serve]"')
+    from zlpr_hf.workflows.certify.own_server import serve_on_loopback
+
+    served: Any = (
+        serve_on_loopback(_export(setup, "none"), backend="onnxruntime")
+        if onnx
+        else serve_on_loopback(setup.model, backend="torch", **setup.loading)
+    )
+    with served as url:
+        return _ask(setup, ServerAddress("zlpr", url, "zlpr serve"), texts)
 
 
 def to_answers(values: Values, classifier: Classifier, *, raw: bool, refused: Bools) -> Answers:

@@ -24,8 +24,8 @@ from zlpr_hf.reports.certificate import (
     compare,
 )
 from zlpr_hf.reports.provenance import find_versions
-from zlpr_hf.workflows.certify.backends import NotRunError, Setup, find_backends
-from zlpr_hf.workflows.certify.servers import SERVERS, ServerAddress, ask_server
+from zlpr_hf.workflows.certify.backends import NotRunError, Setup, check_server, find_backends
+from zlpr_hf.workflows.certify.servers import ServerAddress
 from zlpr_hf.workflows.certify.texts import describe_texts, hard_cases, sample_texts
 from zlpr_hf.workflows.silence import silence
 
@@ -81,7 +81,7 @@ def certify(
     with TemporaryDirectory() as folder, silence():
         setup = Setup(classifier, model, Path(folder), batch_size, loading)
         for each in servers:  # one that is not there is found before the long work
-            ask_server(SERVERS[each.kind], each.url, own[:1], setup.outputs)
+            check_server(setup, each, own[0])
         expected = setup.answer(classifier, rows)
         checked = describe_texts(classifier, rows, len(hard))
         backends = find_backends(setup, servers)

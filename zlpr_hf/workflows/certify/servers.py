@@ -36,6 +36,7 @@ class Server:
             ``id2label``.
         raw: Whether the values are logits, cut at 0, or scores, cut at 0.5.
         pairs: Whether a text may be a pair.
+        decides: Whether it returns the predicted labels only, by a rule of its own.
     """
 
     title: str
@@ -44,10 +45,13 @@ class Server:
     answers: Callable[[Any], list[Row]]
     raw: bool
     pairs: bool = False
+    decides: bool = False
 
     @property
     def cut(self) -> str:
         """How the values become labels."""
+        if self.decides:
+            return "as answered"
         return "raw score > 0" if self.raw else "score > 0.5"
 
 
@@ -59,7 +63,20 @@ def _first_texts(texts: Texts) -> list[str]:
     return [row[0] for row in texts]
 
 
+def _inputs(texts: Texts) -> list[str | dict[str, str]]:
+    return [row[0] if len(row) == 1 else {"text": row[0], "text_pair": row[1]} for row in texts]
+
+
 SERVERS = {
+    "zlpr": Server(
+        "zlpr serve",
+        "/predict",
+        lambda texts: {"inputs": _inputs(texts)},
+        lambda found: [_labelled(each) for each in found],
+        raw=False,
+        pairs=True,
+        decides=True,
+    ),
     "tei": Server(
         "Text Embeddings Inference",
         "/predict",
@@ -132,6 +149,8 @@ def ask_server(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the values of a server for all labels, ``(N, L)``, and which texts it refused.
 
+    A value is NaN for refused texts, and for labels that a server which decides does not predict.
+
     Args:
         server: Its protocol.
         url: Its address.
@@ -156,6 +175,8 @@ def ask_server(
                     refused[place] = True
                     found.append([np.nan] * len(labels))
         for place, row in enumerate(found, start):
+            if server.decides and isinstance(row, Mapping):
+                row = dict.fromkeys(labels, np.nan) | dict(row)
             values[place] = _in_order(row, labels, f"{server.title}, {url}")
     if refused.all():
         raise InputError(f"{server.title}, {url}: refuses every text; is it the same model?")
