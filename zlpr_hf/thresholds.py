@@ -129,8 +129,8 @@ class Thresholds:
         if any(self.offsets):
             if head.bias is None:
                 raise InputError(
-                    f"offsets: the head of {config.model_type} has no bias to hold them; leave "
-                    "thresholds untuned, or use an encoder such as BERT"
+                    f"offsets: the head of {config.model_type} has no bias to hold them; "
+                    "Classifier.save adds one"
                 )
             head.bias.data.sub_(_spread(self.offsets, head.bias.data))
             ZLPRConfig.update(config, guarantee={})  # it was made for other decisions

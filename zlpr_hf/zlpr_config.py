@@ -21,6 +21,8 @@ class ZLPRConfig:
         temperature: The temperature by which weights and bias of the head were divided at the end
             of training, so that ``sigmoid(logit)`` is calibrated; information, never applied when
             a model is loaded. None if no temperature was fitted.
+        head_bias: Name of a bias that was added to the head, such as ``score.bias``, and that
+            classes of transformers do not load; None for most models.
         calibration: Fields of :class:`zlpr_hf.metrics.calibration.Calibration`, measured on the
             test split; empty if unknown.
         guarantee: Fields of :class:`zlpr_hf.metrics.risk_control.Guarantee`, whose offsets are part
@@ -38,6 +40,7 @@ class ZLPRConfig:
     label_sets: Sequence[Sequence[int]] = ()
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     temperature: float | None = None
+    head_bias: str | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
     guarantee: Mapping[str, Any] = field(default_factory=dict)
     long_texts: str | None = None
@@ -58,6 +61,16 @@ class ZLPRConfig:
     def write(self, config: Any) -> None:
         """Set the entry of a ``PretrainedConfig``, without fields at their default."""
         config.zlpr = {name: value for name, value in asdict(self).items() if value}
+
+    def render_bias(self) -> str | None:
+        """Return a line on a bias of the head that classes of transformers do not load, or None."""
+        if self.head_bias is None:
+            return None
+        return (
+            f"The head has an added bias, {self.head_bias}, which transformers does not load: "
+            "stock pipelines and other servers decide differently. Serve this model with zlpr_hf, "
+            "or as ONNX (zlpr export)"
+        )
 
     @classmethod
     def update(cls, config: Any, **changes: Any) -> None:

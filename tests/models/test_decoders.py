@@ -10,12 +10,10 @@ from tokenizers import processors
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config
 
 from tests.families import save_family
-from tests.runs import check_refused, run
-from tests.training.builders import arguments
-from zlpr_hf import InputError, LabelSpace, Thresholds, ZLPRTrainer, load_model, load_tokenizer
+from tests.runs import run
+from zlpr_hf import InputError, LabelSpace, Thresholds, load_model, load_tokenizer
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.models.head import classification_head
-from zlpr_hf.models.head_init import init_head_from_label_names
 
 DECODERS = ["gpt2", "llama"]
 LABELS = LabelSpace(("red", "green", "blue"))
@@ -63,26 +61,12 @@ def test_stock_model_without_pad_tokens_is_read_in_batches(decoder: str, tmp_pat
     np.testing.assert_allclose(found, stock_logits(tmp_path / "stock"), atol=1e-5)
 
 
-def test_offsets_without_a_bias_are_refused(decoder: str, tmp_path: Path) -> None:
+def test_public_fold_without_a_bias_is_refused(decoder: str) -> None:
     model = load_model(decoder, LABELS)
     head = classification_head(model)
     assert Thresholds((0.0,) * 3, 1).fold_into(head, model.config).min_labels == 1
     with pytest.raises(InputError, match="no bias"):
         Thresholds((0.1, 0.0, 0.0)).fold_into(head, model.config)
-    tokenizer = load_tokenizer(decoder)
-    with pytest.raises(InputError, match="head_init label_names: .*no bias"):
-        init_head_from_label_names(model, tokenizer, LABELS, TEXTS)
-    with pytest.raises(InputError, match="large_label_space: .*no bias"):
-        ZLPRTrainer(model, arguments(tmp_path, large_label_space=True))
-
-
-@pytest.mark.parametrize("options", [["--tune_thresholds=global"], ["--loss=lsep"]])
-def test_options_that_need_a_bias_are_refused_before_training(
-    options: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    decoder = save_family("gpt2", tmp_path / "decoder")
-    argv = [*command, f"--model_name_or_path={decoder}", "--pooling=first", *options]
-    check_refused(argv, tmp_path / "out", "no bias", capsys)
 
 
 def save_without_pad_token(folder: Path, **tokenizer_changes: Any) -> Path:

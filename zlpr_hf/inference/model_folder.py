@@ -19,7 +19,8 @@ from zlpr_hf.inference.onnx_session import uses_onnx
 from zlpr_hf.inference.windows import stored_rule
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.metrics.guarantee import Guarantee
-from zlpr_hf.models.head import classification_head, fold_stored_offsets
+from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head_bias import add_head_bias, check_head_bias, fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.pad_token import match_pad_token
@@ -75,6 +76,8 @@ def prepare_parts(
             f"{config.name_or_path or 'the model'}: expected a multi-label classifier, "
             f"got problem_type {config.problem_type}"
         )
+    if torch_model is not None:
+        check_head_bias(torch_model)
     thresholds = Thresholds.from_config(config)
     if thresholds.offsets:
         if isinstance(model, OnnxModel):
@@ -111,6 +114,8 @@ def write_folder(
 ) -> None:
     """Write a copy of the model with offsets and a temperature in its head, and the tokenizer."""
     changed: Any = copy.deepcopy(model)
+    if any(thresholds.offsets):
+        add_head_bias(changed, "the offset of a label")
     thresholds.fold_into(classification_head(changed), changed.config, temperature=temperature)
     ZLPRConfig.update(changed.config, calibration={}, long_texts=long_texts)  # measured before
     if guarantee is not None:

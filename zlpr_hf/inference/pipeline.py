@@ -14,6 +14,7 @@ from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.given_inputs import read_inputs
+from zlpr_hf.models.head_bias import restore_head_bias
 from zlpr_hf.thresholds import logit_threshold
 
 TASK = "multi-label-classification"
@@ -188,6 +189,22 @@ def load_pipeline(
     )
 
 
+class _LoadedWithBias(AutoModelForSequenceClassification):
+    """Loads the stock class, and the bias that training added to its head."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """Return the model."""
+        model, loading = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        path = str(pretrained_model_name_or_path)
+        restore_head_bias(model, path, loading, revision=kwargs.get("revision"))
+        return model
+
+
 def register_pipeline() -> None:
     """Register the task ``multi-label-classification`` with ``transformers.pipeline``.
 
@@ -204,6 +221,6 @@ def register_pipeline() -> None:
         PIPELINE_REGISTRY.register_pipeline(
             TASK,
             pipeline_class=MultiLabelClassificationPipeline,
-            pt_model=AutoModelForSequenceClassification,
+            pt_model=_LoadedWithBias,
             type="text",
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, forward_replaced
 
 
 @torch.inference_mode()
@@ -30,24 +30,25 @@ def compute_features(
     """
     found: list[torch.Tensor] = []
     head: Any = classification_head(model)
-    hook = head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float().cpu()))
     order = sorted(range(len(texts)), key=lambda row: -sum(map(len, texts[row])))
     was_training = model.training
     model.train(False)
     try:
-        for start in tqdm(
-            range(0, len(texts), batch_size), desc="features", disable=None if progress else True
-        ):
-            rows = [texts[row] for row in order[start : start + batch_size]]
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            batch: Any = tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-                model(**batch.to(model.device))
+        with forward_replaced(head, lambda hidden: hidden):
+            for start in tqdm(
+                range(0, len(texts), batch_size),
+                desc="features",
+                disable=None if progress else True,
+            ):
+                rows = [texts[row] for row in order[start : start + batch_size]]
+                columns = [list(column) for column in zip(*rows, strict=True)]
+                batch: Any = tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+                    found.append(model(**batch.to(model.device)).logits.float().cpu())
     finally:
-        hook.remove()
         model.train(was_training)
     if not found:
         return np.zeros((0, head.in_features), np.float32)
     features = np.empty((len(texts), head.in_features), np.float32)
-    features[order] = torch.cat(found).flatten(1).numpy()
+    features[order] = torch.cat(found).numpy()
     return features

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
-
-from zlpr_hf.errors import InputError
-from zlpr_hf.thresholds import Thresholds
 
 
 def classification_head(model: PreTrainedModel) -> nn.Linear:
@@ -36,35 +34,18 @@ def has_bias(model: Any) -> bool:
         return False
 
 
-def check_head_has_bias(model: PreTrainedModel, option: str) -> None:
-    """Refuse an option that needs a bias for a model whose head has none.
+@contextmanager
+def forward_replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let a layer compute another function for a while.
 
-    Raises:
-        InputError: If the head has no bias; a stock class could not load one.
+    With the identity for the head, ``logits`` of a model are the features that its head reads, also
+    of decoders, which select the last token after the head.
     """
-    if classification_head(model).bias is None:
-        raise InputError(
-            f"{option}: not supported for {type(model).__name__}, whose head has no bias to hold "
-            "the offsets of the labels; leave it out, or use an encoder such as BERT"
-        )
-
-
-def fold_stored_offsets(model: Any) -> Thresholds:
-    """Move offsets from the configuration into the bias of the head; return the rest of the rule.
-
-    Raises:
-        InputError: If the head has another number of labels than the offsets, or no bias.
-    """
-    stored = Thresholds.from_config(model.config)
-    if not stored.offsets:
-        return stored
-    head = classification_head(model)
-    if len(stored.offsets) != head.out_features:
-        raise InputError(
-            f"config.json: 'zlpr' holds offsets of {len(stored.offsets)} labels, and the head has "
-            f"{head.out_features} outputs; if you replaced the head: del model.config.zlpr"
-        )
-    return stored.fold_into(head, model.config)
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
 
 
 def encoder_parameters(model: Any) -> set[int]:
@@ -88,7 +69,7 @@ def reshard(model: Any) -> None:
             module.reshard()
 
 
-def draw_rows(head: nn.Linear, count: int, config: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+def draw_rows(head: nn.Linear, count: int, config: Any) -> tuple[Tensor, Tensor | None]:
     """Return weights and biases of ``count`` new rows, as transformers initialises them."""
     weight = head.weight.new_empty(count, head.in_features)
     nn.init.normal_(weight, std=getattr(config, "initializer_range", 0.02))

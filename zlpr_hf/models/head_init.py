@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.head import check_head_has_bias, classification_head
+from zlpr_hf.models.head import classification_head, forward_replaced
+from zlpr_hf.models.head_bias import add_head_bias
 
 INITIAL_SPREAD = 1.0
 """Standard deviation of the logits of each label over the training texts."""
@@ -62,11 +63,8 @@ def init_head_from_label_names(
         rows: Positions of the labels whose rows are set (default: all).
         max_length: Longest sequence in tokens.
         batch_size: Texts per batch.
-
-    Raises:
-        InputError: If the head has no bias.
     """
-    check_head_has_bias(model, "head_init label_names")
+    add_head_bias(model, "head_init label_names")
     head = classification_head(model)
     described = descriptions or {}
     names = [described.get(name, name).replace("_", " ") for name in label_space.names]
@@ -130,21 +128,19 @@ def _compute_features(
 ) -> Tensor:
     """Return the inputs of the head, one row per text, with dropout off."""
     features: list[Tensor] = []
-    head = classification_head(model)
-    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float()))
     was_training = model.training
     model.train(False)
     try:
-        for start in range(0, len(texts), batch_size):
-            batch = tokenizer(
-                list(texts[start : start + batch_size]),
-                padding=True,
-                truncation=True,
-                max_length=max_length,
-                return_tensors="pt",
-            )
-            model(**batch.to(model.device))
+        with forward_replaced(classification_head(model), lambda hidden: hidden):
+            for start in range(0, len(texts), batch_size):
+                batch = tokenizer(
+                    list(texts[start : start + batch_size]),
+                    padding=True,
+                    truncation=True,
+                    max_length=max_length,
+                    return_tensors="pt",
+                )
+                features.append(model(**batch.to(model.device)).logits.float())
     finally:
-        hook.remove()
         model.train(was_training)
     return torch.cat(features)

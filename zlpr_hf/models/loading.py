@@ -21,7 +21,7 @@ from transformers import (
 from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.head import fold_stored_offsets
+from zlpr_hf.models.head_bias import fold_stored_offsets, restore_head_bias
 from zlpr_hf.models.label_changes import LabelChanges, set_label_changes
 from zlpr_hf.models.lengths import limit_to_positions
 from zlpr_hf.models.lora import is_adapter, load_adapter
@@ -219,7 +219,7 @@ def load_model(
         if adapted:
             model = load_adapter(path, config, revision=revision)
         else:
-            model = _load_stock(path, config, options)
+            model = _load_stock(path, config, options, with_bias=bool(changes.kept))
     except InputError:
         raise
     except (ImportError, OSError, SafetensorError, ValueError) as error:
@@ -243,7 +243,9 @@ def load_model(
     return model
 
 
-def _load_stock(path: str, config: PretrainedConfig, options: dict[str, Any]) -> PreTrainedModel:
+def _load_stock(
+    path: str, config: PretrainedConfig, options: dict[str, Any], *, with_bias: bool
+) -> PreTrainedModel:
     with without_load_report():
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -255,6 +257,8 @@ def _load_stock(path: str, config: PretrainedConfig, options: dict[str, Any]) ->
             **options,
         )
     remember_new_weights(model, loading)
+    if with_bias:
+        restore_head_bias(model, path, loading, revision=options.get("revision"))
     found: PreTrainedModel = model
     return found
 

@@ -15,6 +15,7 @@ from transformers.utils.hub import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.models.head_bias import check_head_bias, expect_head_bias
 from zlpr_hf.models.new_weights import new_weights, remember_new_weights, without_load_report
 from zlpr_hf.models.paths import hub_options, resolve_model_path
 
@@ -186,6 +187,7 @@ def load_adapter(
     new = new_weights(model)  # peft renames the weights that it wraps
     with safe_open(weights, framework="pt") as stored:
         names = {name.removeprefix(PREFIX) for name in stored.keys()}  # noqa: SIM118
+    expect_head_bias(model, names)
     missing = new - names
     if not missing:
         try:
@@ -199,5 +201,6 @@ def load_adapter(
             f"{adapter.base_model_name_or_path!r} has {min(missing)}; train the adapter again"
         )
     model = merge_lora(wrapped)
+    check_head_bias(model)
     remember_new_weights(model, {"missing_keys": (), "mismatched_keys": ()})  # all are there now
     return model

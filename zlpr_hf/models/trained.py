@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.models.head_bias import restore_head_bias
 from zlpr_hf.models.loading import explain_loading_error
 from zlpr_hf.models.lora import is_adapter, load_adapter
 from zlpr_hf.models.new_weights import without_load_report
@@ -40,6 +41,7 @@ def load_trained_model(
                     output_loading_info=True,
                     **options,
                 )
+            restore_head_bias(model, path, loading, revision=revision)
             if loading["missing_keys"]:
                 missing = ", ".join(sorted(loading["missing_keys"])[:3])
                 raise InputError(f"{name}: not a trained classifier, no weights for {missing}")

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -21,6 +22,7 @@ from zlpr_hf.metrics.multi_label import LabelScore
 from zlpr_hf.reports.card_examples import CardExample
 from zlpr_hf.reports.report import COLUMNS, METRIC_TITLES, Report
 from zlpr_hf.reports.svg import render_chart
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 CARD_FILE = "README.md"
 CHART_FILE = "labels.svg"
@@ -49,7 +51,8 @@ class CardFacts:
 
     The model is loaded by its name: an id on the Hub, or a folder. Encoder and dataset are named as
     they were given to the run. ``examples`` are published with the card. ``language`` is an ISO 639
-    code, ``license`` an identifier of the Hub.
+    code, ``license`` an identifier of the Hub. ``head_bias`` is a line on a bias that stock classes
+    do not load.
     """
 
     name: str
@@ -60,6 +63,7 @@ class CardFacts:
     adapter: bool = False
     license: str | None = None
     language: str | None = None
+    head_bias: str | None = None
 
 
 def escape_markdown(text: Any) -> str:
@@ -75,9 +79,15 @@ def escape_markdown(text: Any) -> str:
 def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     """Write ``README.md`` and its picture ``labels.svg``, each whole or not at all.
 
-    ``adapter`` is set from the files of the folder.
+    ``adapter`` and ``head_bias`` are set from the files of the folder.
     """
-    facts = replace(facts, adapter=(folder / ADAPTER_FILE).is_file())
+    config = folder / "config.json"
+    stored = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    facts = replace(
+        facts,
+        adapter=(folder / ADAPTER_FILE).is_file(),
+        head_bias=ZLPRConfig.read(SimpleNamespace(**stored)).render_bias(),
+    )
     rows = [(score.label, score.f1) for score in _shown_labels(report)]
     write_whole(folder / CHART_FILE, render_chart("bars", "F1 per label", rows))
     write_whole(folder / CARD_FILE, render_model_card(report, facts))
@@ -95,7 +105,13 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
         report=report,
         metadata=_metadata(report, facts).to_yaml(),
         title=_last_part(shorten_path(facts.name)),
-        use=_render_use(facts.name, adapter=facts.adapter, label_sets=label_sets),
+        head_bias=facts.head_bias,
+        use=_render_use(
+            facts.name,
+            adapter=facts.adapter,
+            label_sets=label_sets,
+            head_bias=bool(facts.head_bias),
+        ),
         base_id=_base_id(facts.base_model),
         dataset_id=_hub_id(facts.dataset),
         is_corpus=facts.dataset in CORPORA,
@@ -105,7 +121,9 @@ def render_model_card(report: Report, facts: CardFacts) -> str:
     )
 
 
-def rename_in_card(card: str, name: str, *, adapter: bool, label_sets: bool) -> str:
+def rename_in_card(
+    card: str, name: str, *, adapter: bool, label_sets: bool, head_bias: bool = False
+) -> str:
     """Return a card whose section on use loads the model by another name.
 
     A card that was edited keeps its other text; without the marks it is returned unchanged.
@@ -115,10 +133,11 @@ def rename_in_card(card: str, name: str, *, adapter: bool, label_sets: bool) -> 
     _, found, after = rest.partition(end)
     if not found:
         return card
-    return before + _render_use(name, adapter=adapter, label_sets=label_sets) + after
+    use = _render_use(name, adapter=adapter, label_sets=label_sets, head_bias=head_bias)
+    return before + use + after
 
 
-def _render_use(name: str, *, adapter: bool, label_sets: bool) -> str:
+def _render_use(name: str, *, adapter: bool, label_sets: bool, head_bias: bool) -> str:
     name = shorten_path(name)
     return _render(
         "model_card_use.md.jinja",
@@ -127,6 +146,7 @@ def _render_use(name: str, *, adapter: bool, label_sets: bool) -> str:
         shell_name=shlex.quote(name),
         adapter=adapter,
         label_sets=label_sets,
+        head_bias=head_bias,
     )
 
 

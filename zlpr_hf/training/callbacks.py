@@ -123,9 +123,12 @@ class DataOfRun(TrainerCallback):
 def record_loss(config: Any, loss: MultiLabelLoss) -> None:
     """Write the loss, and the meaning of the outputs under it, into a model's configuration.
 
-    Thresholds and label sets of an earlier training go; the pooling belongs to the encoder.
+    Thresholds and label sets of an earlier training go; pooling and bias belong to the model.
     """
-    entry = ZLPRConfig(loss_name(loss), loss.loss_kwargs(), ZLPRConfig.read(config).pooling)
+    stored = ZLPRConfig.read(config)
+    entry = ZLPRConfig(
+        loss_name(loss), loss.loss_kwargs(), stored.pooling, head_bias=stored.head_bias
+    )
     config.problem_type = (
         "single_label_classification" if loss.predicts_label_sets else "multi_label_classification"
     )

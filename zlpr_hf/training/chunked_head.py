@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.large_label_space import linear_top_k, linear_zlpr_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.metrics.top_k import TopK, compute_top_k_metrics
-from zlpr_hf.models.head import check_head_has_bias, classification_head
+from zlpr_hf.models.head import classification_head, forward_replaced
 from zlpr_hf.training.objective import BatchLoss
 
 
@@ -31,16 +31,14 @@ class ChunkedHead:
 
     @classmethod
     def from_model(cls, model: Any, loss: MultiLabelLoss, *, evaluated_labels: int) -> ChunkedHead:
-        """Take the head of a model; refuse a loss that needs all logits, or a head without bias.
+        """Take the head of a model; refuse a loss that needs all logits.
 
         Raises:
             ValueError: If the loss does not support a large label space.
-            InputError: If the head has no bias.
         """
         if not loss.supports_large_label_space:
             names = losses_with("supports_large_label_space")
             raise ValueError(f"large_label_space: expected {names}, got {loss_name(loss)}")
-        check_head_has_bias(model, "large_label_space")
         return cls(classification_head(model), evaluated_labels=evaluated_labels)
 
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
@@ -53,18 +51,19 @@ class ChunkedHead:
         """
 
         def loss_of(hidden: Tensor) -> Tensor:
+            if hidden.ndim > 2:  # a decoder selects the last token after its head
+                return hidden
             head = self.head
-            return linear_zlpr_loss(hidden, head.weight, head.bias, targets, reduction="none")
+            return linear_zlpr_loss(hidden, head.weight, self._bias(), targets, reduction="none")
 
-        replaced = _forward_replaced(self.head, loss_of) if model.training else self.features()
-        with replaced:
+        with forward_replaced(self.head, loss_of) if model.training else self.features():
             outputs = model(**inputs, return_dict=True)
-        values = outputs.logits if model.training else loss_of(outputs.logits)
+        values = loss_of(outputs.logits) if outputs.logits.ndim > 1 else outputs.logits
         return BatchLoss(outputs, values, values.sum())
 
     def features(self) -> AbstractContextManager[None]:
         """Let ``logits`` of the model be the inputs of the head for a while."""
-        return _forward_replaced(self.head, lambda hidden: hidden)
+        return forward_replaced(self.head, lambda hidden: hidden)
 
     def best(self, hidden: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(B, k)``, largest first, and label ids from features ``(B, H)``.
@@ -72,19 +71,15 @@ class ChunkedHead:
         The signature is that of ``Trainer``'s ``preprocess_logits_for_metrics``.
         """
         head = self.head
-        return linear_top_k(hidden.float(), head.weight, head.bias, self.evaluated_labels)
+        return linear_top_k(hidden.float(), head.weight, self._bias(), self.evaluated_labels)
+
+    def _bias(self) -> Tensor:
+        """Return the bias of the head; zeros if it has none, as in decoders."""
+        bias: Tensor | None = self.head.bias
+        return self.head.weight.new_zeros(self.head.out_features) if bias is None else bias
 
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return the metrics of the labels found by :meth:`best`, in the form of ``Trainer``."""
         logits, ids = map(np.asarray, prediction.predictions)
         top_k = TopK(logits, ids, self.head.out_features)
         return compute_top_k_metrics(top_k, np.asarray(prediction.label_ids))
-
-
-@contextmanager
-def _forward_replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward

@@ -19,7 +19,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
-from zlpr_hf.models.head import fold_stored_offsets
+from zlpr_hf.models.head_bias import fold_stored_offsets
 from zlpr_hf.models.loading import load_tokenizer
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.trained import load_trained_model

@@ -24,7 +24,8 @@ from zlpr_hf.losses.registry import (
 )
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
 from zlpr_hf.models.autocast import without_autocast
-from zlpr_hf.models.head import classification_head, fold_stored_offsets
+from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head_bias import fold_stored_offsets
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.probe import without_padding
 from zlpr_hf.thresholds import Thresholds

@@ -138,6 +138,7 @@ def write_export(classifier: Classifier, folder: Path, quantization: Quantizatio
     model: Any = classifier.model
     write_onnx(model, _sample(classifier), folder / ONNX_FILE, quantization=quantization)
     config = copy.deepcopy(model.config)
+    ZLPRConfig.update(config, head_bias=None)  # the exported model has it inside
     if quantization == "int8":  # some decisions change, so a guarantee would be another one
         ZLPRConfig.update(config, guarantee={})
     config.save_pretrained(folder)

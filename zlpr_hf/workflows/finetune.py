@@ -45,6 +45,7 @@ from zlpr_hf.workflows.push import check_access
 from zlpr_hf.workflows.python_call import read_call
 from zlpr_hf.workflows.run_report import build_report, write_report
 from zlpr_hf.workflows.run_training import run_training
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 Log = Callable[[str], None]
 
@@ -170,9 +171,10 @@ def finetune_config(
     training |= {"seconds": seconds, "train_loss": train_loss, **cost.summary()}
     training |= {"long_texts": asdict(outcome.long_texts)}
     report = build_report(output_dir, prepared, outcome, baselines, training)
+    bias_note = ZLPRConfig.read(trainer.model.config).render_bias()  # type: ignore[union-attr]
     report = replace(
         report,
-        warnings=[*earlier.find_leaks(prepared.data), *report.warnings],
+        warnings=[*earlier.find_leaks(prepared.data), *report.warnings, *filter(None, [bias_note])],
         history=read_history(trainer.state.log_history, _kept_step(trainer)),
     )
     with run_end(output_dir, is_main=is_main) as part:

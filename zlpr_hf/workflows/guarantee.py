@@ -25,7 +25,6 @@ from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.metrics.risk_control import measure_risks
 from zlpr_hf.metrics.top_k import MAX_DENSE_LABELS
-from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.reports.disagreements import EvaluatedSplit
 from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
@@ -86,7 +85,6 @@ def check_model(classifier: Classifier) -> None:
             f"guarantees are not supported for more than {MAX_DENSE_LABELS:,} labels, got "
             f"{classifier.label_space.num_labels:,}"
         )
-    check_head_has_bias(classifier.model, "guarantee")
 
 
 def find_stored_rows(folder: Path, labels: int) -> Rows | None:

@@ -35,6 +35,7 @@ from zlpr_hf.metrics.top_k import (
     match_top_k,
 )
 from zlpr_hf.models.head import classification_head, has_bias, reshard
+from zlpr_hf.models.head_bias import add_head_bias
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.cross_fit import OutOfFold
@@ -310,6 +311,8 @@ def _fold(
     if thresholds != Thresholds() or temperature is not None:
         rule = thresholds if thresholds != Thresholds() else Thresholds.from_config(model.config)
         reshard(model)
+        if any(rule.offsets):
+            add_head_bias(model, "the offset of a label")
         rule.fold_into(classification_head(model), model.config, temperature=temperature)
     if calibration is not None:
         ZLPRConfig.update(model.config, calibration=asdict(calibration))

@@ -21,7 +21,7 @@ from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
-from zlpr_hf.models.head import check_head_has_bias
+from zlpr_hf.models.head_bias import add_head_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.models.label_changes import new_rows, start_from_names
 from zlpr_hf.models.loading import load_model, load_tokenizer
@@ -154,9 +154,9 @@ def build_model(
         trust_remote_code=arguments.trust_remote_code,
     )
     if arguments.tune_thresholds not in ("auto", "none"):
-        check_head_has_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
+        add_head_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
     elif not prepared.loss.decides_at_zero:
-        check_head_has_bias(model, f"loss {loss_name(prepared.loss)}")
+        add_head_bias(model, f"loss {loss_name(prepared.loss)}")
     check_model(model, prepared.tokenizer)
     if checkpoint is not None:
         check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))

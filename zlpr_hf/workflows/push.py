@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from zlpr_hf.files.yaml_mapping import read_yaml_mapping, render_yaml
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.workflows.output_dir import CARD_FILES, CONFIG_FILE, PROFILE_FILE, RESULTS_FILE
 from zlpr_hf.zlpr_config import ZLPRConfig
+
+logger = logging.getLogger(__name__)
 
 REFUSALS = {
     401: "the Hub accepts no token (401); set HF_TOKEN to a token with the role write, or log in "
@@ -97,6 +100,8 @@ def push_folder(
     """
     folder = Path(folder)
     files = find_files(folder)
+    if note := _read_entry(folder).render_bias():
+        logger.warning("%s", note)
     again = [*command, str(folder), repo_id]
     again += ["--private"] * private
     again += ["--revision", revision] if revision else []
@@ -192,14 +197,20 @@ def _content(path: Path, name: str) -> Path | bytes:
 def _card_content(path: Path, name: str) -> bytes:
     from zlpr_hf.reports.model_card import rename_in_card  # loads torch, which --help does not need
 
-    config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    stored = _read_entry(path.parent)
     card = rename_in_card(
         path.read_text(encoding="utf-8"),
         name,
         adapter=(path.parent / "adapter_config.json").is_file(),
-        label_sets=bool(ZLPRConfig.read(SimpleNamespace(**config)).label_sets),
+        label_sets=bool(stored.label_sets),
+        head_bias=stored.head_bias is not None,
     )
     return card.encode()
+
+
+def _read_entry(folder: Path) -> ZLPRConfig:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return ZLPRConfig.read(SimpleNamespace(**config))
 
 
 def _without_local_names(values: dict[str, Any]) -> dict[str, Any]:

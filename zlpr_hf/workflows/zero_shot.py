@@ -13,7 +13,6 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import is_free
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.labels import LabelSpace
-from zlpr_hf.models.head import check_head_has_bias
 from zlpr_hf.models.head_init import init_head_from_label_names
 from zlpr_hf.models.loading import load_model, load_tokenizer
 from zlpr_hf.thresholds import Thresholds
@@ -69,7 +68,7 @@ def start_model(
         trust_remote_code: Whether to run code that comes with the model.
 
     Raises:
-        InputError: If there are too few texts, the folder is taken, or the head has no bias.
+        InputError: If there are too few texts, or the folder is taken.
     """
     num_labels = len(descriptions)
     if not 0 < labels_per_text < num_labels:
@@ -92,7 +91,6 @@ def start_model(
     model = load_model(
         model_name_or_path, space, revision=revision, trust_remote_code=trust_remote_code
     )
-    check_head_has_bias(model, "zlpr start")
     init_head_from_label_names(
         model,
         tokenizer,
