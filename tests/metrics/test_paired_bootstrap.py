@@ -46,9 +46,10 @@ def test_interval_follows_from_a_naive_bootstrap() -> None:
     found = paired_bootstrap({"a": good, "b": poor}, truth, reference="a", resamples=draws)
     generator, differences = np.random.default_rng(5), []
     for _ in range(draws):
-        pick = generator.integers(0, 30, 30)
+        pick, seeds = generator.integers(0, 30, 30), generator.integers(0, 2, 2)
         values = []
-        for runs in (good, poor):
+        for each in (good, poor):
+            runs = [each[seed] for seed in seeds]
             hits = [
                 (2 * (run & (truth >= 0.5))[pick].sum())
                 / ((run & ~np.isnan(truth))[pick].sum() + (truth >= 0.5)[pick].sum())
@@ -61,6 +62,8 @@ def test_interval_follows_from_a_naive_bootstrap() -> None:
     differ = sum((one != two).any(1) for one, two in zip(good, poor, strict=True)) > 0
     width = stats.t.ppf(0.975, differ.sum() - 1) * np.std(differences, ddof=1)
     assert interval.ends == pytest.approx((centre - width, centre + width), abs=0.02)
+    deviations = abs(interval.ends[0] + interval.ends[1]) / 2 * 1.959964 / width
+    assert interval.p_value == pytest.approx(2 * stats.norm.sf(deviations), abs=0.01)
 
 
 @pytest.mark.parametrize("rows", [0, 9, 10])

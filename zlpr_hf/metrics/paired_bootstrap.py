@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from zlpr_hf.metrics.bootstrap import DecisionCounts, draw_weights, explain_missing
 from zlpr_hf.metrics.counts import Floats
@@ -46,6 +47,16 @@ class Difference:
         return "better" if low > 0 else "worse" if high < 0 else "level"
 
     @property
+    def p_value(self) -> float | None:
+        """Two-sided p-value of no difference, below 0.05 where the interval excludes zero."""
+        if self.ends is None:
+            return None
+        low, high = self.ends
+        if high == low:
+            return 0.0 if low else 1.0
+        return float(2 * norm.sf(abs(low + high) / (high - low) * norm.ppf(0.975)))
+
+    @property
     def ends(self) -> tuple[float, float] | None:
         """Both ends of the interval, if there is one."""
         return None if self.low is None or self.high is None else (self.low, self.high)
@@ -62,10 +73,10 @@ def paired_bootstrap(
     """Return the differences of predictors from a reference, on the same resampled test rows.
 
     ``predictions`` are decisions ``(N, L)`` per predictor and training seed. Each of
-    ``PAIRED_METRICS`` is recomputed on every resample and averaged over the training seeds. The
-    interval covers other test rows, not another training run; the standard deviation over seeds
-    covers that. There is no interval of a macro average if a label has too few rows, and none at
-    all if too few rows tell the two predictors apart.
+    ``PAIRED_METRICS`` is recomputed on every resample of the rows, and averaged over a resample of
+    the training seeds, so that the interval covers other test rows and other training runs; of few
+    seeds it covers the runs in part. There is no interval of a macro average if a label has too few
+    rows, and none at all if too few rows tell the two predictors apart.
 
     References:
         Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 10.
@@ -78,11 +89,14 @@ def paired_bootstrap(
         for key, runs in predictions.items()
     }
     draws: dict[Key, list[Floats]] = {key: [] for key in counts}
+    num_seeds = len(predictions[reference])
+    generator = np.random.default_rng([seed, num_seeds])
     for weights in draw_weights(len(truth), resamples, seed):
+        shares = generator.multinomial(num_seeds, [1 / num_seeds] * num_seeds, len(weights))
         for key, runs in counts.items():
-            draws[key].append(_mean_metrics(runs, weights))
-    once = np.ones((1, len(truth)), np.float32)
-    values = {key: _mean_metrics(runs, once)[0] for key, runs in counts.items()}
+            draws[key].append(_mean_metrics(runs, weights, shares / num_seeds))
+    once, alike = np.ones((1, len(truth)), np.float32), np.full((1, num_seeds), 1 / num_seeds)
+    values = {key: _mean_metrics(runs, once, alike)[0] for key, runs in counts.items()}
     base = np.concatenate(draws[reference])
     rare = explain_missing(np.zeros_like(truth), truth)
     found: dict[Key, dict[str, Difference]] = {}
@@ -122,9 +136,15 @@ def _count_differing(
     return int(np.any(differ, axis=0).sum())
 
 
-def _mean_metrics(runs: Sequence[DecisionCounts], weights: Floats) -> Floats:
-    """Return ``PAIRED_METRICS`` of weighted rows, averaged over runs: ``(draws, 4)``."""
+def _mean_metrics(runs: Sequence[DecisionCounts], weights: Floats, shares: Any) -> Floats:
+    """Return ``PAIRED_METRICS`` of weighted rows, averaged over runs: ``(draws, 4)``.
+
+    ``shares`` are the weights of the runs, ``(draws, runs)``.
+    """
     metrics = [run.metrics(weights) for run in runs]
-    columns = [np.mean([each[name] for each in metrics], axis=0) for name in PAIRED_METRICS]
+    columns = [
+        (np.stack([each[name] for each in metrics], axis=1) * shares).sum(1)
+        for name in PAIRED_METRICS
+    ]
     stacked: Floats = np.stack(columns, axis=1)
     return stacked

@@ -14,12 +14,14 @@ from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.workflows.comparison.frozen import FrozenTier, check_frozen
+from zlpr_hf.workflows.comparison.variants import Variant
 from zlpr_hf.workflows.option_words import current_name, option_words
 from zlpr_hf.workflows.recipes import find_recipe
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
-    "metrics", "resamples", "keep_models",
+    "metrics", "resamples", "keep_models", "frozen",
 )  # fmt: skip
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
 CALIBRATION_METRICS = ("brier", "ece")
@@ -41,6 +43,8 @@ class Cell:
     loss: str
     seed: int
     config: RunConfig
+    variant: Variant | None = None
+    search: bool = True
 
     @property
     def folder(self) -> Path:
@@ -57,6 +61,7 @@ class Plan:
 
     ``threshold_metric`` is the metric that tuned thresholds maximise on validation. The seeds are
     those of training: the splits are the same for all. ``metrics`` are the columns of the table.
+    With ``frozen`` the cells train heads on features of the encoder, else the whole model.
     """
 
     output_dir: Path
@@ -66,6 +71,7 @@ class Plan:
     resamples: int
     keep_models: bool
     cells: tuple[Cell, ...]
+    frozen: FrozenTier | None = None
 
 
 def read_plan(
@@ -77,7 +83,8 @@ def read_plan(
     a recipe, or a file of such settings relative to the plan; ``settings`` holds for all runs.
     Settings of a loss take precedence over those of a dataset, then ``settings``, then the recipe;
     ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the
-    loss.
+    loss. With ``frozen``, a dataset may have a ``variant``, and a loss ``search: false``, which
+    leaves its hyper-parameters alone.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content
@@ -94,8 +101,11 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
         if key not in KEYS:
             known = f"; expected one of {', '.join(KEYS)}"
             raise InputError(f"unknown key {key!r}{suggest(key, KEYS, otherwise=known)}")
-    datasets = _read_named("datasets", content.get("datasets"), folder)
-    losses = _read_losses(content.get("losses"), folder)
+    given, variants = _split_off(content.get("datasets"), "variant")
+    datasets = _read_named("datasets", given, folder)
+    given, searches = _split_off(content.get("losses"), "search")
+    losses = _read_losses(given, folder)
+    _check_frozen_keys(content, variants, searches)
     seeds = _read_option(content, "seeds", [42], _are_seeds, "a list of different whole numbers")
     reference = _read_choice(content, "reference", next(iter(losses)), losses)
     threshold_metric = _read_choice(content, "threshold_metric", "f1_micro", LABEL_METRICS)
@@ -104,6 +114,7 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
         content, "resamples", 1000, lambda value: type(value) is int and value >= 100, "100 or more"
     )
     keep_models = _read_option(content, "keep_models", False, _is_bool, "true or false")
+    frozen = FrozenTier.read(content["frozen"]) if content.get("frozen") else None
     for metric in CALIBRATION_METRICS:
         if metric in metrics:
             raise InputError(
@@ -127,7 +138,9 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
                 settings = common | of_dataset | {"loss": loss, "loss_kwargs": {}} | of_loss | last
                 settings |= {"threshold_metric": threshold_metric, "seed": seed}
                 settings |= CELL_OPTIONS | {"output_dir": str(place)}
-                cells.append(Cell(dataset, loss, seed, _build_config(dataset, loss, settings)))
+                config = _build_config(dataset, loss, settings, frozen=frozen is not None)
+                variant = Variant.read(variants[dataset]) if dataset in variants else None
+                cells.append(Cell(dataset, loss, seed, config, variant, searches.get(loss, True)))
     return Plan(
         output_dir=output_dir,
         reference=reference,
@@ -136,7 +149,35 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
         resamples=resamples,
         keep_models=keep_models,
         cells=tuple(cells),
+        frozen=frozen,
     )
+
+
+def _split_off(given: Any, key: str) -> tuple[Any, dict[str, Any]]:
+    """Return settings by name without a key that zlpr train does not have, and its values."""
+    if not isinstance(given, dict):
+        return given, {}
+    found = {
+        str(name): settings[key]
+        for name, settings in given.items()
+        if isinstance(settings, dict) and key in settings
+    }
+    rest = {
+        name: {other: value for other, value in settings.items() if other != key}
+        if str(name) in found
+        else settings
+        for name, settings in given.items()
+    }
+    return rest, found
+
+
+def _check_frozen_keys(content: Settings, variants: Settings, searches: Settings) -> None:
+    for key, found in (("variant", variants), ("search", searches)):
+        if found and not content.get("frozen"):
+            raise InputError(f"{next(iter(found))}: {key} goes with frozen")
+    for name, value in searches.items():
+        if not _is_bool(value):
+            raise InputError(f"{name}: search: expected true or false, got {value!r}")
 
 
 def _read_option(
@@ -225,7 +266,7 @@ def _check_settings(where: str, given: Any, folder: Path) -> Settings:
     return settings
 
 
-def _build_config(dataset: str, loss: str, settings: Settings) -> RunConfig:
+def _build_config(dataset: str, loss: str, settings: Settings, *, frozen: bool) -> RunConfig:
     recipe = settings.pop("recipe", None)
     argv = [] if recipe is None else [recipe]
     try:
@@ -237,6 +278,8 @@ def _build_config(dataset: str, loss: str, settings: Settings) -> RunConfig:
         check_config(config)
         if config.data.streaming:
             raise InputError("streaming: not supported, because a comparison reads all labels")
+        if frozen:
+            check_frozen(config)
     except InputError as error:
         raise InputError(f"{dataset}, {loss}: {error}") from error
     return config

@@ -16,11 +16,13 @@ from zlpr_hf.files.atomic import write_json
 from zlpr_hf.labels import LabelSets
 from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.metrics.paired_bootstrap import Bools, Difference, paired_bootstrap
+from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.statistics import (
     RULES,
+    TUNED_RULES,
     evaluate_rule,
     fit_rules,
     split_into_groups,
@@ -55,9 +57,9 @@ class Row:
 class Comparison:
     """All numbers of a comparison.
 
-    ``baselines`` are per dataset, predictor and metric; ``cost`` holds medians over seeds per
-    dataset and loss; ``unseen`` is the fraction of test rows whose label set is not in training;
-    ``settings`` are the configurations per run, as ``zlpr train`` reads them.
+    ``baselines`` are per dataset without a variant, predictor and metric; ``cost`` holds medians
+    over seeds per dataset and loss; ``unseen`` is the fraction of test rows whose label set is not
+    in training; ``settings`` are the configurations per run, as ``zlpr train`` reads them.
     """
 
     reference: str
@@ -70,6 +72,7 @@ class Comparison:
     failed: dict[str, str]
     settings: dict[str, str]
     environment: dict[str, str]
+    frozen: bool = False
 
     @property
     def datasets(self) -> list[str]:
@@ -122,7 +125,8 @@ def summarise(
         first = results[here[0]]
         environment |= {name: str(first["provenance"][name]) for name in MACHINE}
         environment |= first["versions"]
-        baselines[dataset] = _fit_baselines(here[0].folder.parents[1], shared)
+        if here[0].variant is None:  # they would see the targets as they were
+            baselines[dataset] = _fit_baselines(here[0].folder.parents[1], shared)
         unseen[dataset] = _count_unseen(shared) / len(shared.splits["test"])
         counts[dataset] = {name: len(split) for name, split in shared.splits.items()}
         counts[dataset] |= {"labels": shared.label_space.num_labels}
@@ -137,6 +141,7 @@ def summarise(
         failed=dict(failed),
         settings={str(cell): render_config(cell.config) for cell in cells},
         environment=environment,
+        frozen=plan.frozen is not None,
     )
 
 
@@ -146,11 +151,11 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
     metrics: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
     for cell in cells:
         with np.load(cell.folder / LOGITS_FILE) as stored:
-            logits, validation = stored["test_logits"], stored["validation_logits"]
-        rules = fit_rules(validation, data.targets("validation"), metric=plan.threshold_metric)
-        if not LOSSES[cell.config.training.loss].decides_at_zero:
-            rules["own"] = rules["global"]  # the offset that the run fitted too
+            arrays = dict(stored)
+        rules = _fit_rules(cell, arrays, plan.threshold_metric)
         for name, rule in rules.items():
+            searched = name != "own" and "tuned_test_logits" in arrays
+            logits = arrays["tuned_test_logits" if searched else "test_logits"]
             key = cell.loss, name
             predictions.setdefault(key, {})[cell.seed] = rule.apply(logits)
             metrics.setdefault(key, {})[cell.seed] = evaluate_rule(logits, truth, rule, groups)
@@ -161,6 +166,18 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
         for loss in losses
         for rule in RULES
     ]
+
+
+def _fit_rules(cell: Cell, arrays: Mapping[str, Any], metric: str) -> dict[str, Thresholds]:
+    """Return the thresholds of each rule; tuned ones may have a trial of their own."""
+    targets = arrays["validation_targets"]
+    rules = fit_rules(arrays["validation_logits"], targets, metric=metric)
+    if not LOSSES[cell.config.training.loss].decides_at_zero:
+        rules["own"] = rules["global"]  # the offset that the run fitted too
+    if "tuned_validation_logits" in arrays:
+        tuned = fit_rules(arrays["tuned_validation_logits"], targets, metric=metric)
+        rules |= {name: tuned[name] for name in TUNED_RULES}
+    return rules
 
 
 def _compare_predictions(

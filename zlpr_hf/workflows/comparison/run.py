@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,12 @@ from zlpr_hf.training.checkpoints import find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
+from zlpr_hf.workflows.comparison.frozen import (
+    FrozenTier,
+    describe_frozen,
+    read_features,
+    run_frozen_cell,
+)
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
@@ -43,7 +50,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     """
     is_main = PartialState().is_main_process
     log_main: Log = log if is_main else lambda text: None
-    pending = [cell for cell in plan.cells if not is_finished(cell)]
+    pending = [cell for cell in plan.cells if not is_finished(cell, plan.frozen)]
     data = _load_data(plan)
     for cell in plan.cells:
         if cell not in pending:
@@ -60,7 +67,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
         if is_main and not plan.keep_models:
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / UNKEPT_FILE).touch()
-        reason = _run_cell(cell, data[cell])
+        reason = _run_cell(cell, data[cell], plan)
         if reason:
             failed[str(cell)] = reason
             log_main(f"failed: {reason}")
@@ -75,10 +82,14 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     return comparison
 
 
-def _run_cell(cell: Cell, data: LabelledData) -> str | None:
+def _run_cell(cell: Cell, data: LabelledData, plan: Plan) -> str | None:
     """Train one cell, and return the reason if it fails."""
     reason = None
     try:
+        if plan.frozen is not None:
+            features = read_features(cell.config, data, plan.output_dir)
+            run_frozen_cell(cell, data, features, plan.frozen)
+            return None
         AcceleratorState._reset_state()  # cells may differ in precision
         finetune_config(cell.config, data=data, log=lambda text: None)
     except (InputError, RuntimeError, ValueError) as error:
@@ -93,7 +104,7 @@ def _run_cell(cell: Cell, data: LabelledData) -> str | None:
 
 def render_plan(plan: Plan) -> str:
     """Return one line per cell, and the number of finished ones."""
-    finished = [is_finished(cell) for cell in plan.cells]
+    finished = [is_finished(cell, plan.frozen) for cell in plan.cells]
     lines = [
         f"{'finished' if done else 'to run':<10}{cell!s:<44} {cell.folder}"
         for cell, done in zip(plan.cells, finished, strict=True)
@@ -101,7 +112,7 @@ def render_plan(plan: Plan) -> str:
     return "\n".join([*lines, f"{sum(finished)} of {len(lines)} runs are finished"])
 
 
-def is_finished(cell: Cell) -> bool:
+def is_finished(cell: Cell, frozen: FrozenTier | None = None) -> bool:
     """Return True if the results of a cell are complete; refuse a run with other settings."""
     if not (cell.folder / CONFIG_FILE).is_file():
         return False
@@ -117,7 +128,15 @@ def is_finished(cell: Cell) -> bool:
             f"{cell.folder}: started with other settings ({'; '.join(changed[:4])}); choose "
             "another --output_dir, or remove that folder to run it again"
         )
-    return all((cell.folder / name).is_file() for name in (RESULTS_FILE, LOGITS_FILE))
+    if not all((cell.folder / name).is_file() for name in (RESULTS_FILE, LOGITS_FILE)):
+        return False
+    stored = json.loads((cell.folder / RESULTS_FILE).read_text(encoding="utf-8")).get("frozen")
+    if stored != (None if frozen is None else describe_frozen(cell, frozen)):
+        raise InputError(
+            f"{cell.folder}: started with other settings of frozen, variant or search; choose "
+            "another --output_dir, or remove that folder to run it again"
+        )
+    return True
 
 
 def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
@@ -139,7 +158,7 @@ def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
 
 def _check_same_rows(cell: Cell, data: LabelledData) -> None:
     with np.load(cell.folder / LOGITS_FILE) as stored:
-        for split in ("validation", "test"):
+        for split in ("test",) if cell.variant else ("validation", "test"):
             if not np.array_equal(stored[f"{split}_targets"], data.targets(split), equal_nan=True):
                 raise InputError(
                     f"{cell.folder}: its {split} rows differ from those of the data now; remove "

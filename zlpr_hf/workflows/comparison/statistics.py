@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.choices import Scope
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
 
-RULES = ("own", "global", "per_label")
+TUNED_RULES: tuple[Scope, ...] = ("global", "per_label")
+RULES = ("own", *TUNED_RULES)
 """The loss's own rule; one offset tuned on validation; one tuned offset per label."""
 GROUPS = ("head", "middle", "tail")
 
@@ -21,8 +23,7 @@ GROUPS = ("head", "middle", "tail")
 def fit_rules(logits: Any, targets: Any, *, metric: str) -> dict[str, Thresholds]:
     """Return the thresholds of each rule, tuned on validation rows for a metric."""
     tuned = {
-        scope: fit_thresholds(logits, targets, metric=metric, scope=scope)
-        for scope in ("global", "per_label")
+        scope: fit_thresholds(logits, targets, metric=metric, scope=scope) for scope in TUNED_RULES
     }
     return {"own": Thresholds(), **tuned}
 

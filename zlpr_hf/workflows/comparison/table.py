@@ -6,6 +6,11 @@ from collections.abc import Iterable
 
 from zlpr_hf.metrics.paired_bootstrap import PAIRED_METRICS
 from zlpr_hf.reports.report import align_columns
+from zlpr_hf.workflows.comparison.ranking import (
+    judge_differences,
+    rank_methods,
+    tally_differences,
+)
 from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS
 
@@ -21,13 +26,19 @@ SUMMARY_METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 EXPLANATION = """\
 Metrics on the test rows: mean over {seeds} of training ± standard deviation over them. The *own
 rule* of a loss is zero; a ranking loss has none and gets one offset fitted on validation.
-Tuned offsets maximise {metric} on validation. Head, middle and tail: macro-F1 of the labels by
-frequency in training, a third each. Differences are from `{reference}` with its own rule, with the
-95 % interval of a paired bootstrap over test rows, **bold** if it excludes zero; about five of a
-hundred such intervals do so by chance. No interval is given for macro-F1 if a label has fewer than
-10 test rows, and for any metric if the decisions differ in fewer rows. Offsets for `powerset` are
-for study: a saved model cannot carry them. Peak memory on a CPU is that of the whole process,
-including earlier runs."""
+Tuned offsets maximise {metric} on validation. {tier}Head, middle and tail: macro-F1 of the labels
+by frequency in training, a third each. Differences are from `{reference}` with its own rule, with
+the 95 % interval of a paired bootstrap over test rows and seeds, **bold** if it excludes zero;
+about five of a hundred such intervals do so by chance. An asterisk marks those that stay clear
+after Holm's correction for the number of differences on the dataset. No interval is given for
+macro-F1 if a label has fewer than 10 test rows, and for any metric if the decisions differ in fewer
+rows. Offsets for `powerset` are for study: a saved model cannot carry them. Peak memory on a CPU is
+that of the whole process, including earlier runs."""
+FROZEN = """\
+The encoder is *frozen*: each loss trains a linear head on the same features, and has a search of
+its own, with the same number of trials, over learning rate, weight decay and its hyper-parameters;
+the best trial on validation is chosen for the own rule and for tuned offsets apart. Each seed
+trains on another draw of the training rows. """
 
 
 def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
@@ -39,7 +50,9 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
             seeds="one seed" if seeds == 1 else f"{seeds} seeds",
             metric=METRIC_TITLES[threshold_metric],
             reference=comparison.reference,
+            tier=FROZEN if comparison.frozen else "",
         ),
+        *_render_ranks(comparison),
     ]
     for dataset in comparison.datasets:
         parts += [
@@ -55,6 +68,27 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
         parts += ["## Failed", *(f"* {cell}: {why}" for cell, why in comparison.failed.items())]
     about = ", ".join(f"{name} {value}" for name, value in comparison.environment.items())
     return "\n\n".join(part for part in [*parts, f"Made on: {about}."] if part) + "\n"
+
+
+def _render_ranks(comparison: Comparison) -> Iterable[str]:
+    """Yield average ranks and tallies over the datasets, if there are enough of them."""
+    for metric in SUMMARY_METRICS:
+        ranking = rank_methods(comparison, metric, rules=("own", "global"))
+        if ranking is None:
+            return
+        tallies = tally_differences(comparison, metric)
+        rows = [[METRIC_TITLES[metric], "rule", "average rank", "better", "level", "worse", "?"]]
+        for (loss, rule), rank in ranking.ranks.items():
+            tally = tallies.get((loss, rule))
+            counts = (tally.better, tally.level, tally.worse, tally.unknown) if tally else ()
+            rows.append([loss, RULE_NAMES[rule], f"{rank:.2f}", *map(str, counts or [""] * 4)])
+        yield (
+            f"{_markdown(rows)}\n\nAverage rank over {ranking.datasets} datasets, 1 for the best; "
+            f"ranks that differ by less than {ranking.critical_difference:.2f} are not told apart "
+            f"(Nemenyi, 5 %; Friedman p = {ranking.p_value:.2g}). Better, level and worse count "
+            f"the datasets where {METRIC_TITLES[metric]} differs from `{comparison.reference}` at "
+            "zero after Holm's correction; ? those without an interval."
+        )
 
 
 def render_summary(comparison: Comparison) -> str:
@@ -89,7 +123,7 @@ def _quality(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
     columns = comparison.metrics
     titles = (METRIC_TITLES.get(name, name) for name in columns)
     yield ["loss", "rule", *titles, "head / middle / tail"]
-    for name, metrics in comparison.baselines[dataset].items():
+    for name, metrics in comparison.baselines.get(dataset, {}).items():
         yield [name, "", *(f"{metrics[c]:.3f}" if c in metrics else "" for c in columns), ""]
     seeds = max(len(row.seeds) for row in comparison.rows)
     for row in comparison.rows_of(dataset):
@@ -111,13 +145,21 @@ def _differences(comparison: Comparison, dataset: str) -> Iterable[list[str]]:
     if rows:
         titles = (METRIC_TITLES[name] for name in PAIRED_METRICS)
         yield [f"difference from {comparison.reference}", "rule", *titles]
+    judged = {
+        name: judge_differences(
+            {(row.loss, row.rule): row.difference[name] for row in rows if row.difference}
+        )
+        for name in PAIRED_METRICS
+    }
     for row in rows:
         cells = []
-        for interval in ((row.difference or {})[name] for name in PAIRED_METRICS):
+        for name in PAIRED_METRICS:
+            interval = (row.difference or {})[name]
             text = f"{interval.difference:+.3f}"
             if interval.ends is not None:
                 text += " ({:+.3f} to {:+.3f})".format(*interval.ends)
-            cells.append(f"**{text}**" if interval.is_clear else text)
+            mark = "\\*" if judged[name][row.loss, row.rule] in ("better", "worse") else ""
+            cells.append(f"**{text}**{mark}" if interval.is_clear else text)
         yield [row.loss, RULE_NAMES[row.rule], *cells]
 
 

@@ -1,0 +1,173 @@
+"""zlpr compare with frozen: variants of the data, the search, and heads against scikit-learn."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.linear_model import LogisticRegression
+
+from zlpr_hf import InputError, build_loss
+from zlpr_hf.cli.main import main
+from zlpr_hf.workflows.comparison.frozen import RANGES, FrozenTier, Trial, draw_trials, train_head
+from zlpr_hf.workflows.comparison.results import Comparison
+from zlpr_hf.workflows.comparison.variants import Variant
+
+
+def made_targets(rows: int = 200) -> Any:
+    generator = np.random.default_rng(0)
+    targets = (generator.random((rows, 4)) < [0.5, 0.3, 0.2, 0.9]).astype(np.float32)
+    targets[0, 0] = np.nan
+    return targets
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_missing_positives_remove_a_share_of_each_label(share: float) -> None:
+    targets = made_targets()
+    changed = Variant.read({"missing_positives": share}).change_targets(targets, seed=1)
+    before, after = (np.nansum(each, axis=0) for each in (targets, changed))
+    assert after.tolist() == [count - round(share * count) for count in before.tolist()]
+    assert np.isnan(changed[0, 0])
+    assert not np.any((changed == 1) & (targets == 0))
+
+
+def test_flipped_tags_keep_their_frequency() -> None:
+    targets = made_targets()
+    changed = Variant.read({"flipped": 0.3}).change_targets(targets, seed=1)
+    assert np.nansum(changed, axis=0).tolist() == np.nansum(targets, axis=0).tolist()
+    moved = ((changed == 0) & (targets == 1)).sum(0)
+    rarer = np.minimum(np.nansum(targets, axis=0), (targets == 0).sum(0))
+    assert moved.tolist() == [round(0.3 * count) for count in rarer.tolist()]
+
+
+def test_single_positive_leaves_each_row_one_tag_of_its_own() -> None:
+    targets = np.nan_to_num(made_targets())
+    changed = Variant.read({"single_positive": True}).change_targets(targets, seed=1)
+    assert changed.sum(1).tolist() == np.minimum(targets.sum(1), 1).tolist()
+    assert np.all(changed <= targets)
+
+
+def test_texts_per_label_draws_rows_of_each_label() -> None:
+    targets = np.nan_to_num(made_targets())
+    rows = np.arange(20, 200)
+    chosen = Variant.read({"texts_per_label": 8}).choose_rows(targets, rows, seed=1)
+    assert set(chosen) <= set(rows)
+    assert np.all(targets[chosen].sum(0) >= 8)
+    assert len(chosen) <= 32
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"flipped": 1.0}, {"fliped": 0.1}, {"texts_per_label": 0}, {"single_positive": 2}, "flipped"],
+)
+def test_variants_that_cannot_be(given: Any) -> None:
+    with pytest.raises(InputError, match="^variant: "):
+        Variant.read(given)
+
+
+def test_each_loss_has_the_same_rates_and_starts_with_its_defaults() -> None:
+    plain = list(draw_trials("zlpr", {}, count=7, seed=3, search=True))
+    searched = list(draw_trials("bce", {}, count=7, seed=3, search=True))
+    fixed = list(draw_trials("bce", {}, count=7, seed=3, search=False))
+    assert (len(plain), len(searched)) == (7, 7)
+    assert plain[0] == searched[0] == fixed[0]
+    assert all(each.loss_kwargs == {} for each in (*plain, *fixed))
+    low, high = RANGES["bce"]["positive_weight"]
+    assert all(low <= each.loss_kwargs["positive_weight"] <= high for each in searched[1:])
+    given = list(draw_trials("focal", {"gamma": 1.5}, count=3, seed=3, search=True))
+    assert {each.loss_kwargs["gamma"] for each in given} == {1.5}
+
+
+def test_ranges_name_hyper_parameters() -> None:
+    for name, ranges in RANGES.items():
+        for ends in zip(*ranges.values(), strict=True):
+            kwargs = dict(zip(ranges, ends, strict=True))
+            assert build_loss(name, train_targets=np.eye(3), **kwargs) is not None
+
+
+def test_head_is_that_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(120, 5)).astype(np.float32)
+    targets = (features[:, :1] + generator.normal(size=(120, 1)) > 0).astype(np.float32)
+    decay = 0.02
+    weight, bias = train_head(
+        build_loss("bce"), features, targets, Trial(0.3, decay, {}), steps=2000
+    )
+    other = LogisticRegression(C=1 / (2 * decay * 120), tol=1e-8, max_iter=1000)
+    other.fit(features, targets[:, 0])
+    assert weight[:, 0].tolist() == pytest.approx(other.coef_[0].tolist(), abs=1e-3)
+    assert bias.tolist() == pytest.approx(other.intercept_.tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "given", [{"trials": 0}, {"share": 2.0}, {"trails": 3}, [3], {"steps": "many"}]
+)
+def test_frozen_settings_that_cannot_be(given: Any) -> None:
+    with pytest.raises(InputError, match="^frozen: "):
+        FrozenTier.read(given)
+
+
+@pytest.fixture
+def content(encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "colours.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+    rows = {"train_file": str(path), "test_size": 0.25, "validation_size": 0.25}
+    return {
+        "output_dir": str(tmp_path / "out"),
+        "seeds": [1, 2],
+        "frozen": {"trials": 3, "steps": 20},
+        "datasets": {
+            "colours": rows,
+            "fewer tags": {**rows, "variant": {"missing_positives": 0.3}},
+            "few texts": {**rows, "variant": {"texts_per_label": 4}},
+        },
+        "losses": {"zlpr": None, "bce": None, "bce at 1": {"loss": "bce", "search": False}},
+        "resamples": 100,
+        "settings": {"model_name_or_path": str(encoder_dir), "pooling": "mean", "bf16": False},
+    }
+
+
+def write(folder: Path, content: dict[str, Any]) -> str:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def test_frozen_comparison_runs_and_is_not_repeated(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = write(tmp_path, content)
+    assert main(["compare", plan, "--no_plots"]) == 0
+    assert capsys.readouterr().out.count("[") == 18
+    comparison = Comparison.load(tmp_path / "out" / "comparison.json")
+    assert {len(row.seeds) for row in comparison.rows} == {2}
+    assert len(comparison.rows) == 3 * 3 * 3
+    assert set(comparison.baselines) == {"colours"}  # those of a variant would see the whole data
+    table = (tmp_path / "out" / "comparison.md").read_text()
+    assert "average rank" in table
+    assert len(list((tmp_path / "out" / "features").iterdir())) == 1
+    results = tmp_path / "out" / "few_texts" / "zlpr" / "seed1" / "results.json"
+    before = results.stat().st_mtime_ns
+    assert main(["compare", plan, "--no_plots"]) == 0
+    assert results.stat().st_mtime_ns == before
+    assert main(["compare", write(tmp_path, content | {"frozen": {"trials": 2}})]) == 2
+    assert "frozen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"frozen": None}, "goes with frozen"),
+        ({"losses": {"zlpr": {"label_smoothing_factor": 0.1}}}, "label_smoothing_factor"),
+        ({"losses": {"zlpr": {"search": "no"}}}, "search"),
+    ],
+)
+def test_plans_that_cannot_be(
+    change: dict[str, Any], expected: str, content: dict[str, Any], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(["compare", write(tmp_path, content | change), "--no_plots"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert expected in line

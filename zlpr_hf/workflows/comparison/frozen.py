@@ -1,0 +1,318 @@
+"""Frozen tier of a comparison: linear heads on features of the encoder, searched for each loss."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.files.atomic import whole_file, write_json, write_whole
+from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.registry import LOSSES, build_loss
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
+from zlpr_hf.metrics.threshold_tuning import fit_thresholds
+from zlpr_hf.models.features import compute_features
+from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.reports.provenance import Provenance, find_versions
+from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
+
+if TYPE_CHECKING:
+    from zlpr_hf.workflows.comparison.plan import Cell
+
+RATES = (3e-3, 0.3)
+"""Learning rates of Adam that are searched, on features with standard deviation 1."""
+DECAYS = (1e-6, 1e-1)
+"""Weights of the squared norm of the head that are searched."""
+MAX_LENGTH = 128
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "bce": {"positive_weight": (0.5, 8.0)},
+    "focal": {"gamma": (0.0, 4.0)},
+    "asymmetric": {
+        "gamma_negative": (0.0, 6.0), "gamma_positive": (0.0, 2.0), "margin": (0.0, 0.2),
+    },
+}  # fmt: skip
+"""Hyper-parameters of each loss that are searched; a loss without any has rate and decay only."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FrozenTier:
+    """How heads are trained, the same for each loss.
+
+    Attributes:
+        trials: Settings that are tried for each loss and seed; the first has the defaults of the
+            loss.
+        steps: Steps of Adam on all rows, with a cosine schedule.
+        max_rows: Most training rows.
+        share: Share of the training rows that a seed draws.
+    """
+
+    trials: int = 12
+    steps: int = 200
+    max_rows: int = 4000
+    share: float = 0.8
+
+    @classmethod
+    def read(cls, given: Any) -> FrozenTier:
+        """Read the key ``frozen`` of a plan: a mapping, or true for the defaults.
+
+        Raises:
+            InputError: If a name is unknown or a value is out of range.
+        """
+        if given is True:
+            return cls()
+        if not isinstance(given, Mapping):
+            raise InputError(f"frozen: expected true or lines of 'name: value', got {given!r}")
+        known = tuple(cls.__dataclass_fields__)
+        for name, value in given.items():
+            if name not in known:
+                otherwise = f"; expected one of {', '.join(known)}"
+                hint = suggest(str(name), known, otherwise=otherwise)
+                raise InputError(f"frozen: unknown name {name!r}{hint}")
+            if name == "share":
+                if not (isinstance(value, float) and 0 < value <= 1):
+                    raise InputError(f"frozen: share: expected a share up to 1.0, got {value!r}")
+            elif type(value) is not int or value < 1:
+                raise InputError(f"frozen: {name}: expected a whole number, got {value!r}")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of the search."""
+
+    learning_rate: float
+    weight_decay: float
+    loss_kwargs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head with its scores on validation and test rows."""
+
+    trial: Trial
+    validation: Floats
+    test: Floats
+    seconds: float
+    outputs: int
+
+
+def check_frozen(config: RunConfig) -> None:
+    """Refuse options that need the encoder to be trained."""
+    training = config.training
+    for name in ("label_smoothing_factor", "rdrop_alpha"):
+        if getattr(training, name, 0):
+            raise InputError(f"{name}: not supported with frozen: heads are trained by their loss")
+    if config.model.teacher_model_name_or_path:
+        raise InputError("teacher_model_name_or_path: not supported with frozen")
+
+
+def draw_trials(
+    loss: str, fixed: Mapping[str, float], *, count: int, seed: int, search: bool
+) -> Iterator[Trial]:
+    """Yield settings: the defaults of the loss in the middle of the ranges, then a Sobol sequence.
+
+    Rates and decays are spread evenly on a logarithmic scale, hyper-parameters on a linear one.
+    """
+    ranges = RANGES.get(loss, {}) if search else {}
+    ranges = {name: each for name, each in ranges.items() if name not in fixed}
+    yield Trial(_between(RATES, 0.5), _between(DECAYS, 0.5), dict(fixed))
+    sampler = qmc.Sobol(2 + len(ranges), rng=seed)
+    points = sampler.random_base2(max(count - 1, 1).bit_length())[: count - 1]
+    for rate, decay, *others in points.tolist():
+        kwargs = {
+            name: low + place * (high - low)
+            for (name, (low, high)), place in zip(ranges.items(), others, strict=True)
+        }
+        yield Trial(_between(RATES, rate), _between(DECAYS, decay), {**fixed, **kwargs})
+
+
+def _between(ends: tuple[float, float], place: float) -> float:
+    low, high = ends
+    return float(low * (high / low) ** place)
+
+
+def train_head(
+    loss: MultiLabelLoss, features: Floats, targets: Floats, trial: Trial, *, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Train a linear head from zero on all rows at once; return weight ``(D, C)`` and bias."""
+    x, y = torch.from_numpy(features), torch.from_numpy(targets)
+    outputs = y.shape[1] if loss.label_sets is None else len(loss.label_sets.sets)
+    weight = torch.zeros(x.shape[1], outputs, requires_grad=True)
+    bias = torch.zeros(outputs, requires_grad=True)
+    optimizer = torch.optim.Adam([weight, bias], lr=trial.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        value = loss(x @ weight + bias, y) + trial.weight_decay * weight.square().sum()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+    return weight.detach(), bias.detach()
+
+
+def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[str, Floats]:
+    """Return the features of each split, from the folder if they have been computed before."""
+    model_name, pooling = config.model.model_name_or_path, config.model.pooling
+    max_length = MAX_LENGTH if "max_length" in config.auto else config.model.max_length
+    key = repr((model_name, config.model.model_revision, pooling, max_length, data.fingerprints()))
+    path = folder / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        with np.load(path) as stored:
+            return dict(stored)
+    trust = config.model.trust_remote_code
+    revision = config.model.model_revision
+    tokenizer = load_tokenizer(model_name, revision=revision, trust_remote_code=trust)
+    tokenizer.model_max_length = max_length
+    model = load_model(
+        model_name, data.label_space, pooling=pooling, revision=revision, trust_remote_code=trust
+    )
+    found = {
+        split: compute_features(
+            model, tokenizer, data.texts(split), bfloat16=config.training.bf16, progress=True
+        )
+        for split in ("train", "validation", "test")
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part, part.open("wb") as stream:
+        np.savez(stream, **found)
+    return found
+
+
+def run_frozen_cell(
+    cell: Cell, data: LabelledData, features: Mapping[str, Floats], tier: FrozenTier
+) -> None:
+    """Search and train the heads of one cell, and write the files that a comparison reads.
+
+    The best trial of the loss's own rule and that of one tuned offset are chosen apart, each by
+    the mean of micro-F1 and macro-F1 on validation.
+
+    Raises:
+        InputError: If all trials end in scores that are not finite.
+    """
+    training = cell.config.training
+    rows, validation_rows, targets = _draw_rows(cell, data, tier)
+    center, scale = features["train"][rows].mean(0), features["train"][rows].std(0) + 1e-6
+    x = {name: (each - center) / scale for name, each in features.items()}
+    x["train"], x["validation"] = x["train"][rows], x["validation"][validation_rows]
+    heads: list[TrainedHead] = []
+    started = time.perf_counter()
+    for trial in draw_trials(
+        training.loss,
+        training.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
+        count=tier.trials,
+        seed=cell.seed,
+        search=cell.search,
+    ):
+        head = _run_trial(training.loss, x, targets["train"], trial, tier.steps)
+        if np.isfinite(head.validation).all() and np.isfinite(head.test).all():
+            heads.append(head)
+    if not heads:
+        raise InputError("all trials ended in logits that are not finite")
+    own = max(heads, key=lambda each: _judge(each, targets["validation"], cell, tuned=False))
+    tuned = max(heads, key=lambda each: _judge(each, targets["validation"], cell, tuned=True))
+    seconds = time.perf_counter() - started
+    _write(cell, data, tier, own, tuned, targets["validation"], seconds)
+
+
+def _draw_rows(
+    cell: Cell, data: LabelledData, tier: FrozenTier
+) -> tuple[NDArray[np.intp], NDArray[np.intp], dict[str, Floats]]:
+    """Return the training and validation rows of a seed, and the targets of both."""
+    train, validation = (data.targets(split) for split in ("train", "validation"))
+    generator = np.random.default_rng(cell.seed)
+    count = max(1, min(round(tier.share * len(train)), tier.max_rows))
+    rows = np.sort(generator.choice(len(train), count, replace=False))
+    validation_rows = np.arange(len(validation))
+    targets = {"train": train[rows], "validation": validation}
+    if cell.variant is not None:
+        rows = cell.variant.choose_rows(train, rows, cell.seed)
+        if len(rows) < len(validation) and cell.variant.kind == "texts_per_label":
+            drawn = generator.choice(len(validation), len(rows), replace=False)
+            validation_rows = np.sort(drawn)
+        targets = {"train": train[rows], "validation": validation[validation_rows]}
+        targets = {
+            name: cell.variant.change_targets(each, cell.seed) for name, each in targets.items()
+        }
+    return rows, validation_rows, targets
+
+
+def _run_trial(
+    name: str, features: Mapping[str, Floats], targets: Floats, trial: Trial, steps: int
+) -> TrainedHead:
+    started = time.perf_counter()
+    loss = build_loss(name, train_targets=targets, **trial.loss_kwargs)
+    weight, bias = train_head(loss, features["train"], targets, trial, steps=steps)
+    seconds = time.perf_counter() - started
+    scores = {
+        split: loss.label_scores(torch.from_numpy(features[split]) @ weight + bias).numpy()
+        for split in ("validation", "test")
+    }
+    return TrainedHead(trial, scores["validation"], scores["test"], seconds, len(bias))
+
+
+def _judge(head: TrainedHead, targets: Floats, cell: Cell, *, tuned: bool) -> float:
+    """Return the mean of micro-F1 and macro-F1 on validation, of one of both rules."""
+    training, rule = cell.config.training, Thresholds()
+    if tuned or not LOSSES[training.loss].decides_at_zero:
+        metric = cell.config.model.threshold_metric
+        rule = fit_thresholds(head.validation, targets, metric=metric)
+    found = compute_decision_metrics(rule.apply(head.validation), targets)
+    return (found["f1_micro"] + found["f1_macro"]) / 2
+
+
+def _write(
+    cell: Cell,
+    data: LabelledData,
+    tier: FrozenTier,
+    own: TrainedHead,
+    tuned: TrainedHead,
+    validation_targets: Floats,
+    seconds: float,
+) -> None:
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    write_whole(cell.folder / CONFIG_FILE, render_config(cell.config))
+    with whole_file(cell.folder / LOGITS_FILE) as part, part.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            validation_logits=own.validation,
+            validation_targets=validation_targets,
+            test_logits=own.test,
+            test_targets=data.targets("test"),
+            tuned_validation_logits=tuned.validation,
+            tuned_test_logits=tuned.test,
+        )
+    training = {
+        "outputs": own.outputs,
+        "steps": tier.steps,
+        "seconds_per_step": own.seconds / tier.steps,
+        "seconds": seconds,
+    }
+    provenance = Provenance.find(torch.device("cpu"), data.fingerprints(), cell.folder)
+    results = {
+        "frozen": describe_frozen(cell, tier),
+        "chosen": {"own": asdict(own.trial), "tuned": asdict(tuned.trial)},
+        "training": training,
+        "provenance": asdict(provenance),
+        "versions": find_versions(),
+    }
+    write_json(cell.folder / RESULTS_FILE, results)
+
+
+def describe_frozen(cell: Cell, tier: FrozenTier) -> dict[str, Any]:
+    """Return the settings of a cell that its configuration does not hold."""
+    variant = None if cell.variant is None else asdict(cell.variant)
+    return {**asdict(tier), "variant": variant, "search": cell.search}
