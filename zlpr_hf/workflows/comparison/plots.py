@@ -10,6 +10,7 @@ import numpy as np
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
+from zlpr_hf.workflows.comparison.ranking import Ranking, rank_methods
 from zlpr_hf.workflows.comparison.results import Comparison, Row
 from zlpr_hf.workflows.comparison.statistics import GROUPS
 from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES, SUMMARY_METRICS
@@ -39,6 +40,10 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
                 figure = _differences(comparison, dataset, rows)
                 files.append(_save(figure, folder / f"differences-{name}.svg"))
             files.append(_save(_groups(dataset, rows), folder / f"groups-{name}.svg"))
+        for metric in SUMMARY_METRICS:
+            ranking = rank_methods(comparison, metric, rules=("own", "global"))
+            if ranking is not None:
+                files.append(_save(_ranks(ranking), folder / f"ranks-{metric}.svg"))
     return files
 
 
@@ -99,4 +104,24 @@ def _groups(dataset: str, rows: list[Row]) -> Any:
     axis.set_ylabel("macro-F1")
     axis.set_title(f"{dataset}: labels by frequency in training, own rule")
     figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _ranks(ranking: Ranking) -> Any:
+    """Draw average ranks, best first, with the critical difference from the best one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1.2 + 0.22 * len(ranking.ranks)), layout="constrained")
+    axis = figure.subplots()
+    best = min(ranking.ranks.values())
+    axis.axvspan(best, best + ranking.critical_difference, color="#e8eef6", zorder=0)
+    for height, ((_, rule), rank) in enumerate(ranking.ranks.items()):
+        axis.plot(rank, height, "o", markersize=5, color=COLOURS[rule])
+    names = [f"{loss}, {RULE_NAMES[rule]}" for loss, rule in ranking.ranks]
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel(
+        f"average rank in {METRIC_TITLES[ranking.metric]} over {ranking.datasets} datasets "
+        "(shaded: not told apart from the best)"
+    )
     return figure
