@@ -36,12 +36,20 @@ RATES = (3e-3, 0.3)
 DECAYS = (1e-6, 1e-1)
 """Weights of the squared norm of the head that are searched."""
 MAX_LENGTH = 128
+EPOCHS = 10
+"""Epochs that a training counts as, for losses that change after some."""
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "bce": {"positive_weight": (0.5, 8.0)},
     "focal": {"gamma": (0.0, 4.0)},
     "asymmetric": {
         "gamma_negative": (0.0, 6.0), "gamma_positive": (0.0, 2.0), "margin": (0.0, 0.2),
     },
+    "robust_asymmetric": {
+        "gamma_negative": (0.0, 6.0), "margin": (0.0, 0.2), "lambd": (1.0, 2.0),
+    },
+    "poly1": {"epsilon": (-0.5, 4.0)},
+    "hill": {"lambd": (1.0, 2.0), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
+    "splc": {"tau": (0.5, 0.95), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
 }  # fmt: skip
 """Hyper-parameters of each loss that are searched; a loss without any has rate and decay only."""
 
@@ -155,7 +163,8 @@ def train_head(
     bias = torch.zeros(outputs, requires_grad=True)
     optimizer = torch.optim.Adam([weight, bias], lr=trial.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
+    for step in range(steps):
+        loss.epoch = EPOCHS * step / steps
         optimizer.zero_grad()
         value = loss(x @ weight + bias, y) + trial.weight_decay * weight.square().sum()
         value.backward()
