@@ -191,13 +191,13 @@ def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[s
     )
     found = {
         split: compute_features(
-            model, tokenizer, data.texts(split), bfloat16=config.training.bf16, progress=True
+            model, tokenizer, data.texts(split), bfloat16=bool(config.training.bf16), progress=True
         )
         for split in ("train", "validation", "test")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part, part.open("wb") as stream:
-        np.savez(stream, **found)
+        np.savez(stream, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
     return found
 
 
@@ -263,7 +263,8 @@ def _run_trial(
     name: str, features: Mapping[str, Floats], targets: Floats, trial: Trial, steps: int
 ) -> TrainedHead:
     started = time.perf_counter()
-    loss = build_loss(name, train_targets=targets, **trial.loss_kwargs)
+    kwargs: dict[str, Any] = dict(trial.loss_kwargs)
+    loss = build_loss(name, train_targets=targets, **kwargs)
     weight, bias = train_head(loss, features["train"], targets, trial, steps=steps)
     seconds = time.perf_counter() - started
     scores = {

@@ -16,6 +16,9 @@ from zlpr_hf.workflows.comparison.statistics import GROUPS
 from zlpr_hf.workflows.comparison.table import METRIC_TITLES, RULE_NAMES, SUMMARY_METRICS
 
 COLOURS = {"own": "#1f5fa8", "global": "#e08a1e", "per_label": "#6a9c5b"}
+STYLE: Any = {
+    "svg.hashsalt": "zlpr_hf", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+}  # fmt: skip
 SHADES = ("#1f5fa8", "#7aa6d6", "#cfdff0")
 
 
@@ -29,9 +32,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Draw all plots into a folder, and return the files."""
     import matplotlib as mpl
 
-    style: Any = {"svg.hashsalt": "zlpr_hf", "font.size": 9, "axes.spines.top": False,
-             "axes.spines.right": False}  # fmt: skip
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         files = []
         for dataset in comparison.datasets:
             name = "".join(c if c.isalnum() else "_" for c in dataset.lower())
@@ -40,6 +41,15 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
                 figure = _differences(comparison, dataset, rows)
                 files.append(_save(figure, folder / f"differences-{name}.svg"))
             files.append(_save(_groups(dataset, rows), folder / f"groups-{name}.svg"))
+    return [*files, *draw_ranks(comparison, folder)]
+
+
+def draw_ranks(comparison: Comparison, folder: Path) -> list[Path]:
+    """Draw average ranks per metric into a folder; return the files, none for few datasets."""
+    import matplotlib as mpl
+
+    files = []
+    with mpl.rc_context(STYLE):
         for metric in SUMMARY_METRICS:
             ranking = rank_methods(comparison, metric, rules=("own", "global"))
             if ranking is not None:

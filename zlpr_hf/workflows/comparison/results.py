@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_json
@@ -33,6 +34,19 @@ COMPARISON_FILE = "comparison.json"
 BASELINES_FILE = "baselines.json"
 MACHINE = ("system", "processor", "device", "threads")
 COST = ("outputs", "seconds_per_step", "peak_memory_mib", "seconds", "steps")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Test logits of a run and the thresholds that turn them into decisions."""
+
+    logits: NDArray[np.float32]
+    thresholds: Thresholds
+
+    @property
+    def decisions(self) -> Bools:
+        """Predicted labels, ``(N, L)``."""
+        return self.thresholds.apply(self.logits)
 
 
 @dataclass(frozen=True)
@@ -150,15 +164,11 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
     predictions: dict[tuple[str, str], dict[int, Bools]] = {}
     metrics: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
     for cell in cells:
-        with np.load(cell.folder / LOGITS_FILE) as stored:
-            arrays = dict(stored)
-        rules = _fit_rules(cell, arrays, plan.threshold_metric)
-        for name, rule in rules.items():
-            searched = name != "own" and "tuned_test_logits" in arrays
-            logits = arrays["tuned_test_logits" if searched else "test_logits"]
+        for name, decided in decide_cell(cell, plan.threshold_metric).items():
             key = cell.loss, name
-            predictions.setdefault(key, {})[cell.seed] = rule.apply(logits)
-            metrics.setdefault(key, {})[cell.seed] = evaluate_rule(logits, truth, rule, groups)
+            predictions.setdefault(key, {})[cell.seed] = decided.decisions
+            found = evaluate_rule(decided.logits, truth, decided.thresholds, groups)
+            metrics.setdefault(key, {})[cell.seed] = found
     differences = _compare_predictions(plan, predictions, truth)
     losses = dict.fromkeys(cell.loss for cell in cells)
     return [
@@ -168,16 +178,23 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
     ]
 
 
-def _fit_rules(cell: Cell, arrays: Mapping[str, Any], metric: str) -> dict[str, Thresholds]:
-    """Return the thresholds of each rule; tuned ones may have a trial of their own."""
+def decide_cell(cell: Cell, metric: str) -> dict[str, Decided]:
+    """Return the decisions of a finished run with each rule, tuned for a metric on validation.
+
+    Tuned rules may have a trial of their own.
+    """
+    with np.load(cell.folder / LOGITS_FILE) as stored:
+        arrays = dict(stored)
     targets = arrays["validation_targets"]
     rules = fit_rules(arrays["validation_logits"], targets, metric=metric)
     if not LOSSES[cell.config.training.loss].decides_at_zero:
         rules["own"] = rules["global"]  # the offset that the run fitted too
+    logits = dict.fromkeys(rules, arrays["test_logits"])
     if "tuned_validation_logits" in arrays:
         tuned = fit_rules(arrays["tuned_validation_logits"], targets, metric=metric)
-        rules |= {name: tuned[name] for name in TUNED_RULES}
-    return rules
+        for name in TUNED_RULES:
+            rules[name], logits[name] = tuned[name], arrays["tuned_test_logits"]
+    return {name: Decided(logits[name], rule) for name, rule in rules.items()}
 
 
 def _compare_predictions(

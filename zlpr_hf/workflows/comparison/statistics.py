@@ -22,10 +22,10 @@ GROUPS = ("head", "middle", "tail")
 
 def fit_rules(logits: Any, targets: Any, *, metric: str) -> dict[str, Thresholds]:
     """Return the thresholds of each rule, tuned on validation rows for a metric."""
-    tuned = {
-        scope: fit_thresholds(logits, targets, metric=metric, scope=scope) for scope in TUNED_RULES
-    }
-    return {"own": Thresholds(), **tuned}
+    rules = {"own": Thresholds()}
+    for scope in TUNED_RULES:
+        rules[scope] = fit_thresholds(logits, targets, metric=metric, scope=scope)
+    return rules
 
 
 def split_into_groups(train_targets: Any) -> dict[str, NDArray[np.intp]]:

@@ -1,0 +1,182 @@
+"""The loss bench: keep its cells, recompute its tables from them, and run cells again.
+
+The cells are made by zlpr compare from the plans in results/bench, in a folder in which data/ holds
+the datasets in their original form. ``--collect`` copies what the tables need from the output
+folders of both plans; ``--check`` recomputes every table from these copies; ``--rerun`` trains
+random cells again, in a temporary folder, and compares their decisions.
+
+Run: python -m benchmarks.bench --check
+     python -m benchmarks.bench --collect out/bench out/bench_variants
+     python -m benchmarks.bench --rerun 3
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zlpr_hf.metrics.multi_label import compute_decision_metrics
+from zlpr_hf.metrics.paired_bootstrap import PAIRED_METRICS, Difference, paired_bootstrap
+from zlpr_hf.workflows.comparison.frozen import read_features, run_frozen_cell
+from zlpr_hf.workflows.comparison.plan import Cell, Plan, read_plan
+from zlpr_hf.workflows.comparison.plots import draw_ranks
+from zlpr_hf.workflows.comparison.results import Comparison, decide_cell
+from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
+from zlpr_hf.workflows.load_data import load_data
+
+BENCH = Path(__file__).parents[1] / "results" / "bench"
+PLANS = ("frozen", "variants")
+RULES = ("own", "global")
+CELLS_FILE = "decisions.npz"
+TOLERANCE = 1e-9
+
+
+def load(name: str) -> Comparison:
+    """Return the stored comparison of a plan."""
+    return Comparison.load(BENCH / name / "comparison.json")
+
+
+def decide(cell: Cell, metric: str) -> dict[str, Any]:
+    """Return the decisions of a finished cell on the test rows, per rule."""
+    found = decide_cell(cell, metric)
+    return {rule: found[rule].decisions for rule in RULES}
+
+
+def collect(folders: list[Path]) -> None:
+    """Copy comparisons, tables and pictures, and the decisions of the plan without variants."""
+    for name, folder in zip(PLANS, folders, strict=True):
+        target = BENCH / name
+        target.mkdir(exist_ok=True)
+        for file in ("comparison.json", TABLE_FILE):
+            shutil.copyfile(folder / file, target / file)
+        comparison = load(name)
+        draw_ranks(comparison, target)
+        if name == PLANS[0]:
+            plan = read_plan(BENCH / f"{name}.yaml", output_dir=str(folder))
+            arrays = _pack(plan)
+            np.savez_compressed(target / CELLS_FILE, **arrays)  # type: ignore[arg-type]
+
+
+def _pack(plan: Plan) -> dict[str, Any]:
+    """Return test targets and decisions as bits, by dataset, loss, seed and rule."""
+    arrays: dict[str, Any] = {}
+    for cell in plan.cells:
+        for rule, decisions in decide(cell, plan.threshold_metric).items():
+            arrays[_key(cell.dataset, cell.loss, cell.seed, rule)] = np.packbits(decisions)
+        if f"{cell.dataset}|targets" not in arrays:
+            with np.load(cell.folder / "logits.npz") as stored:
+                targets = stored["test_targets"]
+            arrays[f"{cell.dataset}|targets"] = np.packbits(targets >= 0.5)
+            arrays[f"{cell.dataset}|shape"] = np.array(targets.shape)
+    return arrays
+
+
+def _key(dataset: str, loss: str, seed: int, rule: str) -> str:
+    return f"{dataset}|{loss}|{seed}|{rule}"
+
+
+def _unpack(arrays: Any, key: str, shape: tuple[int, ...]) -> Any:
+    count = int(np.prod(shape))
+    return np.unpackbits(arrays[key], count=count).reshape(shape).astype(bool)
+
+
+def check() -> list[str]:
+    """Return the differences between the stored tables and those recomputed from the cells."""
+    found: list[str] = []
+    for name in PLANS:
+        comparison = load(name)
+        table = render_comparison(comparison, threshold_metric="f1_micro")
+        if table != (BENCH / name / TABLE_FILE).read_text(encoding="utf-8"):
+            found.append(f"{name}: {TABLE_FILE} differs")
+        for row in comparison.rows:
+            for metric, mean in row.mean.items():
+                if abs(np.mean([each[metric] for each in row.each]) - mean) > TOLERANCE:
+                    found.append(f"{name}: {row.dataset}, {row.loss}, {row.rule}: mean of {metric}")
+    with np.load(BENCH / PLANS[0] / CELLS_FILE) as arrays:
+        for dataset in load(PLANS[0]).datasets:
+            found += _check_dataset(load(PLANS[0]), dataset, arrays)
+    return found
+
+
+def _check_dataset(comparison: Comparison, dataset: str, arrays: Any) -> Iterator[str]:
+    shape = tuple(arrays[f"{dataset}|shape"])
+    truth = _unpack(arrays, f"{dataset}|targets", shape).astype(np.float32)
+    decided: dict[tuple[str, str], list[Any]] = {}
+    rows = {(row.loss, row.rule): row for row in comparison.rows_of(dataset) if row.rule in RULES}
+    for (loss, rule), row in rows.items():
+        for seed, stored in zip(row.seeds, row.each, strict=True):
+            decisions = _unpack(arrays, _key(dataset, loss, seed, rule), shape)
+            decided.setdefault((loss, rule), []).append(decisions)
+            metrics = compute_decision_metrics(decisions, truth)
+            for metric in PAIRED_METRICS:
+                if abs(metrics[metric] - stored[metric]) > TOLERANCE:
+                    yield f"{dataset}, {loss}, {rule}, seed {seed}: {metric}"
+    again = paired_bootstrap(
+        decided,
+        truth,
+        reference=(comparison.reference, "own"),
+        resamples=read_plan(BENCH / f"{PLANS[0]}.yaml").resamples,
+    )
+    for key, differences in again.items():
+        for metric, difference in differences.items():
+            if not _alike(difference, (rows[key].difference or {})[metric]):
+                yield f"{dataset}, {key}: interval of {metric}"
+
+
+def _alike(one: Difference, other: Difference) -> bool:
+    if (one.ends is None) != (other.ends is None):
+        return False
+    pairs = zip((one.difference, *(one.ends or ())), (other.difference, *(other.ends or ())),
+                strict=True)  # fmt: skip
+    return all(abs(a - b) < 1e-6 for a, b in pairs)
+
+
+def rerun(count: int, seed: int) -> list[str]:
+    """Train random cells of the plan without variants again; return those that differ."""
+    plan = read_plan(BENCH / f"{PLANS[0]}.yaml")
+    assert plan.frozen is not None
+    chosen = np.random.default_rng(seed).choice(len(plan.cells), count, replace=False)
+    different = []
+    with tempfile.TemporaryDirectory() as folder, np.load(BENCH / PLANS[0] / CELLS_FILE) as arrays:
+        for index in chosen:
+            cell = plan.cells[index]
+            training = replace(cell.config.training, output_dir=str(Path(folder) / str(index)))
+            cell = replace(cell, config=replace(cell.config, training=training))
+            data = load_data(cell.config.data)
+            run_frozen_cell(cell, data, read_features(cell.config, data, Path(folder)), plan.frozen)
+            shape = tuple(arrays[f"{cell.dataset}|shape"])
+            counts = {}
+            for rule, decisions in decide(cell, plan.threshold_metric).items():
+                key = _key(cell.dataset, cell.loss, cell.seed, rule)
+                counts[rule] = int((decisions != _unpack(arrays, key, shape)).sum())
+            print(f"{cell}: cells that differ: {json.dumps(counts)}", flush=True)
+            if any(counts.values()):
+                different.append(str(cell))
+    return different
+
+
+def main() -> None:
+    """Collect, check or rerun."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--collect", nargs=2, type=Path, metavar=("FROZEN", "VARIANTS"))
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--rerun", type=int, default=0, metavar="CELLS")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the cells to rerun")
+    options = parser.parse_args()
+    if options.collect:
+        collect(options.collect)
+    different = check() if options.check else []
+    different += rerun(options.rerun, options.seed) if options.rerun else []
+    if different:
+        raise SystemExit("differ: " + "; ".join(different))
+    print("all tables and cells agree")
+
+
+if __name__ == "__main__":
+    main()
