@@ -68,7 +68,7 @@ def test_variants_that_cannot_be(given: Any) -> None:
 
 
 def test_each_loss_has_the_same_rates_and_starts_with_its_defaults() -> None:
-    plain = list(draw_trials("zlpr", {}, count=7, seed=3, search=True))
+    plain = list(draw_trials("lsep", {}, count=7, seed=3, search=True))
     searched = list(draw_trials("bce", {}, count=7, seed=3, search=True))
     fixed = list(draw_trials("bce", {}, count=7, seed=3, search=False))
     assert (len(plain), len(searched)) == (7, 7)

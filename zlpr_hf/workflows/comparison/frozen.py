@@ -39,6 +39,7 @@ MAX_LENGTH = 128
 EPOCHS = 10
 """Epochs that a training counts as, for losses that change after some."""
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "zlpr": {"temperature": (0.5, 2.0), "positive_weight": (0.5, 4.0)},
     "bce": {"positive_weight": (0.5, 8.0)},
     "focal": {"gamma": (0.0, 4.0)},
     "asymmetric": {
@@ -50,6 +51,14 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "poly1": {"epsilon": (-0.5, 4.0)},
     "hill": {"lambd": (1.0, 2.0), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
     "splc": {"tau": (0.5, 0.95), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
+    "class_balanced": {
+        "beta": (0.5, 0.999), "lambd": (1.0, 5.0), "kappa": (0.0, 0.2), "gamma": (0.0, 3.0),
+    },
+    "distribution_balanced": {
+        "mu": (0.3, 1.0), "lambd": (1.0, 5.0), "kappa": (0.0, 0.2), "gamma": (0.0, 3.0),
+    },
+    "sigmoid_f1": {"beta": (0.5, 5.0), "eta": (-2.0, 2.0)},
+    "two_way": {"temperature_positive": (1.0, 6.0), "temperature_negative": (0.5, 2.0)},
 }  # fmt: skip
 """Hyper-parameters of each loss that are searched; a loss without any has rate and decay only."""
 
