@@ -73,7 +73,8 @@ class Comparison:
 
     ``baselines`` are per dataset without a variant, predictor and metric; ``cost`` holds medians
     over seeds per dataset and loss; ``unseen`` is the fraction of test rows whose label set is not
-    in training; ``settings`` are the configurations per run, as ``zlpr train`` reads them.
+    in training; ``settings`` are the configurations per run, as ``zlpr train`` reads them. With
+    ``resamples_seeds`` the intervals cover other seeds too; those of earlier versions do not.
     """
 
     reference: str
@@ -87,6 +88,7 @@ class Comparison:
     settings: dict[str, str]
     environment: dict[str, str]
     frozen: bool = False
+    resamples_seeds: bool = False
 
     @property
     def datasets(self) -> list[str]:
@@ -156,6 +158,7 @@ def summarise(
         settings={str(cell): render_config(cell.config) for cell in cells},
         environment=environment,
         frozen=plan.frozen is not None,
+        resamples_seeds=True,
     )
 
 
@@ -189,7 +192,7 @@ def decide_cell(cell: Cell, metric: str) -> dict[str, Decided]:
     rules = fit_rules(arrays["validation_logits"], targets, metric=metric)
     if not LOSSES[cell.config.training.loss].decides_at_zero:
         rules["own"] = rules["global"]  # the offset that the run fitted too
-    logits = dict.fromkeys(rules, arrays["test_logits"])
+    logits: dict[str, Any] = dict.fromkeys(rules, arrays["test_logits"])
     if "tuned_validation_logits" in arrays:
         tuned = fit_rules(arrays["tuned_validation_logits"], targets, metric=metric)
         for name in TUNED_RULES:

@@ -28,7 +28,7 @@ Metrics on the test rows: mean over {seeds} of training ± standard deviation ov
 rule* of a loss is zero; a ranking loss has none and gets one offset fitted on validation.
 Tuned offsets maximise {metric} on validation. {tier}Head, middle and tail: macro-F1 of the labels
 by frequency in training, a third each. Differences are from `{reference}` with its own rule, with
-the 95 % interval of a paired bootstrap over test rows and seeds, **bold** if it excludes zero;
+the 95 % interval of a paired bootstrap over test rows{seeds_too}, **bold** if it excludes zero;
 about five of a hundred such intervals do so by chance. An asterisk marks those that stay clear
 after Holm's correction for the number of differences on the dataset. No interval is given for
 macro-F1 if a label has fewer than 10 test rows, and for any metric if the decisions differ in fewer
@@ -51,6 +51,7 @@ def render_comparison(comparison: Comparison, *, threshold_metric: str) -> str:
             metric=METRIC_TITLES[threshold_metric],
             reference=comparison.reference,
             tier=FROZEN if comparison.frozen else "",
+            seeds_too=" and seeds" if comparison.resamples_seeds else "",
         ),
         *_render_ranks(comparison),
     ]
