@@ -17,6 +17,7 @@ from benchmarks import (
     guarantee,
     model_table,
     quality_tables,
+    serving,
     speed_tables,
 )
 from zlpr_hf.workflows.comparison.results import Comparison
@@ -32,6 +33,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | audit.BLOCKS
     | few_tables.BLOCKS
     | guarantee.BLOCKS
+    | serving.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
@@ -110,6 +111,14 @@ def test_description_names_the_fields(client: TestClient) -> None:
     assert content["schema"]["required"] == ["inputs"]
     parameters = content["schema"]["properties"]["parameters"]["properties"]
     assert list(parameters) == ["threshold", "top_k", "min_labels"]
+
+
+def test_mounted_application_answers(classify: Any) -> None:
+    whole = FastAPI()
+    whole.mount("/labels", create_app(classify.classifier))
+    client = TestClient(whole)  # without a lifespan, and with an event loop for each request
+    for text in ("red sky", "green"):
+        assert client.post("/labels/predict", json={"inputs": text}).json() == classify(text)
 
 
 class Slow:

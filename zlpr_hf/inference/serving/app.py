@@ -152,12 +152,11 @@ def create_app(
     )
 
     @asynccontextmanager
-    async def run_model(app: FastAPI) -> AsyncIterator[None]:
-        app.state.model = asyncio.create_task(batcher.run())
+    async def stop_at_the_end(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001
         yield
-        app.state.model.cancel()
+        batcher.stop()
 
-    app = FastAPI(title="zlpr serve", version=version("zlpr_hf"), lifespan=run_model)
+    app = FastAPI(title="zlpr serve", version=version("zlpr_hf"), lifespan=stop_at_the_end)
     app.add_middleware(RequestLog, metrics=metrics)
 
     @app.post(
@@ -198,11 +197,9 @@ def create_app(
     async def labels() -> list[str]:
         return names
 
-    @app.get("/health", summary="Check that the model answers", responses={503: {}})
-    async def health(request: Request) -> JSONResponse:
-        running = not request.app.state.model.done()
-        status = "ok" if running else "the model has stopped"
-        return JSONResponse({"status": status}, 200 if running else 503)
+    @app.get("/health", summary="Check that the model is loaded")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=PlainTextResponse)
     async def read_metrics() -> PlainTextResponse:

@@ -70,6 +70,7 @@ class Batcher:
         self._on_batch = on_batch
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.texts = 0
         """Texts that wait or are computed."""
 
@@ -80,6 +81,8 @@ class Batcher:
             QueueFullError: If too many texts wait already.
             InputError: If the model has no number for a text.
         """
+        if self._task is None or self._task.done():  # done if its event loop has ended
+            self._start()
         if self.texts + len(rows) > self._max_queue:
             raise QueueFullError
         job = _Job(rows, rule, asyncio.get_running_loop().create_future())
@@ -88,7 +91,19 @@ class Batcher:
         self._arrived.set()
         return await job.answer
 
-    async def run(self) -> None:
+    def _start(self) -> None:
+        """Start with the first request: a mounted application has no lifespan of its own."""
+        self._jobs.clear()
+        self._arrived = asyncio.Event()
+        self.texts = 0
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        """Stop waiting for requests."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         """Compute the answers of all jobs, until the task is cancelled."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, thread_name_prefix="model") as model_thread:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
@@ -23,19 +26,17 @@ from zlpr_hf.inference.serving.app import Limits, create_app, load_classifier
 from zlpr_hf.inference.serving.metrics import Metrics
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from multiprocessing.context import SpawnProcess
 
     from zlpr_hf.inference.classifier import Classifier
     from zlpr_hf.inference.onnx_classifier import OnnxClassifier
 
 STARTUP_FAILURE = 3
 """Exit status of a worker that the parent does not start again."""
-UVICORN: dict[str, Any] = {
-    "log_config": None,
-    "access_log": False,
-    "timeout_worker_healthcheck": 30,  # seconds; a worker that loads a model may be silent
-}
+UVICORN: dict[str, Any] = {"log_config": None, "access_log": False}
 """Options of uvicorn; each request has a line in the log of its own."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,62 @@ def run_server(options: ServerOptions, bound: socket.socket) -> int:
         uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[bound])
         return 0
     with TemporaryDirectory(prefix="zlpr-serve-") as folder:
-        build = partial(_build_app, options, Path(folder))
-        config = uvicorn.Config(build, factory=True, workers=options.workers, **UVICORN)
         _announce(options, bound)
-        parent = Multiprocess(config, sockets=[bound])
-        parent.run()
-        return int(any(each.exitcode == STARTUP_FAILURE for each in parent.processes))
+        return _run_workers(options, bound, Path(folder))
+
+
+def _run_workers(options: ServerOptions, bound: socket.socket, folder: Path) -> int:
+    """Keep the workers running until a signal ends them; return 1 if one cannot load the model.
+
+    The supervisor of uvicorn notices a killed worker only after a time-out if it waits for the
+    worker's sign of life just then.
+    """
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: signals.append(number))
+    context = get_context("spawn")
+
+    def start() -> SpawnProcess:
+        worker = context.Process(target=_work, args=(options, bound, folder))
+        worker.start()
+        return worker
+
+    workers, failed = [start() for _ in range(options.workers)], False
+    while not signals and not failed:
+        wait([worker.sentinel for worker in workers], timeout=0.5)
+        for place, worker in enumerate(workers):
+            if worker.exitcode == STARTUP_FAILURE:
+                failed = True
+            elif worker.exitcode is not None and not signals:
+                about = {"worker": worker.pid, "status": worker.exitcode}
+                logger.error("worker died and is replaced", extra={"fields": about})
+                workers[place] = start()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    return int(failed)
+
+
+def _work(options: ServerOptions, bound: socket.socket, folder: Path) -> None:
+    """Serve in a worker process, which ends with its parent."""
+    _log_json_lines(options.log_level)
+    try:
+        classifier = _load(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(STARTUP_FAILURE)
+    Thread(target=_end_with_parent, daemon=True).start()
+    app = create_app(classifier, limits=options.limits, metrics=Metrics(folder))
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[bound])
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _announce(options: ServerOptions, bound: socket.socket) -> None:
@@ -117,17 +168,6 @@ def _load(options: ServerOptions) -> Classifier | OnnxClassifier:
         trust_remote_code=options.trust_remote_code,
         threads=options.threads or max(1, _count_processors() // options.workers),
     )
-
-
-def _build_app(options: ServerOptions, folder: Path) -> FastAPI:
-    """Load the model in a worker, whose parent stops if it cannot be loaded."""
-    _log_json_lines(options.log_level)
-    try:
-        classifier = _load(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(STARTUP_FAILURE)  # at once: a worker that ends slowly would be waited for
-    return create_app(classifier, limits=options.limits, metrics=Metrics(folder))
 
 
 def _count_processors() -> int:
