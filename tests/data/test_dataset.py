@@ -94,6 +94,20 @@ def test_unseen_labels(caplog: pytest.LogCaptureFixture) -> None:
         ),
         ([{"text": "x", "labels": ["a"]}] * 9, {}, r"at least two labels, got 1 \('a'\)"),
         ([{"text": "x", "labels": ["a"]}], {"group_column": "who"}, "no column 'who'"),
+        ([{"text": "x", "labels": ["a"]}], {"weight_column": "w"}, "no column 'w' for the weights"),
+        *(
+            (
+                [{"text": "x", "labels": ["a"], "w": 1}, {"text": "y", "labels": ["b"], "w": cell}],
+                {"weight_column": "w"},
+                "row 2, column 'w': expected a weight of 0 or more, got",
+            )
+            for cell in (-1, float("nan"), None)
+        ),
+        (
+            [{"text": "x", "labels": ["a"], "w": 0}, {"text": "y", "labels": ["b"], "w": 0}],
+            {"weight_column": "w"},
+            "column 'w': all weights are 0",
+        ),
     ],
 )
 def test_wrong_rows_are_named(
@@ -102,6 +116,22 @@ def test_wrong_rows_are_named(
     splits = source(train=rows, validation=rows, test=rows)
     with pytest.raises(InputError, match=message):
         build_labelled_data(splits, LabelColumns(), **options)
+
+
+def test_weights_follow_their_rows_and_are_read_if_named() -> None:
+    rows = [{"text": f"{i}", "labels": ["ab"[i % 2]], "weight": str(i / 4)} for i in range(40)]
+    plain = build_labelled_data(source(train=rows), LabelColumns())
+    assert "row_weight" not in plain.splits["train"].column_names
+    data = build_labelled_data(source(train=rows), LabelColumns(), weight_column="weight")
+    train = data.splits["train"]
+    assert len(train) < 40
+    assert train["row_weight"][:] == [int(text) / 4 for text in train["text"]]
+    for split in ("validation", "test"):
+        assert "row_weight" not in data.splits[split].column_names
+        assert data.splits[split]["text"][:] == plain.splits[split]["text"][:]
+    joined = LabelColumns(join_rows=True)
+    with pytest.raises(InputError, match="weight_column: cannot be combined with join_rows"):
+        build_labelled_data(source(train=rows), joined, weight_column="weight")
 
 
 def test_profile_counts(tokenizer: object) -> None:

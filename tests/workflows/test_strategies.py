@@ -112,7 +112,10 @@ def test_ranking_loss_gets_its_threshold_from_validation(run: Run, loss: str) ->
     assert f1 == pytest.approx(report.metrics["f1_micro"], abs=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["weighted_bce", "focal", "asymmetric"])
+@pytest.mark.parametrize(
+    "loss", ["weighted_bce", "focal", "asymmetric", "distribution_balanced", "splc", "sigmoid_f1",
+             "two_way"],
+)  # fmt: skip
 def test_other_losses_learn(run: Run, loss: str) -> None:
     folder, report = run(loss, f"--loss={loss}")
     assert report.metrics["f1_micro"] > 0.7
@@ -153,6 +156,22 @@ def test_teacher_logits_are_read_from_a_column(run: Run, rows_file: Path, tmp_pa
         run("wrong", *options)
 
 
+def test_rows_of_weight_zero_are_not_learned(run: Run, rows_file: Path, tmp_path: Path) -> None:
+    """Rows whose labels are rotated do no harm if they weigh nothing."""
+    rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
+    rotated = {"blue": "green", "green": "red", "red": "blue"}
+    for index, row in enumerate(rows):
+        row["trust"] = 1.0 if index % 2 else 0.0
+        row["labels"] = row["labels"] if index % 2 else [rotated[name] for name in row["labels"]]
+    path, whole = tmp_path / "mixed.jsonl", tmp_path / "right.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole.write_text(rows_file.read_text())
+    files = [f"--train_file={path}", f"--validation_file={whole}", f"--test_file={whole}"]
+    _, plain = run("plain", *files)
+    _, weighted = run("weighted", *files, "--weight_column=trust")
+    assert weighted.metrics["f1_micro"] > plain.metrics["f1_micro"] + 0.1
+
+
 def test_saved_logits_give_the_reported_metrics(run: Run) -> None:
     folder, report = run("kept", "--save_logits=true", "--num_train_epochs=1")
     with np.load(folder / "logits.npz") as stored:
@@ -178,6 +197,8 @@ def test_saved_logits_give_the_reported_metrics(run: Run) -> None:
         (["--loss=bce", "--teacher_model_name_or_path=x"], "needs a loss with a divergence"),
         (["--teacher_logits_column=none"], "no column 'none' for the teacher's logits"),
         (["--teacher_logits_column=a", "--teacher_model_name_or_path=b"], "got both"),
+        (["--weight_column=none"], "no column 'none' for the weights"),
+        (["--weight_column=a", "--loss=two_way"], "weight_column: loss two_way compares"),
     ],
 )  # fmt: skip
 def test_invalid_setting_is_one_line_before_training(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -27,7 +28,7 @@ from zlpr_hf.data.reading import Reading
 from zlpr_hf.data.row_places import RowPlaces
 from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.sources import Source
-from zlpr_hf.data.split_rows import SplitRows
+from zlpr_hf.data.split_rows import ROW_WEIGHT, SplitRows
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.data.unseen_labels import handle_unseen
 from zlpr_hf.errors import InputError
@@ -117,6 +118,7 @@ def build_labelled_data(
     text_pair_column: str | None = None,
     group_column: str | None = None,
     teacher_logits_column: str | None = None,
+    weight_column: str | None = None,
     validation_size: float = 0.1,
     test_size: float = 0.1,
     split_seed: int = 0,
@@ -134,6 +136,7 @@ def build_labelled_data(
         group_column: Rows with equal values never end up in different splits; rows without a value
             are groups of their own.
         teacher_logits_column: Column of the training rows with a teacher's logits.
+        weight_column: Column of the training rows with the weight of each in the loss.
         validation_size: Share of the training rows for a missing validation split.
         test_size: Share of the training rows for a missing test split.
         split_seed: Random seed of the splits and folds.
@@ -162,6 +165,11 @@ def build_labelled_data(
     if teacher_logits_column:
         logits = _read_logits(train, teacher_logits_column, origin)
         rows["train"].columns["teacher_logits"] = [logits[i - 1] for i in rows["train"].numbers]
+    if weight_column:
+        if labels.join_rows:
+            raise InputError("weight_column: cannot be combined with join_rows true")
+        weights = _read_weights(train, weight_column, origin)
+        rows["train"].columns[ROW_WEIGHT] = [weights[i - 1] for i in rows["train"].numbers]
     example = rows["train"].example()
     rows["train"].columns["row"] = list(rows["train"].numbers)
     try:
@@ -173,7 +181,8 @@ def build_labelled_data(
         missing = {split: size for split, size in sizes.items() if split not in rows}
         rows |= make_splits(rows["train"], missing, split_seed, known, origin=origin)
         for split in missing:
-            del rows[split].columns["row"]
+            for name in ("row", ROW_WEIGHT):
+                rows[split].columns.pop(name, None)
         space = LabelSpace.fit(rows["train"].labels) if names is None else LabelSpace(names)
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
@@ -242,6 +251,26 @@ def _read_logits(dataset: Dataset, column: str, origin: str) -> list[list[float]
     names, option = dataset.column_names, "teacher_logits_column"
     check_column(column, names, origin=origin, of="the teacher's logits", option=option)
     return read_column(dataset, column, origin)
+
+
+def _read_weights(dataset: Dataset, column: str, origin: str) -> list[float]:
+    names, option = dataset.column_names, "weight_column"
+    check_column(column, names, origin=origin, of="the weights", option=option)
+    weights = []
+    for number, cell in enumerate(read_column(dataset, column, origin), start=1):
+        try:
+            weight = float(cell)
+        except (TypeError, ValueError):
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            raise InputError(
+                f"{origin}, row {number}, column {column!r}: expected a weight of 0 or more, got "
+                f"{cell!r:.60}"
+            )
+        weights.append(weight)
+    if not any(weights):
+        raise InputError(f"{origin}, column {column!r}: all weights are 0")
+    return weights
 
 
 def _check_logits(values: Sequence[Any], num_labels: int, origin: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
 
@@ -74,8 +75,8 @@ class MultiLabelCollator:
 
     Shape:
         Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known, and
-        ``teacher_logits`` ``(B, L)`` if the rows have them. With ``as_ids``: ``labels`` ``(B, K)``
-        in int64, padded with ``-100``.
+        ``teacher_logits`` ``(B, L)`` and ``row_weight`` ``(B,)`` if the rows have them. With
+        ``as_ids``: ``labels`` ``(B, K)`` in int64, padded with ``-100``.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -96,6 +97,9 @@ class MultiLabelCollator:
         if "teacher_logits" in features[0]:
             logits = [row["teacher_logits"] for row in features]
             batch["teacher_logits"] = torch.tensor(logits, dtype=torch.float32)
+        if ROW_WEIGHT in features[0]:
+            weights = [row[ROW_WEIGHT] for row in features]
+            batch[ROW_WEIGHT] = torch.tensor(weights, dtype=torch.float32)
         return batch
 
     def _inputs(self, features: list[dict[str, Any]]) -> Any:

@@ -17,6 +17,9 @@ from zlpr_hf.data.seen_texts import text_key
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.labels import LabelSpace
 
+ROW_WEIGHT = "row_weight"
+"""Column with the weight of each training row in the loss."""
+
 
 @dataclass
 class SplitRows:
@@ -121,7 +124,11 @@ class SplitRows:
 
     def to_dataset(self, space: LabelSpace) -> Dataset:
         """Return the rows with the columns of :class:`LabelledData`."""
-        others = {"teacher_logits": List(Value("float32")), "row": Value("int64")}
+        others = {
+            "teacher_logits": List(Value("float32")),
+            ROW_WEIGHT: Value("float32"),
+            "row": Value("int64"),
+        }
         features = Features(
             {name: others.get(name, Value("string")) for name in self.columns}
             | {"label_ids": List(Value("int32")), "label_values": List(Value("float32"))}

@@ -7,14 +7,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
+from zlpr_hf.training.step_trainer import columns_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,27 @@ def _check_divergence(loss: MultiLabelLoss, option: str) -> None:
         )
 
 
+def mean_row_weight(rows: Any, loss: MultiLabelLoss) -> float:
+    """Return the mean weight of training rows, 1 if they have none.
+
+    Raises:
+        ValueError: If a weight is negative or not finite, all are 0, or the loss cannot weigh rows.
+    """
+    in_columns = getattr(rows, "column_names", None) is not None
+    if ROW_WEIGHT not in columns_of(rows):
+        return 1.0
+    if loss.couples_rows:
+        raise ValueError(
+            f"{ROW_WEIGHT}: loss {loss_name(loss)} compares the rows of a batch and cannot weigh "
+            "them; expected another loss"
+        )
+    values = rows[ROW_WEIGHT][:] if in_columns else [row[ROW_WEIGHT] for row in rows]
+    weights = np.asarray(values, dtype=np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(f"{ROW_WEIGHT}: expected numbers of 0 or more, and one above 0")
+    return float(weights.mean())
+
+
 class Objective:
     """The loss of a batch and, in training, everything added to it.
 
@@ -60,12 +84,18 @@ class Objective:
         loss: Called with ``(logits, targets)``; returns ``(B,)`` or the mean over the batch.
         arguments: ``ZLPRTrainingArguments``, or transformers' own, whose missing options are off.
         row_inputs: Names of the batch's tensors that have one entry per row.
+        mean_weight: Mean of the training rows' ``row_weight``; the weights count relative to it.
     """
 
     def __init__(
-        self, loss: MultiLabelLoss, arguments: TrainingArguments, row_inputs: Collection[str]
+        self,
+        loss: MultiLabelLoss,
+        arguments: TrainingArguments,
+        row_inputs: Collection[str],
+        mean_weight: float = 1.0,
     ) -> None:
         self.loss = loss
+        self.mean_weight = mean_weight
         self.arguments = arguments
         self.row_inputs = row_inputs
 
@@ -73,13 +103,16 @@ class Objective:
         return getattr(self.arguments, name, default)
 
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
-        """Run a model on a batch with targets ``(B, L)`` and, for distillation, teacher logits.
+        """Run a model on a batch with targets ``(B, L)``, and in training with what belongs to it.
+
+        That is ``teacher_logits`` for distillation and the ``row_weight`` of each row.
 
         Raises:
             ValueError: If the loss returns another shape, or has no divergence for a teacher.
         """
         inputs = dict(inputs)
         teacher_logits = inputs.pop("teacher_logits", None)
+        weights = self._relative_weights(inputs.pop(ROW_WEIGHT, None), model)
         rows, copies = len(targets), 1
         smoothing = self._option("label_smoothing_factor", 0.0)
         rdrop_alpha = self._option("rdrop_alpha", 0.0)
@@ -91,6 +124,7 @@ class Objective:
             copies = 2  # one forward on the doubled batch: other dropout in each half
             inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
+            weights = None if weights is None else torch.cat([weights, weights])
         outputs = model(**inputs, return_dict=True)
         logits = outputs.logits
         values = self.loss(logits, targets)
@@ -99,16 +133,20 @@ class Objective:
                 f"the loss must return one value per example ({len(targets)},) or their mean, "
                 f"got the shape {tuple(values.shape)}"
             )
-        total = values.sum() / copies if values.ndim else values * rows
+        if weights is not None and not values.ndim:
+            raise ValueError(f"{ROW_WEIGHT}: needs a loss with one value per example, got a mean")
+        total = _weighted_sum(values, weights) / copies if values.ndim else values * rows
         if model.training and teacher_logits is not None:
             share = self._option("distillation_alpha", 0.5)
-            total = (1 - share) * total + share * self._regret(logits, teacher_logits, copies)
+            regret = _weighted_sum(self._regret(logits, teacher_logits, copies), weights) / copies
+            total = (1 - share) * total + share * regret
         if copies == 2:
             one, other = logits[:rows], logits[rows:]
-            both = zlpr_divergence(one, other, reduction="sum") + zlpr_divergence(
-                other, one, reduction="sum"
+            both = zlpr_divergence(one, other, reduction="none") + zlpr_divergence(
+                other, one, reduction="none"
             )
-            total = total + rdrop_alpha * both / 2
+            of_rows = None if weights is None else weights[:rows]
+            total = total + rdrop_alpha * _weighted_sum(both, of_rows) / 2
         return BatchLoss(outputs, values, total)
 
     def _doubled(self, name: str, value: Any) -> Any:
@@ -117,4 +155,12 @@ class Objective:
     def _regret(self, logits: Tensor, teacher_logits: Tensor, copies: int) -> Tensor:
         _check_divergence(self.loss, "teacher_logits")
         teacher = torch.cat([teacher_logits] * copies).detach()
-        return zlpr_divergence(logits, teacher, reduction="sum") / copies
+        return zlpr_divergence(logits, teacher, reduction="none")
+
+    def _relative_weights(self, weights: Tensor | None, model: nn.Module) -> Tensor | None:
+        """Return the weights of training rows relative to their mean; None where all are equal."""
+        return weights / self.mean_weight if weights is not None and model.training else None
+
+
+def _weighted_sum(values: Tensor, weights: Tensor | None) -> Tensor:
+    return values.sum() if weights is None else (values * weights).sum()

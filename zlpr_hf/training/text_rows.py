@@ -21,6 +21,7 @@ from zlpr_hf.data.in_memory import (
     find_label_column,
     to_dataset,
 )
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.lengths import limit_to_positions
@@ -98,6 +99,8 @@ class RowEncoder:
         features = Features({column: Value("string") for column in columns})
         if label_column is not None:
             content["labels"], features["labels"] = self._labels(rows, label_column, name)
+        if ROW_WEIGHT in rows.column_names:
+            content[ROW_WEIGHT], features[ROW_WEIGHT] = rows[ROW_WEIGHT][:], Value("float32")
         if TEACHER in rows.column_names:
             content[TEACHER], features[TEACHER] = rows[TEACHER][:], List(Value("float32"))
         encoded = encode(

@@ -35,7 +35,7 @@ from zlpr_hf.training.checkpoints import find_whole_checkpoint
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.dataloaders import check_labels
-from zlpr_hf.training.objective import Objective, check_rdrop
+from zlpr_hf.training.objective import Objective, check_rdrop, mean_row_weight
 from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer, columns_of
 from zlpr_hf.training.text_rows import RowEncoder, check_tokenised, is_stock_collator
 
@@ -61,6 +61,9 @@ class ZLPRTrainer(StepTrainer):
     model's dropout and attention modules are replaced while it trains, and the last layer of
     classifiers of the BERT family skips unused tokens: its ``last_hidden_state`` then holds the
     first token alone.
+
+    A column ``row_weight`` of the training rows, numbers of 0 or more, weighs each row in the loss,
+    relative to the mean of the column.
 
     Offsets stored in the model's configuration are folded into its bias, as
     :class:`zlpr_hf.Classifier` does, and stored limits on the number of labels apply to metrics.
@@ -138,7 +141,8 @@ class ZLPRTrainer(StepTrainer):
             if own_metrics:
                 self.compute_metrics = chunked.compute_metrics
         else:
-            self._objective = Objective(self.loss, self.args, self.row_inputs)
+            weight = mean_row_weight(self.train_dataset, self.loss)
+            self._objective = Objective(self.loss, self.args, self.row_inputs, weight)
         if self.loss.label_sets is not None:
             self._prepare_for_label_sets(self.loss.label_sets)
         if getattr(self.args, "rdrop_alpha", 0.0):

@@ -45,6 +45,11 @@ def check_config(config: RunConfig) -> None:
     teachers = [option for option, value in sources.items() if value]
     if len(teachers) > 1:
         raise InputError(f"expected {' or '.join(teachers)}, got both")
+    if data.weight_column and facts.couples_rows:
+        raise InputError(
+            f"weight_column: loss {loss} compares the rows of a batch and cannot weigh them; "
+            "expected another loss"
+        )
     if teachers and not facts.has_divergence:
         raise InputError(
             f"{teachers[0]}: distillation needs a loss with a divergence "
@@ -79,6 +84,7 @@ def _check_streaming(config: RunConfig) -> None:
         f"loss {training.loss}": _loss_facts(config).needs_train_targets,
         "teacher_model_name_or_path": config.model.teacher_model_name_or_path,
         "teacher_logits_column": data.teacher_logits_column,
+        "weight_column": data.weight_column,
         "group_column": data.group_column,
         "folds": data.folds,
         "max_train_samples": data.max_train_samples is not None,
@@ -108,6 +114,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         "rdrop_alpha": training.rdrop_alpha,
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": config.data.teacher_logits_column,
+        "weight_column": config.data.weight_column,
         "use_peft": model.use_peft,
         "save_logits": model.save_logits,
         f"long_texts {model.long_texts}": model.long_texts in ("mean", "max"),

@@ -99,6 +99,9 @@ class DataArguments:
     teacher_logits_column: str | None = option(
         None, "Distillation: column with a teacher's logits, one number per label in id order."
     )
+    weight_column: str | None = option(
+        None, "Column with the weight of each training row in the loss: numbers of 0 or more."
+    )
     group_column: str | None = option(
         None,
         "Rows with an equal value in this column stay in the same split; a row without a value is "

@@ -58,6 +58,7 @@ def load_data(
         text_pair_column=arguments.text_pair_column,
         group_column=arguments.group_column,
         teacher_logits_column=arguments.teacher_logits_column,
+        weight_column=arguments.weight_column,
         validation_size=arguments.validation_size,
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
@@ -121,7 +122,8 @@ def file_options(arguments: DataArguments, labels: LabelColumns) -> FileOptions:
     """Return how files are read, with the columns that must be readable."""
     others = (
         arguments.text_column, arguments.text_pair_column, arguments.group_column,
-        arguments.teacher_logits_column, arguments.labels_file and arguments.id_column,
+        arguments.teacher_logits_column, arguments.weight_column,
+        arguments.labels_file and arguments.id_column,
     )  # fmt: skip
     statuses = [f"{name}.status" for name in labels.used]
     needed = frozenset({*labels.used, *statuses, *filter(None, others)})

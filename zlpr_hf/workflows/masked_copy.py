@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.files.atomic import new_folder, write_whole
 from zlpr_hf.labels import known_mask
 from zlpr_hf.workflows.arguments import RunConfig, render_config
@@ -20,6 +21,7 @@ from zlpr_hf.workflows.data_arguments import DataArguments
 
 TEXT, TEXT_PAIR, LABELS = "text", "text_pair", "labels"
 TEACHER_LOGITS = "teacher_logits"
+OTHER_COLUMNS = (TEACHER_LOGITS, ROW_WEIGHT)
 CONFIG_FILE = "train.yaml"
 OTHER_SOURCE = (
     "dataset_name", "dataset_config_name", "data_dir", "labels_file", "column_names", "quoting",
@@ -59,7 +61,7 @@ def write_masked_copy(
 
 def _lines(data: LabelledData, split: str, masked: NDArray[np.bool_]) -> Iterator[str]:
     names, rows = data.label_space.names, data.splits[split]
-    others = [name for name in (TEACHER_LOGITS,) if name in rows.column_names]
+    others = [name for name in OTHER_COLUMNS if name in rows.column_names]
     columns = {name: rows[name] for name in others}
     targets = data.targets(split)
     known = known_mask(targets) & ~masked
@@ -87,6 +89,7 @@ def _masked_config(
     files = {"validation_file": None, "test_file": None} | files
     is_pair = TEXT_PAIR in data.splits["train"].column_names
     has_logits = TEACHER_LOGITS in data.splits["train"].column_names
+    has_weights = ROW_WEIGHT in data.splits["train"].column_names
     arguments = replace(
         config.data,
         **files,
@@ -99,6 +102,7 @@ def _masked_config(
         join_rows=False,
         use_verdicts=False,
         teacher_logits_column=TEACHER_LOGITS if has_logits else None,
+        weight_column=ROW_WEIGHT if has_weights else None,
     )
     training = copy.copy(config.training)  # a new one would check the machine again
     training.output_dir = output_dir
