@@ -83,6 +83,24 @@ def test_pad_token_is_none_that_ends_every_text(tmp_path: Path) -> None:
     assert tokenizer("red").input_ids[-1] == tokenizer.eos_token_id != tokenizer.pad_token_id
 
 
+@pytest.mark.parametrize("eos_token", ["[UNK]", "[SEP]"])
+def test_embedding_model_keeps_the_token_that_it_reads(tmp_path: Path, eos_token: str) -> None:
+    """Like Qwen3-Embedding: the pad token ends every text, and the model names none."""
+    folder = save_without_pad_token(tmp_path, eos_token=eos_token)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = "[SEP]"
+    tokenizer.save_pretrained(folder)
+    model, tokenizer = load_model(str(folder), LABELS), load_tokenizer(str(folder))
+    assert tokenizer("red").input_ids[-1] != tokenizer.pad_token_id
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    Classifier(model, tokenizer).save(tmp_path / "saved", Thresholds())
+    found = Classifier.load(tmp_path / "saved").compute_logits(TEXTS)
+    np.testing.assert_allclose(found, stock_logits(tmp_path / "saved"), atol=1e-5)
+    model.config.pad_token_id = 3  # the last token of every text, which is skipped now
+    skipped = Classifier(model, tokenizer).compute_logits(TEXTS)
+    assert np.abs(skipped - found).max() > 1e-4
+
+
 def test_tokenizer_without_any_special_token_is_refused(tmp_path: Path) -> None:
     folder = save_without_pad_token(tmp_path, eos_token=None, unk_token=None)
     with pytest.raises(InputError, match="no pad_token"):

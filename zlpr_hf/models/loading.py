@@ -32,7 +32,7 @@ from zlpr_hf.models.new_weights import (
     renew_head,
     without_load_report,
 )
-from zlpr_hf.models.pad_token import match_pad_token
+from zlpr_hf.models.pad_token import has_pad_token, match_pad_token
 from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
 from zlpr_hf.models.pooling import (
     POOLED_BY_LAYER,
@@ -40,6 +40,7 @@ from zlpr_hf.models.pooling import (
     find_pooling,
     has_added_layer,
 )
+from zlpr_hf.models.text_prefix import add_text_prefix
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,11 @@ SCRIPTS = "red 1 \u0430 \u4e00"
 
 
 def load_tokenizer(
-    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    text_prefix: str | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model.
 
@@ -57,12 +62,16 @@ def load_tokenizer(
         name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code from the model's folder or repository.
+        text_prefix: Words before every text, such as ``"query: "``, that the tokenizer adds from
+            now on, also in stock pipelines (default: those that the model was trained with, if
+            any).
 
     Returns:
         A tokenizer whose ``model_max_length`` is at most the number of positions of the model.
 
     Raises:
-        InputError: If the tokenizer cannot be loaded, or has far fewer tokens than the encoder.
+        InputError: If the tokenizer cannot be loaded, has far fewer tokens than the encoder, or
+            takes no prefix.
 
     Example:
         >>> tokenizer = load_tokenizer("google-bert/bert-base-uncased")
@@ -84,9 +93,11 @@ def load_tokenizer(
             f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
         )
     _check_tokenizer(name, tokenizer)
+    _set_pad_token(name, tokenizer, config)
     match_pad_token(tokenizer, config)
-    _set_pad_token(name, tokenizer)
     read_special_tokens_as_text(tokenizer)
+    if text_prefix is not None:
+        tokenizer = add_text_prefix(tokenizer, text_prefix, config)
     limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
     return tokenizer
 
@@ -110,18 +121,30 @@ def read_special_tokens_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.init_kwargs["split_special_tokens"] = True  # saved with the tokenizer
 
 
-def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
     """Let another special token fill up batches where there is no pad token, as in GPT-2.
 
-    A token that the tokenizer adds to every text will not do: decoders read the last other one.
+    A token that the tokenizer adds to every text will not do: decoders read the last other one. A
+    model that has no pad token itself, such as Qwen3-Embedding, was trained to read the added one.
     """
+    added = tokenizer("")["input_ids"]
+    others: tuple[str, ...] = ()
+    if has_pad_token(config):
+        match_pad_token(tokenizer, config)
+    elif tokenizer.pad_token_id in added:
+        others = (*tokenizer.get_added_vocab(), tokenizer.pad_token)
+        tokenizer.pad_token = None
     if tokenizer.pad_token is not None:
         return
-    added = tokenizer("")["input_ids"]
-    for token in (tokenizer.eos_token, tokenizer.unk_token):
-        if token is not None and tokenizer.convert_tokens_to_ids(token) not in added:
+    size = getattr(config.get_text_config(), "vocab_size", len(tokenizer))
+    for token in (tokenizer.eos_token, tokenizer.unk_token, *others):
+        row: Any = size if token is None else tokenizer.convert_tokens_to_ids(token)
+        if row not in added and row < size:
             tokenizer.pad_token = token
             return
+    if others:  # there is no other token
+        tokenizer.pad_token = others[-1]
+        return
     raise InputError(
         f"model {name!r}: its tokenizer has no pad_token, and no eos_token or unk_token in its "
         "place; set pad_token in tokenizer_config.json"
@@ -191,7 +214,7 @@ def load_model(
         outputs = label_space if label_sets is None else label_sets.output_space(label_space)
         changes = LabelChanges.find(config, outputs, label_sets=label_sets, renamed=rename_labels)
         adapted = is_adapter(path, revision)
-        if getattr(config.get_text_config(), "pad_token_id", None) is None:
+        if not has_pad_token(config):
             tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
             match_pad_token(tokenizer, config)
         if not (changes.kept or adapted):

@@ -7,6 +7,11 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
+def has_pad_token(config: PretrainedConfig) -> bool:
+    """Whether a model names the token that fills up its batches."""
+    return getattr(config.get_text_config(), "pad_token_id", None) is not None
+
+
 def match_pad_token(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
     """Give the tokenizer the pad token of the model, or the model that of the tokenizer.
 

@@ -52,7 +52,7 @@ class CardFacts:
     The model is loaded by its name: an id on the Hub, or a folder. Encoder and dataset are named as
     they were given to the run. ``examples`` are published with the card. ``language`` is an ISO 639
     code, ``license`` an identifier of the Hub. ``head_bias`` is a line on a bias that stock classes
-    do not load.
+    do not load, ``text_prefix`` the words that the tokenizer puts before every text.
     """
 
     name: str
@@ -64,6 +64,7 @@ class CardFacts:
     license: str | None = None
     language: str | None = None
     head_bias: str | None = None
+    text_prefix: str | None = None
 
 
 def escape_markdown(text: Any) -> str:
@@ -79,18 +80,25 @@ def escape_markdown(text: Any) -> str:
 def write_model_card(folder: Path, report: Report, facts: CardFacts) -> None:
     """Write ``README.md`` and its picture ``labels.svg``, each whole or not at all.
 
-    ``adapter`` and ``head_bias`` are set from the files of the folder.
+    ``adapter``, ``head_bias`` and ``text_prefix`` are set from the files of the folder.
     """
-    config = folder / "config.json"
-    stored = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    stored = _read_json(folder / "config.json")
     facts = replace(
         facts,
         adapter=(folder / ADAPTER_FILE).is_file(),
         head_bias=ZLPRConfig.read(SimpleNamespace(**stored)).render_bias(),
+        text_prefix=_read_json(folder / "tokenizer_config.json").get("text_prefix"),
     )
     rows = [(score.label, score.f1) for score in _shown_labels(report)]
     write_whole(folder / CHART_FILE, render_chart("bars", "F1 per label", rows))
     write_whole(folder / CARD_FILE, render_model_card(report, facts))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def render_model_card(report: Report, facts: CardFacts) -> str:

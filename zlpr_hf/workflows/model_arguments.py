@@ -49,6 +49,11 @@ class ModelArguments:
     rename_labels: list[str] | None = option(
         None, "Labels of a classifier in model_name_or_path that have new names: OLD=NEW."
     )
+    text_prefix: str | None = option(
+        None,
+        'Words before every text, such as "query: " for E5 or the instruction of an embedding '
+        "model; the saved tokenizer adds them, also in stock pipelines.",
+    )
     label_descriptions_file: str | None = option(
         None, "YAML or JSON mapping of label to a short description, for head_init label_names."
     )

@@ -101,6 +101,7 @@ def prepare(
         model.model_name_or_path,
         revision=model.model_revision,
         trust_remote_code=model.trust_remote_code,
+        text_prefix=model.text_prefix,
     )
     config = choose_defaults(config, data, tokenizer)
     model = config.model
