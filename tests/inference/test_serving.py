@@ -237,20 +237,28 @@ def test_server_without_torch_answers_and_stops_after_its_requests(
     assert sum(line["texts"] for line in requests) == 2 * len(TEXTS) + 4 * 256
 
 
+def workers_of(server: ServerProcess) -> list[int]:
+    """Process ids of the workers that were ready so far."""
+    return [x["process"] for x in server.lines() if "startup complete" in x["event"]]
+
+
 def test_killed_worker_is_replaced(exported: Path, tmp_path: Path) -> None:
     with ServerProcess(tmp_path, exported, "--workers=2") as server:
-
-        def workers() -> list[int]:
-            started = [x for x in server.lines() if "startup complete" in x["event"]]
-            return [line["process"] for line in started]
-
-        while len(workers()) < 2:
+        while len(workers_of(server)) < 2:
             time.sleep(0.05)
-        os.kill(workers()[0], signal.SIGKILL)
-        while len(workers()) < 3:
+        os.kill(workers_of(server)[0], signal.SIGKILL)
+        while len(workers_of(server)) < 3:
             time.sleep(0.05)
         assert server.predict("red sky")[0] == 200
     assert server.process.returncode == 0
+
+
+def test_worker_ends_with_its_parent(exported: Path, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, exported, "--workers=2") as server:
+        (worker, *_) = workers_of(server)
+        server.process.kill()
+        while not any("Finished" in x["event"] and x["process"] == worker for x in server.lines()):
+            time.sleep(0.05)
 
 
 def test_a_model_that_no_worker_can_load_ends_the_server(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     print("use it:")
     use = [*program[:-1], "predict", str(folder), "--input", "TEXTS.csv", "--output", "LABELS.csv"]
     print(f"  {shlex.join(use)}")
+    print(f"  {shlex.join([*program[:-1], 'serve', str(folder)])}")
     return 0
 
 

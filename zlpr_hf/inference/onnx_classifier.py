@@ -58,6 +58,7 @@ class OnnxClassifier:
             InputError: If the folder holds no exported model, or ONNX Runtime is not installed.
         """
         folder = Path(name).expanduser()
+        session = open_session(folder, threads=threads)
         config = SimpleNamespace(**_read_json(folder / "config.json"))
         label_sets = LabelSets.from_config(config)
         if label_sets is None:
@@ -70,7 +71,7 @@ class OnnxClassifier:
         if thresholds.offsets:
             raise InputError("an exported model has its offsets in the bias; export it again")
         return cls(
-            open_session(folder, threads=threads),
+            session,
             FastTokenizer.load(folder, pad_id=getattr(config, "pad_token_id", None) or 0),
             label_space,
             thresholds,
