@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     audit,
     calibration,
+    certificates,
     few_tables,
     guarantee,
     model_table,
@@ -34,6 +35,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | few_tables.BLOCKS
     | guarantee.BLOCKS
     | serving.BLOCKS
+    | certificates.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)

@@ -40,10 +40,11 @@ class StockModel:
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForSequenceClassification.from_pretrained(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.tokens: set[str | None] = set()
 
     @torch.no_grad()
-    def __call__(self, texts: list[str]) -> list[list[dict[str, Any]]]:
-        batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    def __call__(self, *columns: list[str]) -> list[list[dict[str, Any]]]:
+        batch = self.tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
         names = self.model.config.id2label
         return [
             [{"label": names[i], "score": value} for i, value in enumerate(row)]
@@ -60,11 +61,11 @@ def scored(rows: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
 def answer(stock: StockModel, path: str, request: dict[str, Any]) -> tuple[int, Any]:
     """Answer as the servers do, by their documentation."""
     if path == "/tei/predict":
-        if "" in [text for row in request["inputs"] for text in row]:
+        if any(not any(row) for row in request["inputs"]):
             return 422, {"error": "`inputs` cannot be empty", "error_type": "Validation"}
         assert request["raw_scores"]
         assert request["truncate"]
-        return 200, stock([text for (text,) in request["inputs"]])
+        return 200, stock(*map(list, zip(*request["inputs"], strict=True)))
     if path == "/infinity/classify":
         return 200, {"object": "classify", "data": scored(stock(request["input"]))}
     if path == "/vllm/classify":
@@ -87,6 +88,7 @@ def serving(stock: StockModel) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            stock.tokens.add(self.headers["Authorization"])
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, found = answer(stock, self.path, request)
             body = json.dumps(found).encode()
@@ -194,6 +196,23 @@ def test_limits_on_labels_are_told(model: Path, tmp_path: Path) -> None:
     ]
     assert note
     assert not (folder / "README.md").exists()
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_pairs_and_a_token(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZLPR_SERVER_TOKEN", "sesame")
+    (tmp_path / "pairs.csv").write_text("text,other\na red bird,the sea\na fish,blue and big\n")
+    argv = ["certify", str(model), str(tmp_path / "pairs.csv"), "--text_pair_column", "other"]
+    stock = StockModel(model)
+    with serving(stock) as url:
+        servers = [f"tei={url}/tei", f"infinity={url}/infinity"]
+        assert main([*argv, "--output_dir", str(tmp_path), "--servers", *servers]) == 0
+    assert stock.tokens == {"Bearer sesame"}
+    found = read(tmp_path)
+    for name in ("pipeline of transformers", "zlpr serve", "Text Embeddings Inference"):
+        assert (found[name]["equal_texts"], found[name]["texts"]) == (2, 2)
+        assert set(found[name]["causes"]) <= {"blank text"}
+    assert "pairs" in found["Infinity"]["not_run"]
 
 
 def test_powerset_outputs_become_label_logits(model: Path) -> None:

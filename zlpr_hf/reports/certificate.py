@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -157,7 +158,7 @@ class Certificate:
         parts = [f"{line}  {row[5]}" for line, row in zip(lines, rows, strict=True)]
         for each in self.backends:
             parts += [f"{each.backend}: {line}" for line in _describe_first(each.differences)]
-        return "\n".join([*parts, *self.notes])
+        return "\n".join([parts[0], *map(_wrap, [*parts[1:], *self.notes])])
 
     def render_markdown(self) -> str:
         """Return the section of a model card. It quotes no text."""
@@ -299,6 +300,10 @@ def shorten(text: str) -> str:
     line = " ".join(text.split()) or text
     line = line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 3]}..."
     return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in line)
+
+
+def _wrap(line: str) -> str:
+    return textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False)
 
 
 def _describe_first(differences: Sequence[Difference]) -> list[str]:

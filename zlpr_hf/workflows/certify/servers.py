@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,6 +20,10 @@ from zlpr_hf.inference.windows import Texts
 BATCH = 8
 """Texts per request."""
 TIMEOUT = 300.0
+TOKEN_VARIABLE = "ZLPR_SERVER_TOKEN"
+"""Environment variable with a token for servers that want one."""
+REFUSALS = (400, 413, 422, 424, 500)
+"""Statuses that concern the texts of a request; others concern the server."""
 
 Floats = NDArray[np.float32]
 Row = Mapping[str, float] | Sequence[float]
@@ -184,22 +189,21 @@ def ask_server(
 
 
 class _RefusedError(Exception):
-    """A server refuses a request."""
+    """A server refuses or fails a request."""
 
 
 def _post(server: Server, url: str, texts: Texts) -> list[Row]:
     """Return the answers to some texts; proxies of the environment are not used."""
-    request = Request(
-        url + server.path,
-        json.dumps(server.body(texts)).encode(),
-        {"Content-Type": "application/json"},
-    )
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get(TOKEN_VARIABLE):
+        headers["Authorization"] = f"Bearer {token}"
+    request = Request(url + server.path, json.dumps(server.body(texts)).encode(), headers)
     try:
         with build_opener(ProxyHandler({})).open(request, timeout=TIMEOUT) as response:
             found = json.loads(response.read())
         answers = server.answers(found)
     except HTTPError as error:
-        if error.code in (400, 413, 422, 424):
+        if error.code in REFUSALS:
             raise _RefusedError from error
         raise InputError(f"{server.title}, {url}: {error}") from error
     except (TimeoutError, URLError, HTTPException, ConnectionError) as error:
