@@ -155,10 +155,11 @@ class Certificate:
         """Return the table for a terminal, with the first differences of each backend."""
         rows = [SHORT_HEADER, *(each.cells() for each in self.backends)]
         lines = align_columns([[row[0], *row[2:5]] for row in rows]).splitlines()
-        parts = [f"{line}  {row[5]}" for line, row in zip(lines, rows, strict=True)]
+        table = [f"{line}  {row[5]}" for line, row in zip(lines, rows, strict=True)]
+        told = []
         for each in self.backends:
-            parts += [f"{each.backend}: {line}" for line in _describe_first(each.differences)]
-        return "\n".join([parts[0], *map(_wrap, [*parts[1:], *self.notes])])
+            told += [f"{each.backend}: {line}" for line in _describe_first(each.differences)]
+        return "\n".join([*table, "", *map(_wrap, [*told, *self.notes])]).rstrip()
 
     def render_markdown(self) -> str:
         """Return the section of a model card. It quotes no text."""

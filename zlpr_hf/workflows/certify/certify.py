@@ -152,8 +152,8 @@ def _notes(
         )
     if rule == "cut" and any("long text" in each.causes for each in results):
         notes.append(
-            f"long text: the model reads the first {classifier.tokenizer.model_max_length} "
-            "tokens; set the same maximum length in the backend"
+            f"long text: the model reads the first {classifier.tokenizer.model_max_length} tokens "
+            "of a text, special tokens included; the backend cuts elsewhere"
         )
     return notes
 
