@@ -112,6 +112,22 @@ def test_limits_on_labels_and_refused_texts() -> None:
     assert found.failed
 
 
+def test_cause_that_the_model_explains() -> None:
+    found = compare(
+        "x",
+        "logit > 0",
+        answer({(0, 0): -0.5, (2, 1): 0.5}),
+        model=MODEL,
+        checked=CHECKED,
+        labels=NAMES,
+        tolerance=1e-3,
+        required=True,
+        otherwise="head bias",
+    )
+    assert found.causes == {"long text": 1, "head bias": 1}
+    assert found.failed
+
+
 def test_measured_tolerance_is_ten_times_the_median() -> None:
     moved = LOGITS + np.float32(0.01)
     moved[1, 0] = -0.05

@@ -26,7 +26,14 @@ SURE_LOGIT = 8.0
 """Beyond it, a score in float32 does not give the logit back."""
 
 Cause = Literal[
-    "rounding", "blank text", "long text", "special token", "label limits", "refused", "other"
+    "rounding",
+    "blank text",
+    "long text",
+    "special token",
+    "label limits",
+    "head bias",
+    "refused",
+    "other",
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
 EXPECTED_CAUSES = frozenset({"rounding", "blank text"})
@@ -215,6 +222,7 @@ def compare(
     labels: Sequence[str],
     tolerance: float | None,
     required: bool,
+    otherwise: Cause = "other",
 ) -> Comparison:
     """Compare the label sets of a backend with those of the model.
 
@@ -227,6 +235,7 @@ def compare(
         labels: Names of the labels.
         tolerance: Numerical error of its logits; None: ten times the median difference.
         required: Whether a difference other than by rounding is a failure.
+        otherwise: The cause of differences that the texts do not explain.
     """
     with np.errstate(invalid="ignore"):
         moved = np.abs(answers.logits - model.logits)
@@ -247,6 +256,7 @@ def compare(
             found.add("blank text" if checked.blank[row] else "refused")
         for label in np.flatnonzero(wrong[row] & ~refused[row]).tolist():
             cause = _find_cause(answers, model, checked, row, label, tolerance)
+            cause = otherwise if cause == "other" else cause
             found.add(cause)
             logit = float(answers.logits[row, label])
             differences.append(

@@ -49,6 +49,7 @@ class Backend:
         run: Returns its answers to texts; raises :class:`NotRunError`.
         required: Whether it must have the label sets of the model.
         tolerance: Numerical error of its logits; None to measure it.
+        stock: Whether it loads the model with a class of transformers or its own.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Backend:
     run: Callable[[Texts], Answers]
     required: bool = True
     tolerance: float | None = MAX_LOGIT_DIFFERENCE
+    stock: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,12 @@ def find_backends(setup: Setup, servers: Sequence[ServerAddress]) -> list[Backen
     """Return the backends of a certificate, in the order of its table."""
     half = RECOMPUTE_MARGIN / (ZLPRConfig.read(setup.classifier.model.config).temperature or 1.0)
     return [
-        Backend("pipeline of transformers", "score > 0.5", lambda texts: _run_stock(setup, texts)),
+        Backend(
+            "pipeline of transformers",
+            "score > 0.5",
+            lambda texts: _run_stock(setup, texts),
+            stock=True,
+        ),
         Backend("pipeline of zlpr_hf", ZERO, lambda texts: _run_own(setup, texts)),
         Backend(
             "zlpr_hf, bfloat16",
@@ -123,7 +130,7 @@ def _find_server(setup: Setup, address: ServerAddress, half: float) -> Backend:
             raise NotRunError("it reads no pairs of texts")
         return _ask(setup, address, texts)
 
-    return Backend(address.title, server.cut, run, tolerance=half)
+    return Backend(address.title, server.cut, run, tolerance=half, stock=not server.decides)
 
 
 def check_server(setup: Setup, address: ServerAddress, text: tuple[str, ...]) -> None:
