@@ -16,6 +16,7 @@ from benchmarks import (
     certificates,
     few_tables,
     guarantee,
+    loss_cost,
     model_table,
     quality_tables,
     serving,
@@ -34,6 +35,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | audit.BLOCKS
     | few_tables.BLOCKS
     | guarantee.BLOCKS
+    | loss_cost.BLOCKS
     | serving.BLOCKS
     | certificates.BLOCKS
 )
