@@ -17,14 +17,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
+from benchmarks.tiny_models import find_classes, save_encoder
 from tests.builders import WORDS
 from tests.server_process import ServerProcess
-from zlpr_hf import Classifier, InputError, LabelSpace, Thresholds, load_pipeline
+from zlpr_hf import Classifier, InputError, LabelSpace, Thresholds, load_pipeline, load_tokenizer
 from zlpr_hf.cli.main import main
-from zlpr_hf.inference.onnx_classifier import OnnxClassifier
+from zlpr_hf.inference.onnx_classifier import FastTokenizer, OnnxClassifier
 from zlpr_hf.inference.serving.app import Limits, create_app
 from zlpr_hf.inference.serving.metrics import Metrics
-from zlpr_hf.inference.windows import Texts
+from zlpr_hf.inference.windows import Texts, split_into_windows
 
 LONG = " ".join(WORDS * 6)
 TEXTS = ["red sky", "", "a green fish and a blue bird runs", LONG, "[SEP] blue", "red green blue"]
@@ -210,6 +211,30 @@ def test_exported_model_has_the_same_logits_without_torch(
     found = OnnxClassifier.load(exported, threads=1).compute_logits(rows, long_texts=long_texts)
     expected = Classifier.load(exported).compute_logits(rows, long_texts=long_texts)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["Roberta", "MPNet", "XLNet", "Llama"])
+def test_tokenizer_without_transformers_makes_the_same_batches(family: str, tmp_path: Path) -> None:
+    name = next(each for each in find_classes() if each.startswith(f"{family}For"))
+    save_encoder(name, tmp_path / "encoder")
+    tokenizer = load_tokenizer(str(tmp_path / "encoder"))
+    tokenizer.model_max_length = 32
+    tokenizer.save_pretrained(tmp_path)
+    found = FastTokenizer.load(tmp_path, pad_id=tokenizer.pad_token_id)
+    singles = [(text,) for text in TEXTS]
+    for rows in (singles, [tuple(pair.values()) for pair in PAIRS]):
+        for cut in (True, False):
+            expected, places = split_into_windows(tokenizer, rows, cut=cut)
+            windows, same_places = split_into_windows(found, rows, cut=cut)
+            np.testing.assert_array_equal(same_places, places)
+            batches = [
+                tokenizer.pad(
+                    [each for each in expected if each["input_ids"]], return_tensors="np"
+                ),
+                found.pad([each for each in windows if each["input_ids"]]),
+            ]
+            for field in batches[0]:
+                np.testing.assert_array_equal(batches[1][field], batches[0][field])
 
 
 def test_server_without_torch_answers_and_stops_after_its_requests(

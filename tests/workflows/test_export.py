@@ -26,6 +26,7 @@ from zlpr_hf import InputError, LabelSets, LabelSpace, Thresholds, load_model
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference import onnx_model as writing
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.inference.onnx_classifier import OnnxClassifier
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.workflows.export import Export, _check_agreement
 
@@ -181,8 +182,11 @@ def test_pairs_offsets_and_external_weights_are_exported(
     assert np.abs(found - run_session(folder, second, first)).max() > 0.01
     classifier = Classifier.load(str(folder))
     assert classifier.thresholds == Thresholds(min_labels=1)
-    logits = classifier.compute_logits(list(zip(first, second, strict=True)))
-    np.testing.assert_allclose(logits, found, atol=1e-5)
+    pairs = list(zip(first, second, strict=True))
+    np.testing.assert_allclose(classifier.compute_logits(pairs), found, atol=1e-5)
+    without_torch = OnnxClassifier.load(folder, threads=1)
+    np.testing.assert_allclose(without_torch.compute_logits(pairs), found, atol=1e-5)
+    assert without_torch.thresholds == classifier.thresholds
 
 
 def test_powerset_model_is_exported(encoder_dir: Path, tmp_path: Path, lines: str) -> None:
@@ -202,6 +206,10 @@ def test_powerset_model_is_exported(encoder_dir: Path, tmp_path: Path, lines: st
     logits = classifier.compute_logits([(text,) for text in TEXTS], long_texts="cut")
     found = [tuple(np.flatnonzero(row)) for row in classifier.decide(logits)]
     assert found == [sets.sets[index] for index in best]
+    without_torch = OnnxClassifier.load(folder, threads=1)
+    assert without_torch.label_space == space
+    same = without_torch.compute_logits([(text,) for text in TEXTS], long_texts="cut")
+    np.testing.assert_allclose(same, logits, atol=1e-5)
 
 
 def shifted(folder: Path, shift: float) -> Callable[..., None]:
