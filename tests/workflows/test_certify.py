@@ -14,7 +14,16 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zlpr_hf import Classifier, InputError, LabelSets, LabelSpace, Thresholds
+from tests.families import save_family
+from zlpr_hf import (
+    Classifier,
+    InputError,
+    LabelSets,
+    LabelSpace,
+    Thresholds,
+    load_model,
+    load_tokenizer,
+)
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference.model_folder import write_folder
 from zlpr_hf.reports.certificate import CARD_MARKS
@@ -26,6 +35,7 @@ from zlpr_hf.workflows.certify.texts import sample_texts
 
 pytest.importorskip("onnxruntime")
 HARD_CASES = 14
+LABELS = LabelSpace(("red", "green", "blue"))
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +206,43 @@ def test_limits_on_labels_are_told(model: Path, tmp_path: Path) -> None:
     ]
     assert note
     assert not (folder / "README.md").exists()
+
+
+@pytest.mark.parametrize("offsets", [(), (9.0, 9.0, 9.0)])
+@pytest.mark.usefixtures("without_onnx")
+def test_decoder_with_and_without_an_added_bias(offsets: tuple[float, ...], tmp_path: Path) -> None:
+    encoder = str(save_family("llama", tmp_path / "encoder"))
+    torch.manual_seed(0)
+    classifier = Classifier(load_model(encoder, LABELS), load_tokenizer(encoder))
+    classifier.save(tmp_path / "model", Thresholds(offsets))
+    (tmp_path / "texts.txt").write_text("red\nthe sea is big\na small green dog\n")
+    status = main(["certify", str(tmp_path / "model"), str(tmp_path / "texts.txt")])
+    found = read(tmp_path / "model")
+    stock = found["pipeline of transformers"]["causes"]
+    assert status == bool(offsets)
+    assert "blank text" in stock
+    assert ("head bias" in stock) == bool(offsets)
+    for name in ("pipeline of zlpr_hf", "zlpr_hf, bfloat16", "zlpr serve"):
+        assert found[name]["causes"] == {}
+
+
+def test_failed_export_is_told_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(*arguments: object) -> None:
+        calls.append(arguments)
+        raise InputError("torch cannot export models of this type")
+
+    monkeypatch.setattr(backends, "write_export", fail)
+    (tmp_path / "texts.txt").write_text("a red bird\n")
+    argv = ["certify", str(model), str(tmp_path / "texts.txt"), "--output_dir", str(tmp_path)]
+    assert main(argv) == 0
+    found = read(tmp_path)
+    for name in ("ONNX Runtime, float32", "ONNX Runtime, int8", "zlpr serve, ONNX"):
+        assert "cannot export" in found[name]["not_run"]
+    assert len(calls) == 2  # float32 and int8
 
 
 @pytest.mark.usefixtures("without_onnx")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Setup:
         folder: A temporary folder for exports.
         batch_size: Texts per batch.
         loading: ``revision`` and ``trust_remote_code``.
+        failed_exports: Why exports failed, so that none is tried twice.
     """
 
     classifier: Classifier
@@ -77,6 +78,7 @@ class Setup:
     folder: Path
     batch_size: int
     loading: Mapping[str, Any]
+    failed_exports: dict[str, str] = field(default_factory=dict)
 
     def answer(self, classifier: Classifier, texts: Texts, **options: Any) -> Answers:
         """Return the answers of a classifier of this package."""
@@ -190,7 +192,10 @@ def to_answers(values: Values, classifier: Classifier, *, raw: bool, refused: Bo
 
 
 def _run_stock(setup: Setup, texts: Texts) -> Answers:
-    """Run the pipeline of transformers on one text after the other, as its default is."""
+    """Run the pipeline of transformers on one text after the other, as its default is.
+
+    A text on which it raises an error, such as an empty one of a decoder, counts as refused.
+    """
     if (Path(setup.model) / "adapter_config.json").is_file():
         raise NotRunError("a low-rank adapter is loaded by zlpr_hf only")
     classify = stock_pipeline(
@@ -202,13 +207,18 @@ def _run_stock(setup: Setup, texts: Texts) -> Answers:
         **setup.loading,
     )
     names = setup.outputs
-    values = np.empty((len(texts), len(names)), np.float32)
+    values = np.full((len(texts), len(names)), np.nan, np.float32)
+    refused = np.zeros(len(texts), dtype=bool)
     for place, row in enumerate(texts):
         given: Any = row[0] if len(row) == 1 else {"text": row[0], "text_pair": row[1]}
-        found: Any = classify([given])
+        try:
+            found: Any = classify([given])
+        except Exception:  # of the model or of its tokenizer; they share no base class
+            refused[place] = True
+            continue
         scores = {each["label"]: each["score"] for each in found[0]}
         values[place] = [scores[name] for name in names]
-    return to_answers(values, setup.classifier, raw=False, refused=np.zeros(len(texts), dtype=bool))
+    return to_answers(values, setup.classifier, raw=False, refused=refused)
 
 
 def _run_own(setup: Setup, texts: Texts) -> Answers:
@@ -234,13 +244,14 @@ def _export(setup: Setup, quantization: Quantization) -> Path:
     if missing:
         raise NotRunError(f'{missing[0]} is not installed: pip install "zlpr_hf[onnx]"')
     folder = setup.folder / quantization
-    if not folder.is_dir():
+    if not folder.is_dir() and quantization not in setup.failed_exports:
         folder.mkdir()
         try:
             write_export(setup.classifier, folder, quantization)
         except InputError as error:
-            folder.rmdir()
-            raise NotRunError(str(error)) from error
+            setup.failed_exports[quantization] = str(error)
+    if quantization in setup.failed_exports:
+        raise NotRunError(setup.failed_exports[quantization])
     return folder
 
 
