@@ -21,6 +21,7 @@ from transformers import (
 from zlpr_hf.choices import Pooling
 from zlpr_hf.errors import InputError
 from zlpr_hf.labels import LabelSets, LabelSpace
+from zlpr_hf.models.four_bits import check_head_is_float, four_bit_options
 from zlpr_hf.models.head_bias import fold_stored_offsets, restore_head_bias
 from zlpr_hf.models.label_changes import LabelChanges, set_label_changes
 from zlpr_hf.models.lengths import limit_to_positions
@@ -39,6 +40,7 @@ from zlpr_hf.models.pooling import (
     append_pooling_layer,
     find_pooling,
     has_added_layer,
+    needs_added_layer,
 )
 from zlpr_hf.models.text_prefix import add_text_prefix
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -163,6 +165,7 @@ def load_model(
     rename_labels: Mapping[str, str] | Sequence[str] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    load_in_4bit: bool = False,
 ) -> PreTrainedModel:
     """Load an encoder with a classification head for the labels of a dataset.
 
@@ -190,13 +193,15 @@ def load_model(
             texts such as ``old=new``.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code from the model's folder or repository.
+        load_in_4bit: Load the linear layers of the encoder in 4 bits, for LoRA with little memory;
+            requires a CUDA GPU and bitsandbytes.
 
     Returns:
-        The model in float32.
+        The model in float32, but for layers in 4 bits.
 
     Raises:
         InputError: If the model cannot be loaded, is pickled, requires ``trust_remote_code``, does
-            not support the pooling, or has no label that ``rename_labels`` names.
+            not support the pooling or 4 bits, or has no label that ``rename_labels`` names.
 
     Example:
         >>> names = ["joy", "anger"]
@@ -238,11 +243,19 @@ def load_model(
             _set_dropout(config, dropout)
         if hasattr(config, "classifier_pooling"):
             _set_classifier_pooling(config, mean=pooling == "mean")
+        if load_in_4bit and (adapted or (pooling == "mean" and needs_added_layer(config))):
+            raise InputError(
+                "load_in_4bit: not supported for adapters, nor for the layer that pooling mean "
+                "adds; merge the adapter first, or use pooling first"
+            )
         model: PreTrainedModel
         if adapted:
             model = load_adapter(path, config, revision=revision)
         else:
-            model = _load_stock(path, config, options, with_bias=bool(changes.kept))
+            form = options | (four_bit_options() if load_in_4bit else {})
+            model = _load_stock(path, config, form, with_bias=bool(changes.kept))
+            if load_in_4bit:
+                check_head_is_float(model)
     except InputError:
         raise
     except (ImportError, OSError, SafetensorError, ValueError) as error:
@@ -258,7 +271,7 @@ def load_model(
         changes.apply(model)
     if checkpoint_had_head:
         logger.info(changes.render())
-    if pooling == "mean" and not already_pooled and not hasattr(config, "classifier_pooling"):
+    if pooling == "mean" and not already_pooled and needs_added_layer(config):
         if config.model_type not in POOLED_BY_LAYER:
             known = ", ".join((*POOLED_BY_LAYER, "modernbert"))
             raise InputError(f"pooling mean: supported for {known}, not for {config.model_type}")

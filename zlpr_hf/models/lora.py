@@ -123,7 +123,8 @@ def _is_plain_linear(module: nn.Module) -> bool:
     if not isinstance(module, nn.Linear) or type(module).forward is nn.Linear.forward:
         return isinstance(module, (nn.Linear, Conv1D))
     with torch.no_grad():
-        return isinstance(module(module.weight.new_zeros(1, module.in_features)), Tensor)
+        rows = torch.zeros(1, module.in_features, device=module.weight.device)
+        return isinstance(module(rows), Tensor)
 
 
 def _is_inside(name: str, layers: Iterable[str]) -> bool:

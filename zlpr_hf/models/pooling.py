@@ -104,6 +104,11 @@ def append_pooling_layer(model: PreTrainedModel) -> None:
     head.dense.bias.zero_()
 
 
+def needs_added_layer(config: PretrainedConfig) -> bool:
+    """Whether mean pooling is a layer of its own, for lack of a switch in the configuration."""
+    return not hasattr(config, "classifier_pooling")
+
+
 def has_added_layer(config: PretrainedConfig) -> bool:
     """Whether a model has the layer of `append_pooling_layer`, which its encoder lacks."""
-    return ZLPRConfig.read(config).pooling == "mean" and not hasattr(config, "classifier_pooling")
+    return ZLPRConfig.read(config).pooling == "mean" and needs_added_layer(config)

@@ -26,6 +26,8 @@ def check_config(config: RunConfig) -> None:
             f"threshold_metric: expected one of {', '.join(LABEL_METRICS)} for tune_thresholds "
             f"per_label, got {model.threshold_metric!r}"
         )
+    if model.load_in_4bit and not model.use_peft:
+        raise InputError("load_in_4bit: weights in 4 bits cannot be trained; set use_peft true too")
     if data.streaming:
         _check_streaming(config)
     loss, facts = config.training.loss, _loss_facts(config)

@@ -12,6 +12,7 @@ from transformers import set_seed
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.models.four_bits import move_adapters
 from zlpr_hf.models.label_changes import label_changes
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
@@ -158,6 +159,9 @@ def finetune_config(
         set_seed(config.training.seed)  # training starts alike after folds that were read
     train_loss = run_training(trainer, checkpoint)
     seconds = time.monotonic() - started
+    if config.model.load_in_4bit:
+        whole = build_model(prepared, replace(config.model, load_in_4bit=False))
+        trainer.model = trainer.model_wrapped = move_adapters(trainer.model, whole)
     if config.model.use_peft and config.model.peft_save == "merged":
         trainer.model = trainer.model_wrapped = merge_lora(trainer.model)
     with explain_failure(trainer.model):

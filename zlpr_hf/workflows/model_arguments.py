@@ -87,6 +87,11 @@ class ModelArguments:
         None, "Distillation: a classifier of the same labels to learn from (distillation_alpha)."
     )
     use_peft: bool = option(False, "Train low-rank adapters (LoRA) instead of the encoder.")
+    load_in_4bit: bool = option(
+        False,
+        "With use_peft: train on an encoder in 4 bits (QLoRA; needs CUDA and bitsandbytes). The "
+        "final model and all numbers are of the encoder in float32.",
+    )
     lora_rank: Annotated[int, Range(1)] = option(8, "Rank of the adapters.")
     lora_alpha: int = option(16, "Scale of the adapters' updates: lora_alpha / lora_rank.")
     lora_dropout: Annotated[float, Range(0, 1)] = option(0.05, "Dropout on the adapters' inputs.")

@@ -153,6 +153,7 @@ def build_model(
         rename_labels=arguments.rename_labels,
         revision=arguments.model_revision,
         trust_remote_code=arguments.trust_remote_code,
+        load_in_4bit=arguments.load_in_4bit,
     )
     if arguments.tune_thresholds not in ("auto", "none"):
         add_head_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
