@@ -16,7 +16,18 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import Tensor
 from transformers import BertConfig
 
-from zlpr_hf import InputError, LabelSpace, fit_thresholds, zlpr_loss
+from zlpr_hf import (
+    InputError,
+    LabelSpace,
+    fit_thresholds,
+    hill_loss,
+    poly1_loss,
+    robust_asymmetric_loss,
+    sigmoid_f1_loss,
+    splc_loss,
+    two_way_loss,
+    zlpr_loss,
+)
 from zlpr_hf.data.label_cells import clean_name
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.sources import read_file
@@ -67,7 +78,7 @@ partly = st.one_of(soft, hard, st.just(math.nan), st.just(-100.0))
 
 @same_every_time
 @given(logits_and_targets(partly), st.floats(0, 1))
-@pytest.mark.parametrize("loss", [zlpr_loss, bce_loss, lsep_loss])
+@pytest.mark.parametrize("loss", [zlpr_loss, bce_loss, lsep_loss, two_way_loss])
 def test_losses_that_are_convex_lie_below_their_chords(
     loss: Any, points: tuple[Tensor, Tensor, Tensor], share: float
 ) -> None:
@@ -79,7 +90,11 @@ def test_losses_that_are_convex_lie_below_their_chords(
 
 @same_every_time
 @given(logits_and_targets(partly))
-@pytest.mark.parametrize("loss", [zlpr_loss, bce_loss, lsep_loss, focal_loss, bp_mll_loss])
+@pytest.mark.parametrize(
+    "loss",
+    [zlpr_loss, bce_loss, lsep_loss, focal_loss, bp_mll_loss, poly1_loss, robust_asymmetric_loss,
+     hill_loss, splc_loss, two_way_loss, sigmoid_f1_loss],
+)  # fmt: skip
 def test_no_loss_is_negative_and_unknown_labels_do_not_count(
     loss: Any, points: tuple[Tensor, Tensor, Tensor]
 ) -> None:

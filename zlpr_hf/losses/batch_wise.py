@@ -132,9 +132,10 @@ def sigmoid_f1_loss(
     decided = torch.sigmoid(beta * (torch.where(known, logits, 0.0) + eta)) * known
     decided, truth = decided.reshape(-1, width), targets.reshape(-1, width)
     total = decided.sum(0) + truth.sum(0)
-    f1 = 2 * (decided * truth).sum(0) / total.where(total > 0, 1.0)
+    wrong = (decided * (1 - truth) + truth * (1 - decided)).sum(0)
+    cost = torch.where(total > 0, wrong / total.where(total > 0, 1.0), 1.0)
     counted = known.reshape(-1, width).any(0)
-    cost = (1 - f1).where(counted, 0.0).sum() / counted.sum().clamp(min=1)
+    cost = cost.where(counted, 0.0).sum() / counted.sum().clamp(min=1)
     return reduce(cost.expand(logits.shape[:-1]), reduction)
 
 
