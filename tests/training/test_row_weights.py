@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.training.builders import ROWS, arguments, model, rows
-from zlpr_hf import BCELoss, SigmoidF1Loss, ZLPRLoss, ZLPRTrainer, zlpr_divergence, zlpr_loss
+from zlpr_hf import BCELoss, SigmoidF1Loss, ZLPRTrainer, zlpr_divergence, zlpr_loss
 
 WEIGHTS = [3.0, 0.0, 1.0, 0.5, 2.0, 1.0, 1.0, 0.25, 4.0, 0.75]
 
@@ -81,6 +81,9 @@ def test_wrong_weights_and_losses_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="^row_weight: expected numbers of 0 or more"):
             trained(tmp_path, rows().add_column("row_weight", wrong))
     data = rows().add_column("row_weight", WEIGHTS)
+    ids = data.remove_columns("labels").add_column("labels", [[0]] * ROWS)
+    with pytest.raises(ValueError, match="^row_weight: not supported with large_label_space"):
+        trained(tmp_path, ids, large_label_space=True)
     with pytest.raises(ValueError, match="^row_weight: loss sigmoid_f1 compares"):
         ZLPRTrainer(
             model=model(),
@@ -92,4 +95,3 @@ def test_wrong_weights_and_losses_are_refused(tmp_path: Path) -> None:
         ZLPRTrainer(
             model=model(), args=arguments(tmp_path), train_dataset=data, loss=BCELoss()
         ).train()
-    assert not ZLPRLoss.couples_rows

@@ -116,23 +116,20 @@ def class_balanced_loss(
 ) -> Tensor:
     r"""Class-balanced focal loss with negative-tolerant regularisation (CB-NTR).
 
-    The weight of a label is the inverse of its effective number of texts, on both sides alike. With
-    ``lambd = 1`` and ``kappa = 0`` it is the class-balanced focal loss (CB) without regularisation.
-    The decision of the papers is the sign of the logit.
+    The formula of :func:`zlpr_hf.distribution_balanced_loss` with another weight, the inverse of
+    the effective number of texts of a label. With ``lambd = 1`` and ``kappa = 0`` it is the
+    class-balanced focal loss (CB) without regularisation. The decision of the papers is the sign of
+    the logit.
 
     .. math::
-        L(s, t) &= -\frac{1}{L} \sum_i r_i \Bigl(t_i (1 - q_i)^\gamma \log q_i
-            + \tfrac{1}{\lambda} (1 - t_i)\, \bar q_i^\gamma \log(1 - \bar q_i)\Bigr) \\
-        q_i &= \sigma(s_i - \nu_i), \quad \bar q_i = \sigma(\lambda (s_i - \nu_i)), \quad
-        \nu_i = \kappa \log(N / n_i - 1), \quad r_i = \frac{1 - \beta}{1 - \beta^{n_i}}
+        r_i = \frac{1 - \beta}{1 - \beta^{n_i}}
 
     Args:
         logits: Raw scores; see :func:`zlpr_hf.zlpr_loss`.
         targets: Values in [0, 1]; ``-100`` or NaN marks an unknown label.
         positives: ``n``, number of positive training texts of each label; 0 counts as 1.
         negatives: ``N - n``, number of negative training texts of each label; 0 counts as 1.
-        beta: How fast the effective number grows, in [0, 1) (default: 0.9); 0 weighs all labels
-            alike.
+        beta: Growth of the effective number, in [0, 1) (default: 0.9); 0 weighs all labels alike.
         lambd: ``lambda``, scale of the negative side, above 0 (default: 2).
         kappa: Scale of the shift, 0 or above (default: 0.05); 0 turns it off.
         gamma: Focusing exponent, 0 or above (default: 2).
@@ -192,9 +189,7 @@ def check_distribution_balanced(
     alpha: float, beta: float, mu: float, lambd: float, kappa: float, gamma: float
 ) -> None:
     """Refuse parameters for which a weight is negative or the loss is not finite."""
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or above, got {value:g}")
+    _check_not_negative(alpha=alpha, beta=beta)
     if not -math.inf < mu < math.inf:
         raise ValueError(f"mu must be finite, got {mu:g}")
     _check_ntr(lambd, kappa, gamma)
@@ -210,7 +205,11 @@ def check_class_balanced(beta: float, lambd: float, kappa: float, gamma: float) 
 def _check_ntr(lambd: float, kappa: float, gamma: float) -> None:
     if not 0 < lambd < math.inf:
         raise ValueError(f"lambd must be above 0, got {lambd:g}")
-    for name, value in (("kappa", kappa), ("gamma", gamma)):
+    _check_not_negative(kappa=kappa, gamma=gamma)
+
+
+def _check_not_negative(**values: float) -> None:
+    for name, value in values.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be 0 or above, got {value:g}")
 

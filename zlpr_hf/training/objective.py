@@ -54,15 +54,17 @@ def _check_divergence(loss: MultiLabelLoss, option: str) -> None:
         )
 
 
-def mean_row_weight(rows: Any, loss: MultiLabelLoss) -> float:
+def mean_row_weight(rows: Any, loss: MultiLabelLoss, *, large_label_space: bool) -> float:
     """Return the mean weight of training rows, 1 if they have none.
 
     Raises:
-        ValueError: If a weight is negative or not finite, all are 0, or the loss cannot weigh rows.
+        ValueError: If a weight is negative or not finite, all are 0, or rows cannot be weighed.
     """
     in_columns = getattr(rows, "column_names", None) is not None
     if ROW_WEIGHT not in columns_of(rows):
         return 1.0
+    if large_label_space:
+        raise ValueError(f"{ROW_WEIGHT}: not supported with large_label_space")
     if loss.couples_rows:
         raise ValueError(
             f"{ROW_WEIGHT}: loss {loss_name(loss)} compares the rows of a batch and cannot weigh "

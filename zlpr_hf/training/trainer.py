@@ -136,12 +136,13 @@ class ZLPRTrainer(StepTrainer):
                 check_tokenised(getattr(self, each), each, collator)
         self._row_losses: list[Tensor] | None = None
         self._take_model(self.model)
-        if getattr(self.args, "large_label_space", False):
+        large = getattr(self.args, "large_label_space", False)
+        weight = mean_row_weight(self.train_dataset, self.loss, large_label_space=large)
+        if large:
             self._objective = chunked = self._build_chunked_head()
             if own_metrics:
                 self.compute_metrics = chunked.compute_metrics
         else:
-            weight = mean_row_weight(self.train_dataset, self.loss)
             self._objective = Objective(self.loss, self.args, self.row_inputs, weight)
         if self.loss.label_sets is not None:
             self._prepare_for_label_sets(self.loss.label_sets)
