@@ -80,11 +80,14 @@ def test_each_loss_has_the_same_rates_and_starts_with_its_defaults() -> None:
     assert {each.loss_kwargs["gamma"] for each in given} == {1.5}
 
 
-def test_ranges_name_hyper_parameters() -> None:
-    for name, ranges in RANGES.items():
-        for ends in zip(*ranges.values(), strict=True):
-            kwargs = dict(zip(ranges, ends, strict=True))
-            assert build_loss(name, train_targets=np.eye(3), **kwargs) is not None
+@pytest.mark.parametrize("name", RANGES)
+def test_searched_values_are_allowed(name: str) -> None:
+    for trial in draw_trials(name, {}, count=33, seed=1, search=True):
+        kwargs: dict[str, Any] = dict(trial.loss_kwargs)
+        assert build_loss(name, train_targets=np.eye(3), **kwargs) is not None
+    for ends in zip(*RANGES[name].values(), strict=True):
+        kwargs = dict(zip(RANGES[name], ends, strict=True))
+        assert build_loss(name, train_targets=np.eye(3), **kwargs) is not None
 
 
 def test_head_is_that_of_scikit_learn() -> None:

@@ -42,11 +42,9 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "zlpr": {"temperature": (0.5, 2.0), "positive_weight": (0.5, 4.0)},
     "bce": {"positive_weight": (0.5, 8.0)},
     "focal": {"gamma": (0.0, 4.0)},
-    "asymmetric": {
-        "gamma_negative": (0.0, 6.0), "gamma_positive": (0.0, 2.0), "margin": (0.0, 0.2),
-    },
+    "asymmetric": {"gamma_negative": (1.0, 6.0), "margin": (0.0, 0.2)},
     "robust_asymmetric": {
-        "gamma_negative": (0.0, 6.0), "margin": (0.0, 0.2), "lambd": (1.0, 2.0),
+        "gamma_negative": (1.0, 6.0), "margin": (0.0, 0.2), "lambd": (1.0, 2.0),
     },
     "poly1": {"epsilon": (-0.5, 4.0)},
     "hill": {"lambd": (1.0, 2.0), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
