@@ -1,6 +1,8 @@
 """zlpr compare with frozen: variants of the data, the search, and heads against scikit-learn."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,16 @@ def test_plans_that_cannot_be(
     assert main(["compare", write(tmp_path, content | change), "--no_plots"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert expected in line
+
+
+def test_processes_share_the_cells(content: dict[str, Any], tmp_path: Path) -> None:
+    content["seeds"], content["datasets"] = [1], {"colours": content["datasets"]["colours"]}
+    words = [sys.executable, "-m", "zlpr_hf.cli", "compare", write(tmp_path, content), "--no_plots"]
+    running = [
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sum(output.count(" · seed 1") for output in outputs) == 3
+    assert len(Comparison.load(tmp_path / "out" / "comparison.json").rows) == 9

@@ -6,13 +6,14 @@ import gc
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
+from filelock import FileLock, Timeout
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError, find_full_disk
@@ -36,6 +37,7 @@ from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
 
 Log = Callable[[str], None]
 
+LOCK_FILE = ".lock"
 UNKEPT_FILE = "part-unkept"
 """Marks the folder of a run whose weights are removed at its end."""
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "tokenizer.json")
@@ -60,7 +62,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     _check_cells(plan, data)
     failed: dict[str, str] = {}
     started = time.monotonic()
-    for done, cell in enumerate(pending):
+    for done, cell in enumerate(_share(pending, plan.frozen)):
         minutes = (time.monotonic() - started) / 60
         left = f" · about {minutes / done * (len(pending) - done):.0f} minutes left" if done else ""
         log_main(f"\n[{done + 1}/{len(pending)}] {cell}{left}")
@@ -80,6 +82,32 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
     comparison = summarise(plan, data, failed)
     comparison.save(plan.output_dir)
     return comparison
+
+
+def _share(pending: Sequence[Cell], frozen: FrozenTier | None) -> Iterator[Cell]:
+    """Yield cells to run; with ``frozen`` those that no other process runs, then what is left.
+
+    Other processes are those of the same plan and output folder, started by hand. At the end they
+    wait for each other's last cells, so that each of them sees all results.
+    """
+    if frozen is None:
+        yield from pending
+        return
+    taken: list[Cell] = []
+    for cells, blocking in ((pending, False), (taken, True)):
+        for cell in cells:
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(cell.folder / LOCK_FILE)
+            try:
+                lock.acquire(blocking=blocking)
+            except Timeout:
+                taken.append(cell)
+                continue
+            try:
+                if not is_finished(cell, frozen):
+                    yield cell
+            finally:
+                lock.release()
 
 
 def _run_cell(cell: Cell, data: LabelledData, plan: Plan) -> str | None:
