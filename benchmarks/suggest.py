@@ -8,13 +8,14 @@ Run: python -m benchmarks.suggest FOLDER [--output out/suggest] [--seeds 3] [--r
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
 
-from benchmarks.output import markdown_table, save
+from benchmarks.output import RESULTS, markdown_table, save
 from zlpr_hf import load_model, load_tokenizer, zlpr_loss
 from zlpr_hf.choices import QueryStrategy
 from zlpr_hf.inference.query_strategies import Pool, choose_texts
@@ -149,6 +150,11 @@ def render_table(found: dict[str, Any]) -> str:
     return markdown_table(columns, rows)
 
 
+def render_stored() -> str:
+    """Return the table of the stored results."""
+    return render_table(json.loads((RESULTS / "suggest.json").read_text(encoding="utf-8")))
+
+
 def main() -> None:
     """Simulate all strategies and save their curves."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,6 +178,8 @@ def main() -> None:
     print(render_table(results))
     save("suggest", results)
 
+
+BLOCKS = {"suggest": render_stored}
 
 if __name__ == "__main__":
     main()

@@ -21,6 +21,7 @@ from benchmarks import (
     quality_tables,
     serving,
     speed_tables,
+    suggest,
 )
 from zlpr_hf.workflows.comparison.results import Comparison
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
@@ -35,6 +36,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | audit.BLOCKS
     | few_tables.BLOCKS
     | guarantee.BLOCKS
+    | suggest.BLOCKS
     | loss_cost.BLOCKS
     | serving.BLOCKS
     | certificates.BLOCKS
