@@ -126,7 +126,7 @@ def content(encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path: Path
         "datasets": {
             "colours": rows,
             "fewer tags": {**rows, "variant": {"missing_positives": 0.3}},
-            "few texts": {**rows, "variant": {"texts_per_label": 4}},
+            "few texts": {**rows, "variant": {"texts_per_label": 4}, "seeds": [1, 2]},
         },
         "losses": {"zlpr": None, "bce": None, "bce at 1": {"loss": "bce", "search": False}},
         "resamples": 100,
@@ -167,6 +167,7 @@ def test_frozen_comparison_runs_and_is_not_repeated(
         ({"frozen": None}, "goes with frozen"),
         ({"losses": {"zlpr": {"label_smoothing_factor": 0.1}}}, "label_smoothing_factor"),
         ({"losses": {"zlpr": {"search": "no"}}}, "search"),
+        ({"datasets": {"colours": {"train_file": "x.csv", "seeds": [1, 1]}}}, "colours: expected"),
     ],
 )
 def test_plans_that_cannot_be(

@@ -26,6 +26,7 @@ KEYS = (
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
 CALIBRATION_METRICS = ("brier", "ece")
 MAX_NAME_LENGTH = 100
+EXPECTED_SEEDS = "seeds, a list of different whole numbers"
 # Interrupted runs resume, and leave the files that the comparison reads.
 CELL_OPTIONS = {
     "resume_from_checkpoint": True, "overwrite_output_dir": True, "save_logits": True,
@@ -84,7 +85,7 @@ def read_plan(
     Settings of a loss take precedence over those of a dataset, then ``settings``, then the recipe;
     ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the
     loss. With ``frozen``, a dataset may have a ``variant``, and a loss ``search: false``, which
-    leaves its hyper-parameters alone.
+    leaves its hyper-parameters alone. A dataset may have ``seeds`` of its own.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content
@@ -102,11 +103,12 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
             known = f"; expected one of {', '.join(KEYS)}"
             raise InputError(f"unknown key {key!r}{suggest(key, KEYS, otherwise=known)}")
     given, variants = _split_off(content.get("datasets"), "variant")
+    given, own_seeds = _split_off(given, "seeds")
     datasets = _read_named("datasets", given, folder)
     given, searches = _split_off(content.get("losses"), "search")
     losses = _read_losses(given, folder)
     _check_frozen_keys(content, variants, searches)
-    seeds = _read_option(content, "seeds", [42], _are_seeds, "a list of different whole numbers")
+    seeds = _read_option(content, "seeds", [42], _are_seeds, EXPECTED_SEEDS)
     reference = _read_choice(content, "reference", next(iter(losses)), losses)
     threshold_metric = _read_choice(content, "threshold_metric", "f1_micro", LABEL_METRICS)
     metrics = _read_option(content, "metrics", list(COLUMNS), _is_list, "a list of metrics")
@@ -132,7 +134,7 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
     output_dir = Path(str(content["output_dir"]))
     cells = []
     for dataset, of_dataset in datasets.items():
-        for seed in seeds:
+        for seed in _read_option(own_seeds, dataset, seeds, _are_seeds, EXPECTED_SEEDS):
             for loss, of_loss in losses.items():
                 place = output_dir / _slug(dataset) / _slug(loss) / f"seed{seed}"
                 settings = common | of_dataset | {"loss": loss, "loss_kwargs": {}} | of_loss | last
