@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.choices import DECISION_METRICS
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_json
 from zlpr_hf.labels import LabelSets
@@ -166,11 +167,14 @@ def _summarise_dataset(plan: Plan, cells: Sequence[Cell], data: LabelledData) ->
     groups, truth = split_into_groups(data.targets("train")), data.targets("test")
     predictions: dict[tuple[str, str], dict[int, Bools]] = {}
     metrics: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    ranking = not set(plan.metrics) <= set(DECISION_METRICS)
     for cell in cells:
         for name, decided in decide_cell(cell, plan.threshold_metric).items():
             key = cell.loss, name
             predictions.setdefault(key, {})[cell.seed] = decided.decisions
-            found = evaluate_rule(decided.logits, truth, decided.thresholds, groups)
+            found = evaluate_rule(
+                decided.logits, truth, decided.thresholds, groups, ranking=ranking
+            )
             metrics.setdefault(key, {})[cell.seed] = found
     differences = _compare_predictions(plan, predictions, truth)
     losses = dict.fromkeys(cell.loss for cell in cells)

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from zlpr_hf.choices import Scope
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.multi_label import compute_label_scores, compute_multi_label_metrics
+from zlpr_hf.metrics.multi_label import (
+    compute_decision_metrics,
+    compute_label_scores,
+    compute_multi_label_metrics,
+)
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
 
@@ -36,14 +40,23 @@ def split_into_groups(train_targets: Any) -> dict[str, NDArray[np.intp]]:
 
 
 def evaluate_rule(
-    logits: Any, targets: Any, rule: Thresholds, groups: Mapping[str, NDArray[np.intp]]
+    logits: Any,
+    targets: Any,
+    rule: Thresholds,
+    groups: Mapping[str, NDArray[np.intp]],
+    *,
+    ranking: bool = True,
 ) -> dict[str, float]:
     """Return all metrics of test logits with a rule, and ``f1_macro_GROUP`` per group.
 
-    A group without a label that a test row knows has no entry.
+    A group without a label that a test row knows has no entry. Without ``ranking``, which is slow
+    on many rows, the metrics are those of decisions.
     """
     predictions = rule.apply(logits)
-    metrics = compute_multi_label_metrics(logits, targets, predictions=predictions)
+    if ranking:
+        metrics = compute_multi_label_metrics(logits, targets, predictions=predictions)
+    else:
+        metrics = compute_decision_metrics(predictions, targets)
     names = [str(index) for index in range(predictions.shape[1])]
     scores = compute_label_scores(logits, targets, names, predictions=predictions)
     judged = known_mask(np.asarray(targets)).any(0)
