@@ -175,7 +175,8 @@ def main() -> None:
     different += rerun(options.rerun, options.seed) if options.rerun else []
     if different:
         raise SystemExit("differ: " + "; ".join(different))
-    print("all tables and cells agree")
+    if options.check or options.rerun:
+        print("all tables and cells agree")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import (
     audit,
+    bench_tables,
     calibration,
     certificates,
     few_tables,
@@ -36,6 +37,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | audit.BLOCKS
     | few_tables.BLOCKS
     | guarantee.BLOCKS
+    | bench_tables.BLOCKS
     | suggest.BLOCKS
     | loss_cost.BLOCKS
     | serving.BLOCKS

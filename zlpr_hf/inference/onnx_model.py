@@ -112,6 +112,7 @@ def write_onnx(
                 proto = _quantize_matrices(proto)
     except RuntimeError as error:  # base class of the exporter's errors
         reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason.partition(" : ")[0]  # the node in full follows
         kind = model.config.model_type
         raise InputError(f"torch cannot export models of type {kind}: {reason}") from error
     size = sum(len(each.raw_data) for each in proto.graph.initializer)
