@@ -79,7 +79,7 @@ def _check_reload(
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        loaded = AutoTokenizer.from_pretrained(folder)(PROBE)["input_ids"]
+        loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)(PROBE)["input_ids"]
     if loaded != ids or (expected is not None and ids != expected):
         raise InputError(
             f"text_prefix: not supported for the tokenizer of {config.model_type}; put the prefix "
