@@ -141,6 +141,9 @@ def _work(options: ServerOptions, bound: socket.socket, folder: Path) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(STARTUP_FAILURE)
+    except Exception:  # a worker that cannot load must not be replaced for ever
+        logger.exception("the model cannot be loaded")
+        sys.exit(STARTUP_FAILURE)
     Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(classifier, limits=options.limits, metrics=Metrics(folder))
     with suppress(KeyboardInterrupt):

@@ -184,7 +184,17 @@ def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[s
     """Return the features of each split, from the folder if they have been computed before."""
     model_name, pooling = config.model.model_name_or_path, config.model.pooling
     max_length = MAX_LENGTH if "max_length" in config.auto else config.model.max_length
-    key = repr((model_name, config.model.model_revision, pooling, max_length, data.fingerprints()))
+    bfloat16 = bool(config.training.bf16)
+    key = repr(
+        (
+            model_name,
+            config.model.model_revision,
+            pooling,
+            max_length,
+            bfloat16,
+            data.fingerprints(),
+        )
+    )
     path = folder / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         with np.load(path) as stored:
@@ -198,7 +208,7 @@ def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[s
     )
     found = {
         split: compute_features(
-            model, tokenizer, data.texts(split), bfloat16=bool(config.training.bf16), progress=True
+            model, tokenizer, data.texts(split), bfloat16=bfloat16, progress=True
         )
         for split in ("train", "validation", "test")
     }
@@ -332,4 +342,7 @@ def _write(
 def describe_frozen(cell: Cell, tier: FrozenTier) -> dict[str, Any]:
     """Return the settings of a cell that its configuration does not hold."""
     variant = None if cell.variant is None else asdict(cell.variant)
-    return {**asdict(tier), "variant": variant, "search": cell.search}
+    ranges = {"learning_rate": RATES, "weight_decay": DECAYS}
+    ranges |= RANGES.get(cell.config.training.loss, {}) if cell.search else {}
+    shown = {name: list(ends) for name, ends in ranges.items()}
+    return {**asdict(tier), "variant": variant, "search": cell.search, "ranges": shown}
