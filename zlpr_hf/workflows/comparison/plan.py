@@ -26,7 +26,7 @@ KEYS = (
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
 CALIBRATION_METRICS = ("brier", "ece")
 MAX_NAME_LENGTH = 100
-EXPECTED_SEEDS = "seeds, a list of different whole numbers"
+EXPECTED_SEEDS = "a list of different whole numbers"
 # Interrupted runs resume, and leave the files that the comparison reads.
 CELL_OPTIONS = {
     "resume_from_checkpoint": True, "overwrite_output_dir": True, "save_logits": True,
