@@ -110,6 +110,12 @@ def _download(file: Path, page: str, *children: nodes.Node) -> addnodes.download
     return addnodes.download_reference("", "", *children, refdoc=page, reftarget=f"/../{file}")
 
 
+def leave_out_of_search(app: Sphinx, _: nodes.document) -> None:
+    """Keep the long tables of the loss bench from crowding out the pages that explain."""
+    if app.env.docname.startswith("results/bench/"):
+        app.env.metadata[app.env.docname]["no-search"] = True
+
+
 def visit_math(translator: Any, node: nodes.math) -> None:
     """Write a formula of a sentence as MathML."""
     translator.body.append(convert(node.astext()))
@@ -128,3 +134,4 @@ def setup(app: Sphinx) -> None:
     # Before downloads are collected.
     app.connect("doctree-read", resolve_repository_links, priority=400)
     app.connect("doctree-read", offer_notebook, priority=400)
+    app.connect("doctree-read", leave_out_of_search, priority=900)
