@@ -29,7 +29,7 @@ def test_splc_corrects_nothing_before_its_epoch() -> None:
     plain = splc_loss(logits, targets, tau=1.0)
     corrected = splc_loss(logits, targets)
     loss = SPLCLoss(change_epoch=1.5)
-    assert loss(logits, targets) == corrected  # nobody tells the epoch
+    assert loss(logits, targets) == corrected  # the epoch is not set
     for epoch, expected in ((0.0, plain), (1.49, plain), (1.5, corrected), (3.0, corrected)):
         loss.epoch = epoch
         assert loss(logits, targets) == expected

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.base import FunctionLoss
 from zlpr_hf.losses.numerics import (
     Reduction,
+    check_not_negative,
     check_tensors,
     focal_cost,
     mean_over_known,
@@ -189,7 +190,7 @@ def check_distribution_balanced(
     alpha: float, beta: float, mu: float, lambd: float, kappa: float, gamma: float
 ) -> None:
     """Refuse parameters for which a weight is negative or the loss is not finite."""
-    _check_not_negative(alpha=alpha, beta=beta)
+    check_not_negative(alpha=alpha, beta=beta)
     if not -math.inf < mu < math.inf:
         raise ValueError(f"mu must be finite, got {mu:g}")
     _check_ntr(lambd, kappa, gamma)
@@ -205,16 +206,10 @@ def check_class_balanced(beta: float, lambd: float, kappa: float, gamma: float) 
 def _check_ntr(lambd: float, kappa: float, gamma: float) -> None:
     if not 0 < lambd < math.inf:
         raise ValueError(f"lambd must be above 0, got {lambd:g}")
-    _check_not_negative(kappa=kappa, gamma=gamma)
+    check_not_negative(kappa=kappa, gamma=gamma)
 
 
-def _check_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or above, got {value:g}")
-
-
-class _BalancedLoss(MultiLabelLoss):
+class _BalancedLoss(FunctionLoss):
     """A loss that knows how many training texts have each label."""
 
     needs_train_targets = True
@@ -226,6 +221,9 @@ class _BalancedLoss(MultiLabelLoss):
         check_tensors(positives=positives, negatives=negatives)
         self.register_buffer("positives", positives)
         self.register_buffer("negatives", negatives)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"positives": self.positives, "negatives": self.negatives, **super().arguments()}
 
     @classmethod
     def fit(
@@ -265,6 +263,9 @@ class DistributionBalancedLoss(_BalancedLoss):
         tensor(0.0999)
     """
 
+    function = staticmethod(distribution_balanced_loss)
+    check = staticmethod(check_distribution_balanced)
+
     def __init__(
         self,
         positives: Tensor,
@@ -279,28 +280,7 @@ class DistributionBalancedLoss(_BalancedLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(positives, negatives, reduction=reduction)
-        check_distribution_balanced(alpha, beta, mu, lambd, kappa, gamma)
-        self.alpha = alpha
-        self.beta = beta
-        self.mu = mu
-        self.lambd = lambd
-        self.kappa = kappa
-        self.gamma = gamma
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return distribution_balanced_loss(
-            logits,
-            targets,
-            self.positives,
-            self.negatives,
-            alpha=self.alpha,
-            beta=self.beta,
-            mu=self.mu,
-            lambd=self.lambd,
-            kappa=self.kappa,
-            gamma=self.gamma,
-            reduction=self.reduction,
-        )
+        self.keep(alpha=alpha, beta=beta, mu=mu, lambd=lambd, kappa=kappa, gamma=gamma)
 
 
 class ClassBalancedLoss(_BalancedLoss):
@@ -328,6 +308,9 @@ class ClassBalancedLoss(_BalancedLoss):
         tensor(0.0149)
     """
 
+    function = staticmethod(class_balanced_loss)
+    check = staticmethod(check_class_balanced)
+
     def __init__(
         self,
         positives: Tensor,
@@ -340,21 +323,4 @@ class ClassBalancedLoss(_BalancedLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(positives, negatives, reduction=reduction)
-        check_class_balanced(beta, lambd, kappa, gamma)
-        self.beta = beta
-        self.lambd = lambd
-        self.kappa = kappa
-        self.gamma = gamma
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return class_balanced_loss(
-            logits,
-            targets,
-            self.positives,
-            self.negatives,
-            beta=self.beta,
-            lambd=self.lambd,
-            kappa=self.kappa,
-            gamma=self.gamma,
-            reduction=self.reduction,
-        )
+        self.keep(beta=beta, lambd=lambd, kappa=kappa, gamma=gamma)

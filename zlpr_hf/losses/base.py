@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -113,3 +114,35 @@ class MultiLabelLoss(nn.Module):
         """Show hyper-parameters and reduction."""
         shown = self.hyper_parameters() | {"reduction": self.reduction}
         return ", ".join(f"{name}={getattr(self, name, value)!r}" for name, value in shown.items())
+
+
+class FunctionLoss(MultiLabelLoss):
+    """A loss that a function computes from logits, targets and the hyper-parameters of the module.
+
+    Args:
+        reduction: ``none`` for one value per example, or their ``mean`` or ``sum``.
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+    """The loss; takes the arguments of :meth:`arguments` and ``reduction`` by name."""
+    check: ClassVar[Callable[..., None]]
+    """Refuses hyper-parameters that are out of range; takes them by name."""
+
+    def __init__(self, *, reduction: Reduction = "mean", **unknown: Any) -> None:
+        super().__init__(reduction=reduction, **unknown)
+        self._names = tuple(self.hyper_parameters())
+
+    def keep(self, **hyper_parameters: float) -> None:
+        """Check hyper-parameters, and keep each as an attribute of its name."""
+        self.check(**hyper_parameters)
+        for name, value in hyper_parameters.items():
+            setattr(self, name, value)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the function takes besides logits, targets and reduction."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        arguments = self.arguments()
+        value: Tensor = self.function(logits, targets, **arguments, reduction=self.reduction)
+        return value

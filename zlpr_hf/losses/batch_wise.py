@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.base import FunctionLoss
 from zlpr_hf.losses.numerics import Reduction, log1p_sum_exp, log_sum_exp, prepare, reduce
 
 
@@ -157,7 +157,7 @@ def check_sigmoid_f1(beta: float, eta: float) -> None:
         raise ValueError(f"eta must be finite, got {eta:g}")
 
 
-class TwoWayLoss(MultiLabelLoss):
+class TwoWayLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.two_way_loss`, which has formula and source.
 
     Its decisions need a tuned threshold.
@@ -178,6 +178,8 @@ class TwoWayLoss(MultiLabelLoss):
         tensor(3.4965)
     """
 
+    function = staticmethod(two_way_loss)
+    check = staticmethod(check_two_way)
     decides_at_zero = False
     couples_rows = True
 
@@ -190,21 +192,12 @@ class TwoWayLoss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_two_way(temperature_positive, temperature_negative)
-        self.temperature_positive = temperature_positive
-        self.temperature_negative = temperature_negative
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return two_way_loss(
-            logits,
-            targets,
-            temperature_positive=self.temperature_positive,
-            temperature_negative=self.temperature_negative,
-            reduction=self.reduction,
+        self.keep(
+            temperature_positive=temperature_positive, temperature_negative=temperature_negative
         )
 
 
-class SigmoidF1Loss(MultiLabelLoss):
+class SigmoidF1Loss(FunctionLoss):
     """Module form of :func:`zlpr_hf.sigmoid_f1_loss`, which has formula and source.
 
     Args:
@@ -223,6 +216,8 @@ class SigmoidF1Loss(MultiLabelLoss):
         tensor(0.5000)
     """
 
+    function = staticmethod(sigmoid_f1_loss)
+    check = staticmethod(check_sigmoid_f1)
     couples_rows = True
 
     def __init__(
@@ -234,11 +229,4 @@ class SigmoidF1Loss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_sigmoid_f1(beta, eta)
-        self.beta = beta
-        self.eta = eta
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return sigmoid_f1_loss(
-            logits, targets, beta=self.beta, eta=self.eta, reduction=self.reduction
-        )
+        self.keep(beta=beta, eta=eta)

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from zlpr_hf.losses.numerics import (
     Reduction,
+    check_not_negative,
     focal_cost,
     mean_over_known,
     prepare,
@@ -99,7 +100,7 @@ def focal_loss(
         >>> focal_loss(torch.zeros(1, 4), torch.tensor([[1, 0, 0, 1]]))
         tensor(0.1733)
     """
-    check_focal(gamma)
+    check_not_negative(gamma=gamma)
     logits, targets, known = prepare(logits, targets)
     above, below = select_sides(logits, targets, known)
     up = targets * focal_cost(above, gamma)
@@ -157,24 +158,17 @@ def asymmetric_loss(
     check_asymmetric(gamma_negative, gamma_positive, margin)
     logits, targets, known = prepare(logits, targets)
     above, below = select_sides(logits, targets, known)
-    up = targets * (-gamma_positive * F.softplus(above)).exp() * F.softplus(-above)
+    up = targets * focal_cost(above, gamma_positive)
     log_margin = logits.new_tensor(margin).log()
     log_rest = torch.logaddexp(F.logsigmoid(-below), log_margin).clamp(max=0)
     down = (targets - 1) * (-torch.expm1(log_rest)) ** gamma_negative * log_rest
     return reduce(sum_over_known(up, down, targets, known), reduction)
 
 
-def check_focal(gamma: float) -> None:
-    """Refuse a focusing exponent that is negative, infinite or NaN."""
-    if not 0 <= gamma < float("inf"):
-        raise ValueError(f"gamma must be 0 or above, got {gamma:g}")
-
-
 def check_asymmetric(gamma_negative: float, gamma_positive: float, margin: float) -> None:
     """Refuse exponents and margins for which the loss or its gradient is not finite."""
     if not (gamma_negative == 0 or 1 <= gamma_negative < float("inf")):
         raise ValueError(f"gamma_negative must be 0 or at least 1, got {gamma_negative:g}")
-    if not 0 <= gamma_positive < float("inf"):
-        raise ValueError(f"gamma_positive must be 0 or above, got {gamma_positive:g}")
+    check_not_negative(gamma_positive=gamma_positive)
     if not 0 <= margin < 1:
         raise ValueError(f"margin must be in [0, 1), got {margin:g}")

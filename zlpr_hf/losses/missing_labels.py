@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.base import FunctionLoss
 from zlpr_hf.losses.numerics import (
     Reduction,
+    check_not_negative,
     focal_cost,
     prepare,
     reduce,
@@ -143,21 +144,17 @@ def check_hill(lambd: float, margin: float, gamma: float) -> None:
     """Refuse parameters for which the loss is negative or not finite."""
     if not 1 <= lambd < math.inf:
         raise ValueError(f"lambd must be at least 1, got {lambd:g}")
-    for name, value in (("margin", margin), ("gamma", gamma)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or above, got {value:g}")
+    check_not_negative(margin=margin, gamma=gamma)
 
 
 def check_splc(tau: float, margin: float, gamma: float, change_epoch: float = 0.0) -> None:
     """Refuse a threshold that is no probability, and negative values of the others."""
     if not 0 < tau <= 1:
         raise ValueError(f"tau must be above 0 up to 1, got {tau:g}")
-    for name, value in (("margin", margin), ("gamma", gamma), ("change_epoch", change_epoch)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or above, got {value:g}")
+    check_not_negative(margin=margin, gamma=gamma, change_epoch=change_epoch)
 
 
-class HillLoss(MultiLabelLoss):
+class HillLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.hill_loss`, which has formula and source.
 
     Args:
@@ -177,6 +174,9 @@ class HillLoss(MultiLabelLoss):
         tensor(1.9037)
     """
 
+    function = staticmethod(hill_loss)
+    check = staticmethod(check_hill)
+
     def __init__(
         self,
         *,
@@ -187,27 +187,14 @@ class HillLoss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_hill(lambd, margin, gamma)
-        self.lambd = lambd
-        self.margin = margin
-        self.gamma = gamma
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return hill_loss(
-            logits,
-            targets,
-            lambd=self.lambd,
-            margin=self.margin,
-            gamma=self.gamma,
-            reduction=self.reduction,
-        )
+        self.keep(lambd=lambd, margin=margin, gamma=gamma)
 
 
-class SPLCLoss(MultiLabelLoss):
+class SPLCLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.splc_loss`, which corrects nothing before ``change_epoch``.
 
     :class:`zlpr_hf.ZLPRTrainer` sets the attribute ``epoch``, also after a restart. In a loop of
-    your own set it before each epoch; a module that nobody tells corrects from the first step on.
+    your own set it before each epoch; without it, the module corrects from the first step on.
 
     Args:
         tau: Probability above which a negative label is trained as a positive one, above 0 up to 1
@@ -232,6 +219,9 @@ class SPLCLoss(MultiLabelLoss):
         (tensor(2.7663), tensor(0.0001))
     """
 
+    function = staticmethod(splc_loss)
+    check = staticmethod(check_splc)
+
     def __init__(
         self,
         *,
@@ -243,18 +233,10 @@ class SPLCLoss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_splc(tau, margin, gamma, change_epoch)
-        self.tau = tau
-        self.margin = margin
-        self.gamma = gamma
-        self.change_epoch = change_epoch
+        self.keep(tau=tau, margin=margin, gamma=gamma, change_epoch=change_epoch)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return splc_loss(
-            logits,
-            targets,
-            tau=self.tau if self.epoch >= self.change_epoch else 1.0,
-            margin=self.margin,
-            gamma=self.gamma,
-            reduction=self.reduction,
-        )
+    def arguments(self) -> dict[str, Any]:
+        """Return the hyper-parameters of the epoch; ``tau`` is 1 before ``change_epoch``."""
+        given = super().arguments()
+        change_epoch = given.pop("change_epoch")
+        return given if self.epoch >= change_epoch else {**given, "tau": 1.0}

@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zlpr_hf.labels import LabelSets, known_mask
-from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.base import FunctionLoss
 from zlpr_hf.losses.binary_relevance import (
     asymmetric_loss,
     bce_loss,
     check_asymmetric,
-    check_focal,
     focal_loss,
 )
-from zlpr_hf.losses.numerics import Reduction, check_tensors
+from zlpr_hf.losses.numerics import Reduction, check_not_negative, check_tensors
 from zlpr_hf.losses.powerset import powerset_label_scores, powerset_loss
 from zlpr_hf.losses.ranking import bp_mll_loss, lsep_loss
 from zlpr_hf.losses.zlpr import check_zlpr, zlpr_loss
 
 
-class ZLPRLoss(MultiLabelLoss):
+class ZLPRLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.zlpr_loss`, which has formula and source.
 
     R-Drop, distillation and large label spaces need the default hyper-parameters.
@@ -45,6 +44,7 @@ class ZLPRLoss(MultiLabelLoss):
         tensor(0.4759)
     """
 
+    function = staticmethod(zlpr_loss)
     has_divergence = True
     supports_large_label_space = True
     probability_scale = 2.0
@@ -68,17 +68,8 @@ class ZLPRLoss(MultiLabelLoss):
         if temperature != 1 or isinstance(positive_weight, Tensor) or positive_weight != 1:
             self.has_divergence = self.supports_large_label_space = False
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return zlpr_loss(
-            logits,
-            targets,
-            temperature=self.temperature,
-            positive_weight=self.positive_weight,
-            reduction=self.reduction,
-        )
 
-
-class BCELoss(MultiLabelLoss):
+class BCELoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.bce_loss`, which has formula and source.
 
     Args:
@@ -97,6 +88,7 @@ class BCELoss(MultiLabelLoss):
         tensor(0.6931)
     """
 
+    function = staticmethod(bce_loss)
     probability_scale = 1.0
 
     def __init__(
@@ -107,12 +99,8 @@ class BCELoss(MultiLabelLoss):
             raise ValueError(f"positive_weight must be above 0, got {positive_weight:g}")
         self.positive_weight = positive_weight
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        weight = self.positive_weight
-        return bce_loss(logits, targets, positive_weight=weight, reduction=self.reduction)
 
-
-class WeightedBCELoss(MultiLabelLoss):
+class WeightedBCELoss(FunctionLoss):
     """Binary relevance in which the positives of each label weigh as much as its negatives.
 
     Args:
@@ -131,6 +119,7 @@ class WeightedBCELoss(MultiLabelLoss):
         tensor(1.3863)
     """
 
+    function = staticmethod(bce_loss)
     needs_train_targets = True
     positive_weight: Tensor
 
@@ -138,6 +127,9 @@ class WeightedBCELoss(MultiLabelLoss):
         super().__init__(reduction=reduction)
         check_tensors(positive_weight=positive_weight)
         self.register_buffer("positive_weight", positive_weight)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"positive_weight": self.positive_weight}
 
     @classmethod
     def fit(cls, targets: NDArray[Any], *, reduction: Reduction = "mean") -> WeightedBCELoss:
@@ -148,12 +140,8 @@ class WeightedBCELoss(MultiLabelLoss):
         weights[positives == 0] = 1.0
         return cls(torch.from_numpy(weights).float(), reduction=reduction)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        weight = self.positive_weight
-        return bce_loss(logits, targets, positive_weight=weight, reduction=self.reduction)
 
-
-class FocalLoss(MultiLabelLoss):
+class FocalLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.focal_loss`, which has formula and source.
 
     Args:
@@ -171,18 +159,17 @@ class FocalLoss(MultiLabelLoss):
         tensor(0.3466)
     """
 
+    function = staticmethod(focal_loss)
+    check = staticmethod(check_not_negative)
+
     def __init__(
         self, *, gamma: float = 2.0, reduction: Reduction = "mean", **unknown: Any
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_focal(gamma)
-        self.gamma = gamma
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return focal_loss(logits, targets, gamma=self.gamma, reduction=self.reduction)
+        self.keep(gamma=gamma)
 
 
-class AsymmetricLoss(MultiLabelLoss):
+class AsymmetricLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.asymmetric_loss`, which has formula and source.
 
     Args:
@@ -202,6 +189,9 @@ class AsymmetricLoss(MultiLabelLoss):
         tensor(1.4353)
     """
 
+    function = staticmethod(asymmetric_loss)
+    check = staticmethod(check_asymmetric)
+
     def __init__(
         self,
         *,
@@ -212,23 +202,10 @@ class AsymmetricLoss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_asymmetric(gamma_negative, gamma_positive, margin)
-        self.gamma_negative = gamma_negative
-        self.gamma_positive = gamma_positive
-        self.margin = margin
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return asymmetric_loss(
-            logits,
-            targets,
-            gamma_negative=self.gamma_negative,
-            gamma_positive=self.gamma_positive,
-            margin=self.margin,
-            reduction=self.reduction,
-        )
+        self.keep(gamma_negative=gamma_negative, gamma_positive=gamma_positive, margin=margin)
 
 
-class LSEPLoss(MultiLabelLoss):
+class LSEPLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.lsep_loss`, which has formula and source.
 
     Its decisions need a tuned threshold.
@@ -244,13 +221,11 @@ class LSEPLoss(MultiLabelLoss):
         tensor(1.6094)
     """
 
+    function = staticmethod(lsep_loss)
     decides_at_zero = False
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return lsep_loss(logits, targets, reduction=self.reduction)
 
-
-class BPMLLLoss(MultiLabelLoss):
+class BPMLLLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.bp_mll_loss`, which has formula and source.
 
     Its decisions need a tuned threshold.
@@ -266,13 +241,11 @@ class BPMLLLoss(MultiLabelLoss):
         tensor(1.)
     """
 
+    function = staticmethod(bp_mll_loss)
     decides_at_zero = False
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return bp_mll_loss(logits, targets, reduction=self.reduction)
 
-
-class PowersetLoss(MultiLabelLoss):
+class PowersetLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.powerset_loss`; the logits are scores of label sets.
 
     Args:
@@ -291,6 +264,7 @@ class PowersetLoss(MultiLabelLoss):
         tensor(0.6931)
     """
 
+    function = staticmethod(powerset_loss)
     needs_train_targets = True
     predicts_label_sets = True
     label_sets: LabelSets
@@ -306,8 +280,8 @@ class PowersetLoss(MultiLabelLoss):
         """Collect the label sets of training rows; InputError if there are too many."""
         return cls(LabelSets.fit(targets), reduction=reduction)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return powerset_loss(logits, targets, self.members, reduction=self.reduction)
+    def arguments(self) -> dict[str, Any]:
+        return {"label_sets": self.members}
 
     def label_scores(self, logits: Tensor) -> Tensor:
         """Return scores of labels ``(..., L)``; those of the best set are above zero."""

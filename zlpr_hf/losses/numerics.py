@@ -1,5 +1,6 @@
 """Types, unknown labels, sums of exponentials and reductions, shared by all losses."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -19,6 +20,13 @@ def check_tensors(**values: object) -> None:
             raise TypeError(
                 f"{name}: expected a torch tensor, got {kind}; use torch.as_tensor({name})"
             )
+
+
+def check_not_negative(**values: float) -> None:
+    """Refuse numbers below 0 and infinity, by the name of the argument."""
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be 0 or above, got {value:g}")
 
 
 def check_shapes(logits: Tensor, targets: Tensor) -> None:

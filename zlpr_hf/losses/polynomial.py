@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.base import FunctionLoss
 from zlpr_hf.losses.binary_relevance import check_asymmetric
 from zlpr_hf.losses.numerics import (
     Reduction,
@@ -163,7 +163,7 @@ def check_robust_asymmetric(
             raise ValueError(f"{name} must be at most 1, got {value:g}")
 
 
-class Poly1Loss(MultiLabelLoss):
+class Poly1Loss(FunctionLoss):
     """Module form of :func:`zlpr_hf.poly1_loss`, which has formula and source.
 
     Args:
@@ -181,18 +181,17 @@ class Poly1Loss(MultiLabelLoss):
         tensor(1.6931)
     """
 
+    function = staticmethod(poly1_loss)
+    check = staticmethod(check_poly1)
+
     def __init__(
         self, *, epsilon: float = 1.0, reduction: Reduction = "mean", **unknown: Any
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_poly1(epsilon)
-        self.epsilon = epsilon
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return poly1_loss(logits, targets, epsilon=self.epsilon, reduction=self.reduction)
+        self.keep(epsilon=epsilon)
 
 
-class RobustAsymmetricLoss(MultiLabelLoss):
+class RobustAsymmetricLoss(FunctionLoss):
     """Module form of :func:`zlpr_hf.robust_asymmetric_loss`, which has formula and source.
 
     Args:
@@ -215,6 +214,9 @@ class RobustAsymmetricLoss(MultiLabelLoss):
         tensor(1.0229)
     """
 
+    function = staticmethod(robust_asymmetric_loss)
+    check = staticmethod(check_robust_asymmetric)
+
     def __init__(
         self,
         *,
@@ -228,23 +230,11 @@ class RobustAsymmetricLoss(MultiLabelLoss):
         **unknown: Any,
     ) -> None:
         super().__init__(reduction=reduction, **unknown)
-        check_robust_asymmetric(gamma_negative, gamma_positive, margin, lambd, epsilon_1, epsilon_2)
-        self.gamma_negative = gamma_negative
-        self.gamma_positive = gamma_positive
-        self.margin = margin
-        self.lambd = lambd
-        self.epsilon_1 = epsilon_1
-        self.epsilon_2 = epsilon_2
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return robust_asymmetric_loss(
-            logits,
-            targets,
-            gamma_negative=self.gamma_negative,
-            gamma_positive=self.gamma_positive,
-            margin=self.margin,
-            lambd=self.lambd,
-            epsilon_1=self.epsilon_1,
-            epsilon_2=self.epsilon_2,
-            reduction=self.reduction,
+        self.keep(
+            gamma_negative=gamma_negative,
+            gamma_positive=gamma_positive,
+            margin=margin,
+            lambd=lambd,
+            epsilon_1=epsilon_1,
+            epsilon_2=epsilon_2,
         )

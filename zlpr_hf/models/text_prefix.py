@@ -26,7 +26,7 @@ def add_text_prefix(
     """Return a tokenizer that puts a prefix before every text, wherever it is loaded.
 
     The prefix is the first normalizer of ``tokenizer.json``, so that stock pipelines, ONNX Runtime
-    and other servers add it too, and nobody has to send it. Of a long text that is read in
+    and other servers add it too, and no request has to hold it. Of a long text that is read in
     windows, the first one has it. The prefix of an earlier training is replaced.
 
     Raises:
