@@ -12,10 +12,9 @@ Run: python -m benchmarks.bench --check
 
 import argparse
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from zlpr_hf.workflows.comparison.frozen import read_features, run_frozen_cell
 from zlpr_hf.workflows.comparison.plan import Cell, Plan, read_plan
 from zlpr_hf.workflows.comparison.plots import draw_ranks
 from zlpr_hf.workflows.comparison.results import Comparison, decide_cell
+from zlpr_hf.workflows.comparison.statistics import GROUPS
 from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 from zlpr_hf.workflows.load_data import load_data
 
@@ -53,37 +53,71 @@ def collect(folders: list[Path]) -> None:
     for name, folder in zip(PLANS, folders, strict=True):
         target = BENCH / name
         target.mkdir(exist_ok=True)
-        for file in ("comparison.json", TABLE_FILE):
-            shutil.copyfile(folder / file, target / file)
-        comparison = load(name)
-        draw_ranks(comparison, target)
+        comparison = _without_rest(Comparison.load(folder / "comparison.json"))
+        text = json.dumps(asdict(comparison), ensure_ascii=False, separators=(",", ":"))
+        (target / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        table = render_comparison(comparison, threshold_metric="f1_micro")
+        (target / TABLE_FILE).write_text(table, encoding="utf-8")
         if name == PLANS[0]:
+            draw_ranks(comparison, target)
             plan = read_plan(BENCH / f"{name}.yaml", output_dir=str(folder))
             arrays = _pack(plan)
             np.savez_compressed(target / CELLS_FILE, **arrays)  # type: ignore[arg-type]
 
 
+def _without_rest(comparison: Comparison) -> Comparison:
+    """Leave out the settings of each run, which the plan has, and metrics that no table shows."""
+    shown = {*comparison.metrics, *PAIRED_METRICS, *(f"f1_macro_{group}" for group in GROUPS)}
+
+    def choose(values: dict[str, float]) -> dict[str, float]:
+        return {name: value for name, value in values.items() if name in shown}
+
+    rows = tuple(
+        replace(
+            row,
+            mean=choose(row.mean),
+            std=None if row.std is None else choose(row.std),
+            each=tuple(map(choose, row.each)),
+        )
+        for row in comparison.rows
+    )
+    return replace(comparison, rows=rows, settings={})
+
+
 def _pack(plan: Plan) -> dict[str, Any]:
-    """Return test targets and decisions as bits, by dataset, loss, seed and rule."""
+    """Return test targets and decisions as bits, by dataset.
+
+    The bits of all cells of a dataset lie side by side, ``(N * L, cells)``, since most agree.
+    """
     arrays: dict[str, Any] = {}
-    for cell in plan.cells:
-        for rule, decisions in decide(cell, plan.threshold_metric).items():
-            arrays[_key(cell.dataset, cell.loss, cell.seed, rule)] = np.packbits(decisions)
-        if f"{cell.dataset}|targets" not in arrays:
-            with np.load(cell.folder / "logits.npz") as stored:
-                targets = stored["test_targets"]
-            arrays[f"{cell.dataset}|targets"] = np.packbits(targets >= 0.5)
-            arrays[f"{cell.dataset}|shape"] = np.array(targets.shape)
+    for dataset in dict.fromkeys(cell.dataset for cell in plan.cells):
+        columns, names = [], []
+        for cell in (each for each in plan.cells if each.dataset == dataset):
+            for rule, decisions in decide(cell, plan.threshold_metric).items():
+                columns.append(decisions.ravel())
+                names.append(_key(cell.loss, cell.seed, rule))
+        with np.load(cell.folder / "logits.npz") as stored:
+            targets = stored["test_targets"]
+        arrays |= {
+            f"{dataset}|names": np.array(names),
+            f"{dataset}|cells": np.packbits(np.stack(columns, axis=1), axis=1),
+            f"{dataset}|targets": np.packbits(targets >= 0.5),
+            f"{dataset}|shape": np.array(targets.shape),
+        }
     return arrays
 
 
-def _key(dataset: str, loss: str, seed: int, rule: str) -> str:
-    return f"{dataset}|{loss}|{seed}|{rule}"
+def _key(loss: str, seed: int, rule: str) -> str:
+    return f"{loss}|{seed}|{rule}"
 
 
-def _unpack(arrays: Any, key: str, shape: tuple[int, ...]) -> Any:
-    count = int(np.prod(shape))
-    return np.unpackbits(arrays[key], count=count).reshape(shape).astype(bool)
+def _unpack(arrays: Any, dataset: str) -> tuple[Any, dict[str, Any]]:
+    """Return the test targets of a dataset, and the decisions of its cells by their key."""
+    shape, names = tuple(arrays[f"{dataset}|shape"]), arrays[f"{dataset}|names"]
+    truth = np.unpackbits(arrays[f"{dataset}|targets"], count=int(np.prod(shape))).reshape(shape)
+    cells = np.unpackbits(arrays[f"{dataset}|cells"], axis=1, count=len(names)).astype(bool)
+    decided = {str(name): cells[:, place].reshape(shape) for place, name in enumerate(names)}
+    return truth.astype(np.float32), decided
 
 
 def check() -> list[str]:
@@ -105,13 +139,12 @@ def check() -> list[str]:
 
 
 def _check_dataset(comparison: Comparison, dataset: str, arrays: Any) -> Iterator[str]:
-    shape = tuple(arrays[f"{dataset}|shape"])
-    truth = _unpack(arrays, f"{dataset}|targets", shape).astype(np.float32)
+    truth, cells = _unpack(arrays, dataset)
     decided: dict[tuple[str, str], list[Any]] = {}
     rows = {(row.loss, row.rule): row for row in comparison.rows_of(dataset) if row.rule in RULES}
     for (loss, rule), row in rows.items():
         for seed, stored in zip(row.seeds, row.each, strict=True):
-            decisions = _unpack(arrays, _key(dataset, loss, seed, rule), shape)
+            decisions = cells[_key(loss, seed, rule)]
             decided.setdefault((loss, rule), []).append(decisions)
             metrics = compute_decision_metrics(decisions, truth)
             for metric in PAIRED_METRICS:
@@ -150,11 +183,11 @@ def rerun(count: int, seed: int) -> list[str]:
             cell = replace(cell, config=replace(cell.config, training=training))
             data = load_data(cell.config.data)
             run_frozen_cell(cell, data, read_features(cell.config, data, Path(folder)), plan.frozen)
-            shape = tuple(arrays[f"{cell.dataset}|shape"])
-            counts = {}
-            for rule, decisions in decide(cell, plan.threshold_metric).items():
-                key = _key(cell.dataset, cell.loss, cell.seed, rule)
-                counts[rule] = int((decisions != _unpack(arrays, key, shape)).sum())
+            _, stored = _unpack(arrays, cell.dataset)
+            counts = {
+                rule: int((decisions != stored[_key(cell.loss, cell.seed, rule)]).sum())
+                for rule, decisions in decide(cell, plan.threshold_metric).items()
+            }
             print(f"{cell}: cells that differ: {json.dumps(counts)}", flush=True)
             if any(counts.values()):
                 different.append(str(cell))
