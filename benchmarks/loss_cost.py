@@ -8,38 +8,32 @@ Run: python -m benchmarks.loss_cost
 """
 
 import json
-import statistics
-import time
 from typing import Any
 
 import torch
 
 from benchmarks.cost import BATCH, kept_bytes, passes
+from benchmarks.loss import time_in_turn
 from benchmarks.output import RESULTS, markdown_table, save
 from zlpr_hf.losses.registry import LOSSES
 
 SIZES = {100: 200, 10_000: 40}
 """Repetitions per number of labels."""
-WARM = 5
 
 
 def measure(labels: int, repeats: int) -> dict[str, dict[str, float]]:
     """Return time and memory of each loss as ratios to BCE."""
     _, forwards = passes(labels)
-    seconds: dict[str, list[float]] = {name: [] for name in forwards}
-    for repeat in range(repeats + WARM):
-        for name, forward in forwards.items():
-            started = time.perf_counter()
-            forward().backward()
-            if repeat >= WARM:
-                seconds[name].append(time.perf_counter() - started)
-    found = {}
-    for name, values in seconds.items():
-        ratios = [value / bce for value, bce in zip(values, seconds["bce"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        memory = kept_bytes(forwards[name]) / kept_bytes(forwards["bce"])
-        found[name] = {"time": middle, "time_low": low, "time_high": high, "memory": memory}
-    return found
+    bce = kept_bytes(forwards["bce"])
+    return {
+        name: {
+            "time": each.middle,
+            "time_low": each.low,
+            "time_high": each.high,
+            "memory": kept_bytes(forwards[name]) / bce,
+        }
+        for name, each in time_in_turn(forwards, repeats).items()
+    }
 
 
 def main() -> None:

@@ -23,8 +23,9 @@ from tests.server_process import ServerProcess
 from zlpr_hf import Classifier, InputError, LabelSpace, Thresholds, load_pipeline, load_tokenizer
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference.onnx_classifier import FastTokenizer, OnnxClassifier
-from zlpr_hf.inference.serving.app import Limits, create_app
+from zlpr_hf.inference.serving.app import create_app
 from zlpr_hf.inference.serving.metrics import Metrics
+from zlpr_hf.inference.serving.options import Limits
 from zlpr_hf.inference.windows import Texts, split_into_windows
 
 LONG = " ".join(WORDS * 6)

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from zlpr_hf.cli.parser import CommandParser, add_shared, count_type
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
-
-SERVER_PACKAGES = ("fastapi", "uvicorn")
+from zlpr_hf.inference.serving.options import SERVER_PACKAGES, Limits, ServerOptions
 
 
 def _parser() -> CommandParser:
@@ -32,10 +31,12 @@ def _parser() -> CommandParser:
     add("--log_level", choices=("info", "warning"), default="info", help="info logs each request")
     limits = parser.add_argument_group("limits")
     add = limits.add_argument
-    add("--max_texts", type=count_type(1), default=256, help="texts per request")
-    add("--max_characters", type=count_type(1), default=100_000, help="characters per text")
-    add("--max_body", type=count_type(1), default=4_000_000, help="bytes per request")
-    add("--max_queue", type=count_type(1), default=1024, help="texts that wait; more gets 503")
+    add("--max_texts", type=count_type(1), default=Limits.max_texts, help="texts per request")
+    most = Limits.max_characters
+    add("--max_characters", type=count_type(1), default=most, help="characters per text")
+    add("--max_body", type=count_type(1), default=Limits.max_body, help="bytes per request")
+    most = Limits.max_queue
+    add("--max_queue", type=count_type(1), default=most, help="texts that wait; more gets 503")
     reading = parser.add_argument_group("reading")
     add_shared(reading, "long_texts", "batch_size", "backend", "revision", "trust_remote_code")
     return parser
@@ -46,8 +47,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     options = _parser().parse_args(argv)
     if any(find_spec(name) is None for name in SERVER_PACKAGES):
         raise InputError('zlpr serve requires fastapi and uvicorn: pip install "zlpr_hf[serve]"')
-    from zlpr_hf.inference.serving.app import Limits
-    from zlpr_hf.inference.serving.server import ServerOptions, bind, run_server
+    from zlpr_hf.inference.serving.server import bind, run_server
 
     limits = Limits(
         batch_size=options.batch_size,

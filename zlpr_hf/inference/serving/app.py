@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
-from zlpr_hf.choices import Backend, LongTexts
+from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
 from zlpr_hf.inference.decision import decision_rule
 from zlpr_hf.inference.given_inputs import read_inputs
@@ -26,6 +25,7 @@ from zlpr_hf.inference.onnx_classifier import OnnxClassifier
 from zlpr_hf.inference.onnx_session import uses_onnx
 from zlpr_hf.inference.serving.batcher import Batcher, QueueFullError
 from zlpr_hf.inference.serving.metrics import STATUSES, Metrics
+from zlpr_hf.inference.serving.options import Limits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,33 +47,6 @@ PAIR = {
 }
 ONE_INPUT = {"anyOf": [TEXT, PAIR]}
 INPUTS = {"anyOf": [TEXT, PAIR, {"type": "array", "items": ONE_INPUT, "minItems": 1}]}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Requests that are accepted, and how they are computed.
-
-    Args:
-        batch_size: Texts per batch of the model.
-        max_texts: Texts per request.
-        max_characters: Characters per text; a pair counts as one text.
-        max_body: Bytes per request.
-        max_queue: Texts that may wait or be computed at a time.
-        long_texts: How long texts are read (default: as stored in the model).
-    """
-
-    batch_size: int = 32
-    max_texts: int = 256
-    max_characters: int = 100_000
-    max_body: int = 4_000_000
-    max_queue: int = 1024
-    long_texts: LongTexts | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_queue < self.max_texts:
-            raise InputError(
-                f"max_queue {self.max_queue}: expected at least max_texts ({self.max_texts})"
-            )
 
 
 class Parameters(BaseModel):
@@ -211,8 +184,10 @@ def create_app(
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request is not JSON."},
+    408: {"description": "The request did not arrive in time."},
     413: {"description": "The request, a text or the number of texts is too large."},
     422: {"description": "A field is missing, unknown, of a wrong type or out of range."},
+    500: {"description": "The model failed for this request."},
     503: {"description": "The queue is full; try again after Retry-After seconds."},
 }
 

@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from zlpr_hf.choices import Backend
 from zlpr_hf.errors import InputError
-from zlpr_hf.inference.serving.app import Limits, create_app, load_classifier
+from zlpr_hf.inference.serving.app import create_app, load_classifier
 from zlpr_hf.inference.serving.metrics import Metrics
+from zlpr_hf.inference.serving.options import ServerOptions
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -37,31 +36,6 @@ UVICORN: dict[str, Any] = {"log_config": None, "access_log": False}
 """Options of uvicorn; each request has a line in the log of its own."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """A model and how many processes serve it.
-
-    Args:
-        model: Folder or Hub id of a classifier, or an exported folder.
-        backend: Library that runs the model.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Whether to run code that comes with the model.
-        workers: Processes; each loads the model.
-        threads: Threads of the model per worker (default: processors divided by workers).
-        limits: Requests that are accepted.
-        log_level: Lowest level of the lines in the log.
-    """
-
-    model: str
-    backend: Backend = "auto"
-    revision: str | None = None
-    trust_remote_code: bool = False
-    workers: int = 1
-    threads: int | None = None
-    limits: Limits = field(default_factory=Limits)
-    log_level: str = "info"
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.inference.pipeline import load_pipeline
+from zlpr_hf.inference.serving.options import SERVER_PACKAGES
 from zlpr_hf.inference.window_logits import RECOMPUTE_MARGIN
 from zlpr_hf.inference.windows import Texts
 from zlpr_hf.losses.powerset import powerset_label_scores
@@ -28,7 +29,6 @@ from zlpr_hf.workflows.export import MAX_LOGIT_DIFFERENCE, write_export
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-SERVER_PACKAGES = ("fastapi", "uvicorn")
 ZERO = "logit > 0"
 
 Values = NDArray[np.float32]

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import uvicorn
 
-from zlpr_hf.inference.serving.app import Limits, create_app, load_classifier
+from zlpr_hf.inference.serving.app import create_app, load_classifier
+from zlpr_hf.inference.serving.options import Limits
 from zlpr_hf.inference.serving.server import UVICORN, bind
 
 MAX_CHARACTERS = 1_000_000
