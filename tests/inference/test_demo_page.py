@@ -333,6 +333,12 @@ def page(address: str, browser: Any) -> Iterator[Any]:
     page.close()
 
 
+def wait_for_value(page: Any, text: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator("textarea")).to_have_value(text)
+
+
 def tab_to(page: Any, selector: str) -> None:
     """Press Tab until an element has the focus, with a visible outline."""
     for _ in range(30):
@@ -425,7 +431,7 @@ def test_button_handles_empty_and_multi_line_texts(page: Any, classifier: Classi
     page.keyboard.type(first)
     page.keyboard.press("Shift+Enter")
     page.keyboard.type(second)
-    assert page.locator("textarea").input_value() == text
+    wait_for_value(page, text)
     tab_to(page, "button.primary")
     page.keyboard.press("Enter")
     page.get_by_text("No label is predicted").wait_for()
@@ -443,8 +449,8 @@ def test_examples_are_classified_when_chosen(page: Any, text: str) -> None:
         if button.evaluate("button => button == document.activeElement"):
             break
     page.keyboard.press("Enter")
+    wait_for_value(page, text)
     wait_for_answer(page, text)
-    assert page.locator("textarea").input_value() == text
     assert read_rows(page)["red"] == "✓"
 
 
