@@ -14,11 +14,17 @@ from zlpr_hf.workflows.comparison.results import Comparison
 
 RUNS = Path(__file__).parents[1] / "results"
 FILES = {
-    "CWE": "quickstart-seed*.json",
+    "ATT&CK": "quickstart-seed*.json",
+    "CWE": "cwe.json",
     "Reuters-90": "reuters.json",
     "GoEmotions": "go_emotions.json",
 }
-RECIPES = {"quickstart": "CWE", "reuters": "Reuters-90", "go_emotions": "GoEmotions"}
+RECIPES = {
+    "quickstart": "ATT&CK",
+    "cwe": "CWE",
+    "reuters": "Reuters-90",
+    "go_emotions": "GoEmotions",
+}
 COMPARED = {"GoEmotions": "go_emotions", "Reuters-90": "reuters", "CWE": "cwe"}
 METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "exact match"}
 SVM_ROW = "TF-IDF + linear SVM"
@@ -174,22 +180,6 @@ def _differences(loss: str, metric: str) -> str:
     return " / ".join(found)
 
 
-def quickstart() -> str:
-    """The table that `make quickstart` ends with."""
-    columns = METRICS | {"f1_samples": "samples-F1", "hamming_loss": "Hamming loss"}
-    [run] = [run for run in read_runs("CWE") if run["training"]["seed"] == 42]
-    rows = [
-        [name, *(f"{metrics[column]:.3f}" for column in columns)]
-        for name, metrics in run["test"].items()
-    ]
-    return markdown_table(["test split", *columns.values()], rows)
-
-
-def quickstart_output() -> str:
-    """The same table as the terminal shows it."""
-    return _printed(Report.load(RUNS / "quickstart-seed42.json").render().partition("\n\n")[0])
-
-
 def tutorial_data() -> str:
     """The profile of the data that the tutorial's run prints."""
     return _printed(Report.load(RUNS / "tutorial.json").profile.render())
@@ -259,8 +249,6 @@ BLOCKS = {
     "zlpr_against_bce": zlpr_against_bce,
     "losses": losses,
     "which_loss": which_loss,
-    "quickstart": quickstart,
-    "quickstart_output": quickstart_output,
     "tutorial_data": tutorial_data,
     "tutorial_report": tutorial_report,
     "loss_time": loss_time,

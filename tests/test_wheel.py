@@ -187,13 +187,13 @@ def test_wheel_trains_predicts_and_exports_without_the_repository(
     zlpr = python.with_name("zlpr")
     listed = run(zlpr, "train", "--recipes", folder=folder)
     assert f"files: {Path(package).parent / 'recipes'}" in listed
-    run(zlpr, "train", "quickstart", *SHORT_RUN, folder=folder)
-    model = folder / "out" / "quickstart"
+    run(zlpr, "train", "cwe", *SHORT_RUN, folder=folder)
+    model = folder / "out" / "cwe"
     results = json.loads((model / "results.json").read_text(encoding="utf-8"))
     assert results["provenance"]["revision"] is None
     (folder / "out" / "texts.csv").write_text("text\nA lock is missing.\n", encoding="utf-8")
-    labelled = run(zlpr, "predict", "out/quickstart", "--input=out/texts.csv", folder=folder)
+    labelled = run(zlpr, "predict", "out/cwe", "--input=out/texts.csv", folder=folder)
     assert "A lock is missing." in labelled
-    run(zlpr, "export", "out/quickstart", folder=folder)
-    assert (folder / "out" / "quickstart-onnx" / "model.onnx").is_file()
+    run(zlpr, "export", "out/cwe", folder=folder)
+    assert (folder / "out" / "cwe-onnx" / "model.onnx").is_file()
     assert {path.name for path in folder.iterdir()} == {"out"}

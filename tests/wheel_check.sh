@@ -20,7 +20,7 @@ PATH="$place/environment/bin:$PATH"
 unset PYTHONPATH
 zlpr train --recipes
 zlpr train quickstart --num_train_epochs 1
-echo "The lock is never released." | zlpr predict out/quickstart
+echo "The malware deletes its own log files." | zlpr predict out/quickstart
 zlpr evaluate out/quickstart
 zlpr export out/quickstart
-python -c "from zlpr_hf import load_pipeline; print(load_pipeline('out/quickstart')('A key is missing.'))"
+python -c "from zlpr_hf import load_pipeline; print(load_pipeline('out/quickstart')('It steals passwords from browsers.'))"

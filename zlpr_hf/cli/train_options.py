@@ -10,7 +10,7 @@ from typing import Any
 from zlpr_hf.choices import FALSE_WORDS, HelpFormatter
 from zlpr_hf.cli.parser import CommandParser, count_type
 from zlpr_hf.errors import InputError, suggest
-from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
+from zlpr_hf.files.packages import PACKAGE_PREFIX, PACKAGED_CORPORA, locate_package
 from zlpr_hf.workflows.command_defaults import COMMAND_DEFAULTS
 from zlpr_hf.workflows.option_words import OptionWords
 
@@ -139,10 +139,10 @@ def check_early(argv: list[str]) -> None:
 def _check_packages(options: argparse.Namespace, words: list[str]) -> None:
     """Refuse a corpus or a model whose package is not installed."""
     model = options.model_name_or_path
-    if options.dataset_name in ("cwe", "cwe_frequent") and not any(
+    if options.dataset_name in PACKAGED_CORPORA and not any(
         word.startswith("--data_dir") for word in words
     ):
-        locate_package("cwe2", "corpus cwe")
+        locate_package(PACKAGED_CORPORA[options.dataset_name], f"corpus {options.dataset_name}")
     if model.startswith(PACKAGE_PREFIX):
         locate_package(model.removeprefix(PACKAGE_PREFIX).partition("/")[0], model)
 

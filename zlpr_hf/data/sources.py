@@ -46,8 +46,8 @@ def load_source(
     """Read the splits of a data set, unchanged.
 
     Args:
-        dataset_name: A built-in corpus (``cwe``, ``reuters21578``), a local data set folder, or the
-            id of a data set on the Hub.
+        dataset_name: A built-in corpus (``attack``, ``cwe``, ``reuters21578``), a local data set
+            folder, or the id of a data set on the Hub.
         dataset_config_name: Configuration of a data set on the Hub.
         data_dir: Folder, archive or URL of the original files of a built-in corpus.
         files: Split name to a file; instead of ``dataset_name``.

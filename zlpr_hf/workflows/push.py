@@ -93,7 +93,7 @@ def push_folder(
     Example:
         >>> from zlpr_hf import InputError
         >>> try:
-        ...     print(push_folder("out/quickstart", "me/weaknesses", private=True))
+        ...     print(push_folder("out/quickstart", "me/tactics", private=True))
         ... except InputError as error:  # no network, no token or no permission
         ...     print("not pushed")
         not pushed
