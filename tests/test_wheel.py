@@ -25,7 +25,9 @@ from tests.command_lines import REPOSITORY
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RELEASED = ("CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md")
 EXTRAS_OF_USERS = ("quickstart", "plots", "peft", "onnx", "serve", "demo", "tune")
-SHORT_RUN = ("--num_train_epochs=1", "--max_train_samples=32", "--max_length=16")
+SHORT_RUN = (
+    "--num_train_epochs=1", "--max_train_samples=32", "--max_length=16", "--long_texts=cut",
+)  # fmt: skip
 
 
 def read(name: str) -> str:

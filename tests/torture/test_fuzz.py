@@ -37,6 +37,7 @@ def test_a_fault_in_a_reader_is_found(
         return iter(rows[:-1]) if kind == "rows_lost" else 1 / 0
 
     monkeypatch.setattr(JsonFile, "__iter__", broken)
-    monkeypatch.setattr(fuzz, "SECONDS", 0.2)
+    if kind == "hangs":
+        monkeypatch.setattr(fuzz, "SECONDS", 0.2)
     found = [fuzz.try_case(tmp_path, f"0/{number}")[0] for number in range(60)]
     assert set(found) == {"", kind}
