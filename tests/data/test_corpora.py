@@ -182,7 +182,7 @@ def test_actors_of_attack_stay_in_one_split(tmp_path: Path) -> None:
         name: {str(text).split()[0] for text in split["text"]} for name, split in splits.items()
     }
     assert sum(map(len, actors.values())) == len(set().union(*actors.values())) == 300
-    assert len(actors["test"]) / 300 == pytest.approx(0.2, abs=0.05)
+    assert len(actors["test"]) / 300 == pytest.approx(0.3, abs=0.05)
     assert len(actors["validation"]) / 300 == pytest.approx(0.1, abs=0.05)
 
 
@@ -196,7 +196,7 @@ def test_packaged_attack() -> None:
     assert len(set(texts)) == len(texts) > 12_000
     assert not [text for text in texts if "Citation:" in text or "](http" in text]
     for split in corpus.splits.values():
-        found = Counter(name for names in split["labels"] for name in names)
+        found = Counter(str(name) for names in split["labels"] for name in names)
         assert set(found) == set(corpus.label_descriptions)
         assert len(found) == 14
 
