@@ -1,9 +1,9 @@
 """Certificates of real models beside each other: the table of docs/certify.md.
 
-Texts of the models are left out.
+Texts of the models are left out. Models that are not named keep their stored certificates.
 
 Run: zlpr certify out/cwe --servers ... ; zlpr certify out/reuters --servers ...
-     python -m benchmarks.certificates quickstart=out/cwe Reuters=out/reuters
+     python -m benchmarks.certificates CWE=out/cwe Reuters=out/reuters
 """
 
 import json
@@ -40,22 +40,21 @@ def render_table() -> str:
         cells = [name]
         for run in models.values():
             found = {each["backend"]: each for each in run["backends"]}.get(name)
-            cells += ["", "", ""] if found is None or found["not_run"] else _cells(found)
+            cells.append("" if found is None or found["not_run"] else _cell(found))
         if any(cells[1:]):
             rows.append(cells)
-    columns = ["backend"]
-    for model in models:
-        columns += [f"{model}: equal label sets", "hard cases", "logits differ by"]
-    return markdown_table(columns, rows)
+    return markdown_table(["backend", *models], rows)
 
 
-def _cells(found: dict[str, Any]) -> list[str]:
-    largest = found["largest_difference"]
-    return [
+def _cell(found: dict[str, Any]) -> str:
+    """Return equal label sets of texts and hard cases, and the largest difference of a logit."""
+    parts = [
         f"{found['equal_texts']} of {found['texts']}",
         f"{found['equal_hard_cases']} of {found['hard_cases']}",
-        "" if largest is None else f"{largest:.1g}",
     ]
+    if found["largest_difference"] is not None:
+        parts.append(f"{found['largest_difference']:.1g}")
+    return "; ".join(parts)
 
 
 BLOCKS = {"certificates": render_table}
@@ -64,7 +63,7 @@ BLOCKS = {"certificates": render_table}
 def main(argv: list[str]) -> None:
     if not argv:
         raise SystemExit(__doc__)
-    models = {}
+    models = json.loads((RESULTS / "certificates.json").read_text(encoding="utf-8"))["models"]
     for given in argv:
         name, _, folder = given.rpartition("=")
         models[name or Path(folder).name] = read_certificate(Path(folder))
