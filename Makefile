@@ -35,7 +35,7 @@ quick: $(VENV)/installed ## run the fast tests
 torture: $(VENV)/installed ## kill runs, fill disks, feed broken input (30 to 60 minutes on two cores)
 	$(BIN)/python -m tests.torture
 
-models: $(VENV)/installed ## check every classifier class of transformers (5 to 10 minutes on one core)
+models: $(VENV)/installed ## check every classifier class of transformers (20 to 40 minutes on one core; resumes)
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.tables
 

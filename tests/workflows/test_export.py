@@ -105,6 +105,9 @@ def test_float32_export_has_the_same_logits(model: Path, exported: Path) -> None
     np.testing.assert_allclose(run_session(exported, TEXTS), run_stock(model, TEXTS), atol=1e-5)
     classifier = Classifier.load(str(exported))
     assert isinstance(classifier.model, OnnxModel)
+    session = classifier.model.session
+    assert {tuple(each.shape) for each in session.get_inputs()} == {("batch", "sequence")}
+    assert [each.shape[1] for each in session.get_outputs()] == [3]
     windows = [(text,) for text in TEXTS]
     expected = Classifier.load(str(model)).compute_logits(windows)
     np.testing.assert_allclose(classifier.compute_logits(windows), expected, atol=1e-5)
@@ -365,6 +368,20 @@ def test_model_that_torch_cannot_export_is_refused(
     monkeypatch.setattr(BertForSequenceClassification, "forward", fails_while_exporting)
     argv = [str(model), f"--output={tmp_path / 'out'}"]
     check_refused(argv, "export models of type bert: an operator is missing", tmp_path, capsys)
+
+
+def test_model_whose_logits_depend_on_padding_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers pad their batches; the texts of the check may all have one length."""
+    forward = BertForSequenceClassification.forward
+
+    def reads_padding(self: Any, **inputs: Any) -> Any:
+        return forward(self, **inputs | {"attention_mask": None})
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", reads_padding)
+    argv = [str(model), f"--output={tmp_path / 'out'}"]
+    check_refused(argv, "padding", tmp_path, capsys)
 
 
 def test_fingerprint_differs_between_exports(exported: Path, int8: Path) -> None:

@@ -8,7 +8,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,7 +20,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from zlpr_hf.choices import Quantization
-from zlpr_hf.errors import InputError
+from zlpr_hf.errors import InputError, find_out_of_memory
 from zlpr_hf.inference.onnx_session import ONNX_FILE, open_session
 from zlpr_hf.models.autocast import without_autocast
 from zlpr_hf.models.first_token import first_token_only
@@ -29,7 +29,7 @@ BLOCK = 32
 """Weights per int8 scale. Larger blocks save little and change more decisions."""
 MAX_FILE_BYTES = 2_000_000_000
 """ONNX files are limited to 2 GiB; larger weights go into a file beside it."""
-
+RUN_MODEL = "run the model itself, with zlpr predict or zlpr serve"
 
 _export_lock = Lock()
 
@@ -82,11 +82,16 @@ def write_onnx(
         InputError: If torch cannot export this kind of model.
     """
     import onnx
+    from onnx_ir import Shape
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from onnx_ir.serde import serialize_model
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
 
     changed: Any = copy.deepcopy(model)
     changed.to("cpu")
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    exporter: Any = OnnxExporter
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}  # a fixed size is an error
     try:
         with (
             _quietly(),
@@ -96,29 +101,35 @@ def write_onnx(
         ):
             if quantization == "int8":
                 changed.set_input_embeddings(_ByteEmbedding(changed.get_input_embeddings()))
-            program: Any = torch.onnx.export(
-                _Logits(changed, tuple(sample)).eval(),
-                tuple(sample.values()),
-                dynamo=True,  # rejects data-dependent code, which tracing would freeze
-                input_names=list(sample),
-                output_names=["logits"],
-                dynamic_shapes=(tuple(axes for _ in sample),),
-                verbose=False,
+            program, _ = exporter().export_program(
+                _Logits(changed).eval(),
+                dict(sample),
+                OnnxConfig(dynamic_shapes=dict.fromkeys(sample, axes)),
             )
+            for value in program.graph.inputs:
+                value.shape = Shape(("batch", "sequence"))
             # The exporter stores the source of each node, with paths of this machine.
-            ClearMetadataAndDocStringPass()(program.model)
-            proto = program.model_proto
+            ClearMetadataAndDocStringPass()(program)
+            proto = serialize_model(program)
             if quantization == "int8":
                 proto = _quantize_matrices(proto)
-    except RuntimeError as error:  # base class of the exporter's errors
-        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
-        reason = reason.partition(" : ")[0]  # the node in full follows
-        kind = model.config.model_type
-        raise InputError(f"torch cannot export models of type {kind}: {reason}") from error
+    except Exception as error:  # those of the exporters share no base class
+        if find_out_of_memory(error):
+            raise
+        raise InputError(
+            f"torch cannot export models of type {model.config.model_type}: {_reason(error)}; "
+            f"{RUN_MODEL}"
+        ) from error
     size = sum(len(each.raw_data) for each in proto.graph.initializer)
     onnx.save(
         proto, path, save_as_external_data=size > MAX_FILE_BYTES, location=f"{path.name}.data"
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an exporter's error, or of its cause."""
+    text = str(error.__cause__ or error).strip() or type(error).__name__
+    return text.splitlines()[0].partition(" : ")[0]  # the node in full follows
 
 
 def _quantize_matrices(proto: Any) -> Any:
@@ -135,16 +146,14 @@ def _quantize_matrices(proto: Any) -> Any:
 
 
 class _Logits(nn.Module):
-    """A classifier as a function of its input tensors in a fixed order."""
+    """A classifier that returns its logits alone."""
 
-    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.names = names
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
-        return logits
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.model(**inputs).logits}
 
 
 class _ByteEmbedding(nn.Module):
@@ -166,11 +175,17 @@ class _ByteEmbedding(nn.Module):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence the exporters' warnings and dumps; the exported model is checked instead.
+    """Silence the exporters' warnings and output; the exported model is checked instead.
 
-    One export at a time: logging, warnings and stderr belong to the whole process.
+    One export at a time: logging, warnings, stdout and stderr belong to the whole process.
     """
-    with _export_lock, warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    output = io.StringIO()
+    with (
+        _export_lock,
+        warnings.catch_warnings(),
+        redirect_stdout(output),
+        redirect_stderr(output),
+    ):
         root, before = logging.getLogger(), logging.root.manager.disable
         handlers, level = list(root.handlers), root.level
         logging.disable(logging.WARNING)

@@ -17,9 +17,10 @@ from zlpr_hf.choices import Quantization
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import is_free, new_folder, write_json
 from zlpr_hf.inference.classifier import Classifier
-from zlpr_hf.inference.onnx_model import write_onnx
+from zlpr_hf.inference.onnx_model import RUN_MODEL, write_onnx
 from zlpr_hf.inference.onnx_session import ONNX_FILE
 from zlpr_hf.inference.windows import Texts
+from zlpr_hf.models.probe import explain_failure, padding_matters
 from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.thresholds import decide
 from zlpr_hf.zlpr_config import ZLPRConfig
@@ -106,14 +107,25 @@ def export_onnx(
     """
     if not texts:
         raise InputError(f"{source}: checking an export requires texts")
+    model: Any = classifier.model
+    with explain_failure(model):
+        padded = padding_matters(model, classifier.tokenizer)
+    if padded:
+        raise InputError(
+            f"{source}: not exported, padding changes its logits, and users of an export pad their "
+            f"batches; {RUN_MODEL}"
+        )
     with new_folder(folder) as part:
         expected = classifier.compute_logits(texts, batch_size=batch_size, progress=True)
         write_export(classifier, part, quantization)
-        exported = Classifier.load(str(part), backend="onnxruntime")
         try:
+            exported = Classifier.load(str(part), backend="onnxruntime")
             logits = exported.compute_logits(texts, batch_size=batch_size, progress=True)
         except InputError as error:
-            raise InputError(f"{source}: not exported, the exported copy fails: {error}") from error
+            reason = str(error).replace(f"{part}/", "")
+            raise InputError(
+                f"{source}: not exported, the copy fails: {reason}; {RUN_MODEL}"
+            ) from error
         predicted = classifier.decide(expected)
         equal = predicted == exported.decide(logits)
         difference = np.abs(logits - expected)
@@ -171,5 +183,6 @@ def _check_agreement(
     moved = ((logits > 0) != decide(expected)) & (np.abs(expected) > NEAR_ZERO)
     if moved.any() or not export.largest_difference <= MAX_LOGIT_DIFFERENCE:
         raise InputError(
-            f"{export.source}: not exported, ONNX Runtime and torch disagree; {export.render()}"
+            f"{export.source}: not exported, ONNX Runtime and torch disagree; "
+            f"{export.render()}; {RUN_MODEL}"
         )
