@@ -14,11 +14,13 @@ from zlpr_hf.workflows.comparison.results import Comparison
 
 RUNS = Path(__file__).parents[1] / "results"
 FILES = {
+    "ATT&CK": "quickstart-seed*.json",
     "CWE": "cwe.json",
     "Reuters-90": "reuters.json",
     "GoEmotions": "go_emotions.json",
 }
 RECIPES = {
+    "quickstart": "ATT&CK",
     "cwe": "CWE",
     "reuters": "Reuters-90",
     "go_emotions": "GoEmotions",

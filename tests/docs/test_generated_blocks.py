@@ -18,7 +18,7 @@ def test_generated_blocks_are_up_to_date(page: Path) -> None:
 def test_stored_runs_are_complete_and_name_no_local_folder() -> None:
     runs = {name: read_runs(name) for name in FILES}
     assert {name: len(each) for name, each in runs.items()} == {
-        "CWE": 1, "Reuters-90": 1, "GoEmotions": 1,
+        "ATT&CK": 3, "CWE": 1, "Reuters-90": 1, "GoEmotions": 1,
     }  # fmt: skip
     assert all(run["output_dir"].startswith("out/") for each in runs.values() for run in each)
 
