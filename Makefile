@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart compare test quick torture models docs check wheel-check clean
+.PHONY: help quickstart compare test quick gpu torture models docs check wheel-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,10 @@ test: $(VENV)/installed ## run all tests, doctests and notebooks (about 10 minut
 
 quick: $(VENV)/installed ## run the fast tests
 	$(BIN)/python -m pytest $(TWO) -m 'not slow'
+
+# One card, since a Trainer would share its batches among several.
+gpu: $(VENV)/installed ## run the tests and benchmarks of a CUDA GPU into results/gpu-CARD.json
+	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} $(BIN)/python -m benchmarks.gpu
 
 torture: $(VENV)/installed ## kill runs, fill disks, feed broken input (30 to 60 minutes on two cores)
 	$(BIN)/python -m tests.torture

@@ -42,7 +42,7 @@ def powerset_of(labels: int) -> tuple[int, PowersetLoss | None]:
     return len(sets), PowersetLoss(LabelSets(tuple(sets), labels))
 
 
-def passes(labels: int) -> tuple[int, dict[str, Callable[[], Tensor]]]:
+def passes(labels: int, device: str = "cpu") -> tuple[int, dict[str, Callable[[], Tensor]]]:
     """Return the number of label sets, and a forward pass per loss on logits of its own."""
     generator = torch.Generator().manual_seed(0)
     targets = (torch.rand(BATCH, labels, generator=generator) < 3 / labels).float()
@@ -54,11 +54,13 @@ def passes(labels: int) -> tuple[int, dict[str, Callable[[], Tensor]]]:
     }
     if powerset is not None:
         losses["powerset"] = powerset
+    truth = targets.to(device)
 
     def one(name: str, loss: torch.nn.Module) -> Callable[[], Tensor]:
         width = count if name == "powerset" else labels
-        logits = torch.randn(BATCH, width, generator=generator).requires_grad_()
-        return lambda: loss(logits, targets)
+        logits = torch.randn(BATCH, width, generator=generator).to(device).requires_grad_()
+        loss.to(device)
+        return lambda: loss(logits, truth)
 
     return count, {name: one(name, loss) for name, loss in losses.items()}
 

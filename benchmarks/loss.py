@@ -52,11 +52,12 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def measure(batch: int, labels: int) -> dict[str, dict[str, float]]:
+def measure(batch: int, labels: int, device: str = "cpu") -> dict[str, dict[str, float]]:
     """Return milliseconds and the ratio to BCE per loss."""
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(batch, labels, generator=generator).requires_grad_()
-    targets = (torch.rand(batch, labels, generator=generator) < POSITIVES / labels).float()
+    logits = torch.randn(batch, labels, generator=generator).to(device).requires_grad_()
+    flags = torch.rand(batch, labels, generator=generator) < POSITIVES / labels
+    targets = flags.float().to(device)
 
     def compute(loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         logits.grad = None  # backward would add to it
@@ -84,15 +85,23 @@ class Timing:
     high: float
 
 
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds of a call, on a GPU until it has computed everything."""
+    started = time.perf_counter()
+    call()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
 def time_in_turn(forwards: Mapping[str, Callable[[], Tensor]], repeats: int) -> dict[str, Timing]:
     """Time losses in turn, one of which is ``bce``, by the functions that compute them."""
     seconds: dict[str, list[float]] = {name: [] for name in forwards}
     for repeat in range(repeats + WARM):
         for name, forward in forwards.items():
-            started = time.perf_counter()
-            forward().backward()
+            taken = timed(lambda forward=forward: forward().backward())
             if repeat >= WARM:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
     found = {}
     for name, values in seconds.items():
         ratios = [value / bce for value, bce in zip(values, seconds["bce"], strict=True)]

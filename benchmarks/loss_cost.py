@@ -21,9 +21,9 @@ SIZES = {100: 200, 10_000: 40}
 """Repetitions per number of labels."""
 
 
-def measure(labels: int, repeats: int) -> dict[str, dict[str, float]]:
+def measure(labels: int, repeats: int, device: str = "cpu") -> dict[str, dict[str, float]]:
     """Return time and memory of each loss as ratios to BCE."""
-    _, forwards = passes(labels)
+    _, forwards = passes(labels, device)
     bce = kept_bytes(forwards["bce"])
     return {
         name: {

@@ -12,7 +12,9 @@ MADE_DATA = Path(__file__).parents[1] / "results" / "made_data"
 RESULTS = Path(__file__).parent / "results"
 
 
-def save(name: str, found: dict[str, Any], *, folder: Path = RESULTS) -> None:
+def save(
+    name: str, found: dict[str, Any], *, folder: Path = RESULTS, file: str | None = None
+) -> None:
     """Write numbers as JSON, with the command, versions, threads and machine."""
     about = {
         "command": f"python -m benchmarks.{name}",
@@ -28,7 +30,7 @@ def save(name: str, found: dict[str, Any], *, folder: Path = RESULTS) -> None:
     }
     text = json.dumps({"about": about, "machine": machine, **found}, indent=1)
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (folder / f"{file or name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _cpu() -> str:

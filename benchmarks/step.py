@@ -9,7 +9,6 @@ Run: python -m benchmarks.step
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, set_seed
 
+from benchmarks.loss import timed
 from benchmarks.output import save
 from zlpr_hf import LabelSpace, load_model, zlpr_loss
 from zlpr_hf.models.first_token import first_token_only
@@ -37,16 +37,18 @@ STEPS, ROUNDS = 5, 7
 class Steps:
     """A model and its optimizer."""
 
-    def __init__(self, *, compiled: bool = False) -> None:
+    def __init__(self, *, compiled: bool = False, device: str = "cpu") -> None:
         set_seed(0)
+        self.device = device
         space = LabelSpace(tuple(f"label {i}" for i in range(LABELS)))
-        self.model: PreTrainedModel = load_model(ENCODER, space, pooling="mean")
+        self.model: PreTrainedModel = load_model(ENCODER, space, pooling="mean").to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
         self.forward: Any = torch.compile(self.model, dynamic=True) if compiled else self.model
         self.generator = torch.Generator().manual_seed(0)
 
     def inputs(self, batch: int, length: int) -> dict[str, Tensor]:
         ids = torch.randint(1_000, 30_000, (batch, length), generator=self.generator)
+        ids = ids.to(self.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def train(self, batch: int, length: int) -> None:
@@ -54,7 +56,7 @@ class Steps:
         self.model.train()
         logits = self.forward(**self.inputs(batch, length)).logits
         targets = (torch.rand(logits.shape, generator=self.generator) < 0.02).float()
-        zlpr_loss(logits, targets).backward()
+        zlpr_loss(logits, targets.to(self.device)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -70,12 +72,6 @@ def best_speed() -> float:
     one, other = torch.randn(LARGE, LARGE), torch.randn(LARGE, LARGE)
     seconds = [timed(lambda: one @ other) for _ in range(10 * STEPS)]
     return 2 * LARGE**3 / min(seconds)
-
-
-def timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def explain(call: Callable[[], object]) -> dict[str, float]:

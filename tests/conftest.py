@@ -9,6 +9,7 @@ import torch
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from tests.builders import make_colour_rows, make_tokenizer, save_encoder, tiny_config
+from tests.device import IS_THERE
 from tests.runs import FAST, run
 from zlpr_hf import LabelSpace, Report
 
@@ -16,6 +17,13 @@ torch.set_num_threads(1)  # tiny models: a second thread only waits for the firs
 # A shell that runs tests in the background has interrupts ignored, and processes started from here
 # would inherit that: those that are to be interrupted would never end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skipif(not IS_THERE, reason="requires a CUDA GPU"))
+            item.add_marker(pytest.mark.filterwarnings("default"))  # of compilers and drivers
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import zlpr_hf
 from train import main
 from zlpr_hf import Report
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.finetune import finetune_config
 
+REPOSITORY = Path(zlpr_hf.__file__).parent.parent
+TORCHRUN = "torch.distributed.run"
 FAST = [
     "--num_train_epochs=12", "--per_device_train_batch_size=8", "--learning_rate=5e-3",
     "--head_learning_rate=1e-2", "--pooling=mean",
@@ -24,6 +30,14 @@ def run(argv: list[str], folder: Path, *more: str) -> Report:
     """Fine-tune without printing."""
     config = parse_arguments([*argv, f"--output_dir={folder}", *more])
     return finetune_config(config, log=lambda text: None)
+
+
+def launch(*command: str) -> subprocess.CompletedProcess[str]:
+    """Start a module of launchers and wait for its end."""
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True,
+        timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 def check_refused(

@@ -149,9 +149,10 @@ def run_and_resume(sampling: str, folder: Path, processes: int) -> list[dict[str
     return found
 
 
-def main(folder: Path) -> None:
-    state = PartialState(cpu=True)
-    found: dict[str, Any] = {
+def main(folder: Path, device: str = "cpu") -> None:
+    state = PartialState(cpu=device == "cpu")
+    found: dict[str, Any] = {"backend": state.backend}
+    found |= {
         name: run_case(case, folder / "run", state.num_processes) for name, case in CASES.items()
     }
     for sampling in ("random", "group_by_length"):
@@ -161,4 +162,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import coverage
+from benchmarks import coverage, gpu
 from benchmarks.cost import kept_bytes
 from benchmarks.exact import WORLDS, boundary, exclusive, minimise
 from benchmarks.learned import DRAWS, SIZES, counted, dependent, single
@@ -89,6 +89,19 @@ def test_the_page_quotes_the_files() -> None:
 def test_kept_bytes_counts_a_tensor_once() -> None:
     values = torch.ones(1000, requires_grad=True)
     assert kept_bytes(lambda: (values * values).sum()) == 4000
+
+
+def test_outcomes_of_gpu_tests_are_read_with_their_values(tmp_path: Path) -> None:
+    cases = """<testcase classname="a" name="x" time="2.5"><properties>
+    <property name="peak_mib" value="7.5"/></properties></testcase>
+    <testcase classname="a" name="y" time="0"><skipped message="requires CUDA"/></testcase>
+    <testcase classname="b" name="z" time="1"><failure message="wrong"/></testcase>"""
+    (tmp_path / "tests.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    assert gpu.read_outcomes(tmp_path / "tests.xml") == {
+        "a.x": {"outcome": "passed", "seconds": 2.5, "peak_mib": 7.5},
+        "a.y": {"outcome": "skipped", "seconds": 0, "message": "requires CUDA"},
+        "b.z": {"outcome": "failure", "seconds": 1, "message": "wrong"},
+    }
 
 
 def test_true_metrics_of_a_population_are_those_of_many_rows() -> None:

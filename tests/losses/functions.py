@@ -24,7 +24,7 @@ WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0, 7.0, 1.5], dtype=torch.float64)
 
 
 def weighted_bce(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
-    weights = WEIGHTS[: logits.shape[-1]].to(logits.dtype)
+    weights = WEIGHTS[: logits.shape[-1]].to(logits)
     return binary_relevance.bce_loss(logits, targets, positive_weight=weights, **options)
 
 
@@ -38,7 +38,8 @@ def with_counts(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return a loss of frequencies as a function of ``(logits, targets)``."""
 
     def loss(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
-        return function(logits, targets, *counts(logits.shape[-1]), **options)
+        both = (count.to(logits.device) for count in counts(logits.shape[-1]))
+        return function(logits, targets, *both, **options)
 
     loss.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return loss
@@ -52,7 +53,7 @@ def all_sets(num_labels: int) -> LabelSets:
 
 def set_logits(logits: Tensor) -> Tensor:
     """Score every set by the sum of its labels' scores."""
-    members = torch.from_numpy(all_sets(logits.shape[-1]).members())
+    members = torch.from_numpy(all_sets(logits.shape[-1]).members()).to(logits.device)
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # as exact as the loss
     return torch.where(members, wide.unsqueeze(-2), 0.0).sum(-1)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaModel
 
+from tests.device import requires_cuda
 from tests.families import DECODER, save_family
 from tests.runs import check_refused, run
 from zlpr_hf import Classifier, LabelSpace, load_model
@@ -65,10 +66,9 @@ def test_adapters_move_to_the_whole_encoder(tmp_path: Path) -> None:
     assert ZLPRConfig.read(moved.config).data == {"text_column": "body"}
 
 
-@pytest.mark.skipif(
-    find_spec("bitsandbytes") is None or not torch.cuda.is_available(),
-    reason="requires bitsandbytes and CUDA",
-)
+@pytest.mark.gpu
+@requires_cuda
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="requires bitsandbytes")
 @pytest.mark.parametrize("form", ["merged", "adapter"])
 def test_numbers_are_of_the_saved_model(form: str, command: list[str], tmp_path: Path) -> None:
     decoder = save_family("llama", tmp_path / "decoder")

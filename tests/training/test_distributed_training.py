@@ -1,10 +1,8 @@
 """Two processes match one: gradients, weights, metrics, files; only one of them prints."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,27 +10,18 @@ import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
+from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from safetensors.torch import load_file
 from torch.distributed.fsdp import StateDictType
 
-import zlpr_hf
-from tests.runs import run
-from tests.several_processes import CASES, EVALUATED, LABELS, make_rows, run_case
+from tests.runs import REPOSITORY, TORCHRUN, launch, run
+from tests.several_processes import CASES, EVALUATED, LABELS, make_rows, make_trainer, run_case
 from zlpr_hf import ZLPRLoss
 from zlpr_hf.cli.main import main
 from zlpr_hf.training.dataloaders import SharedBatchSampler
 
-REPOSITORY = Path(zlpr_hf.__file__).parent.parent
 CONFIGS = REPOSITORY / "configs" / "accelerate"
-TORCHRUN = ["torch.distributed.run", "--nproc_per_node=2"]
-
-
-def launch(*command: str) -> subprocess.CompletedProcess[str]:
-    """Start a module of launchers and wait for its end."""
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True,
-        timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+TWO = [TORCHRUN, "--nproc_per_node=2"]
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -62,7 +51,7 @@ def test_shares_are_the_batches_of_one_process(rows: int, processes: int, drop_l
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results of the main process for all cases, on two processes started once."""
     folder = tmp_path_factory.mktemp("two")
-    started = launch(*TORCHRUN, "-m", "tests.several_processes", str(folder))
+    started = launch(*TWO, "-m", "tests.several_processes", str(folder))
     assert started.returncode == 0, started.stderr
     found: dict[str, Any] = torch.load(folder / "process-0.pt", weights_only=False)
     other = torch.load(folder / "process-1.pt", weights_only=False)
@@ -141,7 +130,7 @@ def test_an_error_in_one_process_ends_all(command: list[str], tmp_path: Path) ->
     """The main process cannot write its page; the other one waits for it, but not for ever."""
     (tmp_path / "report.html").mkdir()
     started = launch(
-        *TORCHRUN, "train.py", *command, f"--output_dir={tmp_path}", "--num_train_epochs=1",
+        *TWO, "train.py", *command, f"--output_dir={tmp_path}", "--num_train_epochs=1",
         "--save_strategy=no",
     )  # fmt: skip
     assert started.returncode != 0
@@ -151,7 +140,7 @@ def test_an_error_in_one_process_ends_all(command: list[str], tmp_path: Path) ->
 @pytest.mark.slow
 def test_wrong_input_is_reported_once(command: list[str], tmp_path: Path) -> None:
     started = launch(
-        *TORCHRUN, "train.py", *command, f"--output_dir={tmp_path}", "--train_file=none.csv"
+        *TWO, "train.py", *command, f"--output_dir={tmp_path}", "--train_file=none.csv"
     )
     assert started.returncode != 0
     assert started.stderr.count("error: ") == 1
@@ -186,21 +175,21 @@ def test_every_configuration_of_accelerate_is_checked() -> None:
 
 @pytest.mark.parametrize("name", ["fsdp", "fsdp_multi_node"])
 def test_fsdp_spreads_layers_and_saves_a_model(
-    name: str, tiny_model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Accelerate splits the embedding by itself; no other unit may hold it."""
     config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
     for key, value in config.fsdp_config.items():  # as accelerate launch hands them on
         monkeypatch.setenv(
             key.upper(), str(value).lower() if isinstance(value, bool) else str(value)
         )
     plugin = FullyShardedDataParallelPlugin()
-    plugin.set_auto_wrap_policy(tiny_model)
-    wrapped = [
-        module
-        for module in tiny_model.modules()
-        if plugin.auto_wrap_policy(module=module, recurse=False, nonwrapped_numel=0)
-    ]
-    assert [type(module).__name__ for module in wrapped].count("BertLayer") == 2
+    trainer = make_trainer(CASES["even"], tmp_path, 1)
+    trainer.accelerator = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin))
+    trainer._keep_embeddings_whole()
+    is_unit = fsdp2_prepare_auto_wrap_policy(plugin, trainer.model)
+    units = [type(module).__name__ for module in trainer.model.modules() if is_unit(module)]
+    assert units == ["BertLayer", "BertLayer"]
     assert plugin.fsdp_version == 2
     assert plugin.state_dict_type == StateDictType.FULL_STATE_DICT
 

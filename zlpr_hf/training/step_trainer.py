@@ -78,6 +78,7 @@ class StepTrainer(Trainer):
             getattr(self.processing_class, "model_input_names", ()),
             columns_of(self.train_dataset),
         )
+        self._keep_embeddings_whole()
         self._batches: list[dict[str, Any]] = []
         self._shared_batches: SharedBatchSampler | None = None
         self.weight_average: WeightAverage | None = None
@@ -86,6 +87,21 @@ class StepTrainer(Trainer):
         patience = getattr(self.args, "early_stopping_patience", None)
         if patience:
             self.add_callback(EarlyStopping(patience, self._tolerant_rows()))
+
+    def _keep_embeddings_whole(self) -> None:
+        """Leave layers around the input embedding out of the units of FSDP2.
+
+        Accelerate makes the embedding a unit of its own; inside another one, as ``BertEmbeddings``
+        by default is, it would be split twice, which torch refuses.
+        """
+        plugin: Any = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is None or plugin.fsdp_version != 2 or plugin.transformer_cls_names_to_wrap:
+            return
+        model: Any = self.model
+        embedding = getattr(model, "get_input_embeddings", lambda: None)()
+        around = {type(each).__name__ for each in model.modules() if embedding in each.modules()}
+        names = getattr(model, "_no_split_modules", None) or ()
+        plugin.transformer_cls_names_to_wrap = [name for name in names if name not in around]
 
     def _average_weights(self) -> WeightAverage:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
