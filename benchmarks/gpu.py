@@ -55,17 +55,8 @@ def run_tests() -> Figures:
     """Run the tests in a process of their own; return exit status and outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tests.xml"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-m",
-            "gpu",
-            "-o",
-            "junit_family=xunit1",
-            f"--junitxml={file}",
-            "tests",
-        ]
+        more = ["-o", "junit_family=xunit1", f"--junitxml={file}"]  # the family with values
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", *more, "tests"]
         status = subprocess.run(command, cwd=REPOSITORY).returncode
         return {"exit_status": status, "tests": read_outcomes(file) if file.exists() else {}}
 

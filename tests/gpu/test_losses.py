@@ -85,7 +85,7 @@ def test_half_precision_is_computed_in_float32(name: str, dtype: torch.dtype) ->
 def test_chunks_hold_less_than_half_of_the_logits(
     record_property: Callable[[str, object], None],
 ) -> None:
-    rows, labels = 256, 50_000
+    rows, labels = 256, 100_000
     hidden = torch.randn(rows, 16, device=DEVICE, requires_grad=True)
     weight = torch.zeros(labels, 16, device=DEVICE, requires_grad=True)
     bias = torch.zeros(labels, device=DEVICE, requires_grad=True)
