@@ -224,7 +224,7 @@ def check_export(family: Family) -> None:
     """ONNX Runtime has the same logits, with offsets folded."""
     loaded = Classifier.load(family.with_offsets)
     rows = [(text,) for text in TEXTS]
-    export_onnx(loaded, rows, family.folder / "onnx", source=family.name)
+    export_onnx(loaded, rows, family.folder / "onnx", source="model")
     exported = Classifier.load(family.folder / "onnx", backend="onnxruntime")
     compare(exported.compute_logits(TEXTS), loaded.compute_logits(TEXTS), "in ONNX Runtime")
 

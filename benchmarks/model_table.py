@@ -52,8 +52,8 @@ def render_summary() -> str:
     text = (
         f"Of {len(classes)} classes of transformers {content['transformers']}, {complete} have "
         f"every capability that was checked. Per capability: {counts}; {added} hold offsets in a "
-        f"bias that is added to the head. Of {len(exported)} classes that were exported to ONNX, "
-        f"{sum(map(is_met, exported))} have the same logits there. All classes together take "
+        f"bias that is added to the head. Export to ONNX was tried for {len(exported)} classes: "
+        f"{sum(map(is_met, exported))} have the same logits there. These checks took "
         f"{content['cpu_seconds'] / 60:.0f} minutes of CPU time."
     )
     return textwrap.fill(text, 125, break_on_hyphens=False)
