@@ -13,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 
 from zlpr_hf import InputError, build_loss
 from zlpr_hf.cli.main import main
-from zlpr_hf.workflows.comparison.frozen import RANGES, FrozenTier, Trial, draw_trials, train_head
+from zlpr_hf.workflows.comparison.frozen import RATES, FrozenTier, train_head
 from zlpr_hf.workflows.comparison.results import Comparison
+from zlpr_hf.workflows.comparison.search import RANGES, Trial, draw_trials
 from zlpr_hf.workflows.comparison.variants import Variant
 
 
@@ -69,22 +70,25 @@ def test_variants_that_cannot_be(given: Any) -> None:
         Variant.read(given)
 
 
+def draw(loss: str, fixed: dict[str, float], *, count: int, search: bool = True) -> list[Trial]:
+    return list(draw_trials(loss, fixed, rates=RATES, count=count, seed=3, search=search))
+
+
 def test_each_loss_has_the_same_rates_and_starts_with_its_defaults() -> None:
-    plain = list(draw_trials("lsep", {}, count=7, seed=3, search=True))
-    searched = list(draw_trials("bce", {}, count=7, seed=3, search=True))
-    fixed = list(draw_trials("bce", {}, count=7, seed=3, search=False))
+    plain, searched = draw("lsep", {}, count=7), draw("bce", {}, count=7)
+    fixed = draw("bce", {}, count=7, search=False)
     assert (len(plain), len(searched)) == (7, 7)
     assert plain[0] == searched[0] == fixed[0]
     assert all(each.loss_kwargs == {} for each in (*plain, *fixed))
     low, high = RANGES["bce"]["positive_weight"]
     assert all(low <= each.loss_kwargs["positive_weight"] <= high for each in searched[1:])
-    given = list(draw_trials("focal", {"gamma": 1.5}, count=3, seed=3, search=True))
+    given = draw("focal", {"gamma": 1.5}, count=3)
     assert {each.loss_kwargs["gamma"] for each in given} == {1.5}
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_searched_values_are_allowed(name: str) -> None:
-    for trial in draw_trials(name, {}, count=33, seed=1, search=True):
+    for trial in draw(name, {}, count=33):
         kwargs: dict[str, Any] = dict(trial.loss_kwargs)
         assert build_loss(name, train_targets=np.eye(3), **kwargs) is not None
     for ends in zip(*RANGES[name].values(), strict=True):
@@ -98,7 +102,11 @@ def test_head_is_that_of_scikit_learn() -> None:
     targets = (features[:, :1] + generator.normal(size=(120, 1)) > 0).astype(np.float32)
     decay = 0.02
     weight, bias = train_head(
-        build_loss("bce"), features, targets, Trial(0.3, decay, {}), steps=2000
+        build_loss("bce"),
+        features,
+        targets,
+        Trial({"learning_rate": 0.3, "weight_decay": decay}, {}),
+        steps=2000,
     )
     other = LogisticRegression(C=1 / (2 * decay * 120), tol=1e-8, max_iter=1000)
     other.fit(features, targets[:, 0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,54 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.atomic import whole_file, write_json, write_whole
 from zlpr_hf.losses.base import MultiLabelLoss
-from zlpr_hf.losses.registry import LOSSES, build_loss
-from zlpr_hf.metrics.multi_label import compute_decision_metrics
-from zlpr_hf.metrics.threshold_tuning import fit_thresholds
+from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.models.features import compute_features
 from zlpr_hf.models.loading import load_model, load_tokenizer
 from zlpr_hf.reports.provenance import Provenance, find_versions
-from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.comparison.search import Trial, draw_trials, judge, searched_ranges
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
 
 if TYPE_CHECKING:
     from zlpr_hf.workflows.comparison.plan import Cell
 
-RATES = (3e-3, 0.3)
-"""Learning rates of Adam that are searched, on features with standard deviation 1."""
-DECAYS = (1e-6, 1e-1)
-"""Weights of the squared norm of the head that are searched."""
+RATES = {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-6, 1e-1)}
+"""Learning rates of Adam, on features with standard deviation 1, and weights of the squared norm of
+the head that are searched."""
 MAX_LENGTH = 128
 EPOCHS = 10
 """Epochs that a training counts as, for losses that change after some."""
-RANGES: dict[str, dict[str, tuple[float, float]]] = {
-    "zlpr": {"temperature": (0.5, 2.0), "positive_weight": (0.5, 4.0)},
-    "bce": {"positive_weight": (0.5, 8.0)},
-    "focal": {"gamma": (0.0, 4.0)},
-    "asymmetric": {"gamma_negative": (1.0, 6.0), "margin": (0.0, 0.2)},
-    "robust_asymmetric": {
-        "gamma_negative": (1.0, 6.0), "margin": (0.0, 0.2), "lambd": (1.0, 2.0),
-    },
-    "poly1": {"epsilon": (-0.5, 4.0)},
-    "hill": {"lambd": (1.0, 2.0), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
-    "splc": {"tau": (0.5, 0.95), "margin": (0.0, 2.0), "gamma": (0.0, 3.0)},
-    "class_balanced": {
-        "beta": (0.5, 0.999), "lambd": (1.0, 5.0), "kappa": (0.0, 0.2), "gamma": (0.0, 3.0),
-    },
-    "distribution_balanced": {
-        "mu": (0.3, 1.0), "lambd": (1.0, 5.0), "kappa": (0.0, 0.2), "gamma": (0.0, 3.0),
-    },
-    "sigmoid_f1": {"beta": (0.5, 5.0), "eta": (-2.0, 2.0)},
-    "two_way": {"temperature_positive": (1.0, 6.0), "temperature_negative": (0.5, 2.0)},
-}  # fmt: skip
-"""Hyper-parameters of each loss that are searched; a loss without any has rate and decay only."""
-
 Floats = NDArray[np.float32]
 
 
@@ -106,15 +80,6 @@ class FrozenTier:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One setting of the search."""
-
-    learning_rate: float
-    weight_decay: float
-    loss_kwargs: dict[str, float]
-
-
-@dataclass(frozen=True)
 class TrainedHead:
     """A head with its scores on validation and test rows."""
 
@@ -135,31 +100,6 @@ def check_frozen(config: RunConfig) -> None:
         raise InputError("teacher_model_name_or_path: not supported with frozen")
 
 
-def draw_trials(
-    loss: str, fixed: Mapping[str, float], *, count: int, seed: int, search: bool
-) -> Iterator[Trial]:
-    """Yield settings: the defaults of the loss in the middle of the ranges, then a Sobol sequence.
-
-    Rates and decays are spread evenly on a logarithmic scale, hyper-parameters on a linear one.
-    """
-    ranges = RANGES.get(loss, {}) if search else {}
-    ranges = {name: each for name, each in ranges.items() if name not in fixed}
-    yield Trial(_between(RATES, 0.5), _between(DECAYS, 0.5), dict(fixed))
-    sampler = qmc.Sobol(2 + len(ranges), rng=seed)
-    points = sampler.random_base2(max(count - 1, 1).bit_length())[: count - 1]
-    for rate, decay, *others in points.tolist():
-        kwargs = {
-            name: low + place * (high - low)
-            for (name, (low, high)), place in zip(ranges.items(), others, strict=True)
-        }
-        yield Trial(_between(RATES, rate), _between(DECAYS, decay), {**fixed, **kwargs})
-
-
-def _between(ends: tuple[float, float], place: float) -> float:
-    low, high = ends
-    return float(low * (high / low) ** place)
-
-
 def train_head(
     loss: MultiLabelLoss, features: Floats, targets: Floats, trial: Trial, *, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -168,12 +108,12 @@ def train_head(
     outputs = y.shape[1] if loss.label_sets is None else len(loss.label_sets.sets)
     weight = torch.zeros(x.shape[1], outputs, requires_grad=True)
     bias = torch.zeros(outputs, requires_grad=True)
-    optimizer = torch.optim.Adam([weight, bias], lr=trial.learning_rate)
+    optimizer = torch.optim.Adam([weight, bias], lr=trial.rates["learning_rate"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
         loss.epoch = EPOCHS * step / steps
         optimizer.zero_grad()
-        value = loss(x @ weight + bias, y) + trial.weight_decay * weight.square().sum()
+        value = loss(x @ weight + bias, y) + trial.rates["weight_decay"] * weight.square().sum()
         value.backward()
         optimizer.step()
         schedule.step()
@@ -239,6 +179,7 @@ def run_frozen_cell(
     for trial in draw_trials(
         training.loss,
         training.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
+        rates=RATES,
         count=tier.trials,
         seed=cell.seed,
         search=cell.search,
@@ -248,8 +189,10 @@ def run_frozen_cell(
             heads.append(head)
     if not heads:
         raise InputError("all trials ended in logits that are not finite")
-    own = max(heads, key=lambda each: _judge(each, targets["validation"], cell, tuned=False))
-    tuned = max(heads, key=lambda each: _judge(each, targets["validation"], cell, tuned=True))
+    own, tuned = (
+        max(heads, key=lambda each: judge(cell, each.validation, targets["validation"], tuned=rule))
+        for rule in (False, True)
+    )
     seconds = time.perf_counter() - started
     _write(cell, data, tier, own, tuned, targets["validation"], seconds)
 
@@ -291,16 +234,6 @@ def _run_trial(
     return TrainedHead(trial, scores["validation"], scores["test"], seconds, len(bias))
 
 
-def _judge(head: TrainedHead, targets: Floats, cell: Cell, *, tuned: bool) -> float:
-    """Return the mean of micro-F1 and macro-F1 on validation, of one of both rules."""
-    training, rule = cell.config.training, Thresholds()
-    if tuned or not LOSSES[training.loss].decides_at_zero:
-        metric = cell.config.model.threshold_metric
-        rule = fit_thresholds(head.validation, targets, metric=metric)
-    found = compute_decision_metrics(rule.apply(head.validation), targets)
-    return (found["f1_micro"] + found["f1_macro"]) / 2
-
-
 def _write(
     cell: Cell,
     data: LabelledData,
@@ -331,7 +264,7 @@ def _write(
     provenance = Provenance.find(torch.device("cpu"), data.fingerprints(), cell.folder)
     results = {
         "frozen": describe_frozen(cell, tier),
-        "chosen": {"own": asdict(own.trial), "tuned": asdict(tuned.trial)},
+        "chosen": {"own": own.trial.settings, "tuned": tuned.trial.settings},
         "training": training,
         "provenance": asdict(provenance),
         "versions": find_versions(),
@@ -342,7 +275,6 @@ def _write(
 def describe_frozen(cell: Cell, tier: FrozenTier) -> dict[str, Any]:
     """Return the settings of a cell that its configuration does not hold."""
     variant = None if cell.variant is None else asdict(cell.variant)
-    ranges = {"learning_rate": RATES, "weight_decay": DECAYS}
-    ranges |= RANGES.get(cell.config.training.loss, {}) if cell.search else {}
+    ranges = RATES | searched_ranges(cell.config.training.loss, {}, search=cell.search)
     shown = {name: list(ends) for name, ends in ranges.items()}
     return {**asdict(tier), "variant": variant, "search": cell.search, "ranges": shown}

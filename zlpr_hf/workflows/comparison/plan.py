@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 from zlpr_hf.workflows.comparison.frozen import FrozenTier, check_frozen
+from zlpr_hf.workflows.comparison.search import Search
 from zlpr_hf.workflows.comparison.variants import Variant
 from zlpr_hf.workflows.option_words import current_name, option_words
 from zlpr_hf.workflows.recipes import find_recipe
 
 KEYS = (
     "output_dir", "seeds", "datasets", "losses", "reference", "settings", "threshold_metric",
-    "metrics", "resamples", "keep_models", "frozen",
+    "metrics", "resamples", "keep_models", "frozen", "search",
 )  # fmt: skip
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "subset_accuracy", "hamming_loss", "lrap")
 CALIBRATION_METRICS = ("brier", "ece")
@@ -38,7 +39,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run: a loss on a dataset with a seed."""
+    """One run: a loss on a dataset with a seed, and with the setting of a trial of ``search``."""
 
     dataset: str
     loss: str
@@ -46,6 +47,7 @@ class Cell:
     config: RunConfig
     variant: Variant | None = None
     search: bool = True
+    trial: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -53,7 +55,8 @@ class Cell:
         return Path(str(self.config.training.output_dir))
 
     def __str__(self) -> str:
-        return f"{self.dataset} · {self.loss} · seed {self.seed}"
+        trial = "" if self.trial is None else f" · trial {self.trial}"
+        return f"{self.dataset} · {self.loss} · seed {self.seed}{trial}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Plan:
 
     ``threshold_metric`` is the metric that tuned thresholds maximise on validation. The seeds are
     those of training: the splits are the same for all. ``metrics`` are the columns of the table.
-    With ``frozen`` the cells train heads on features of the encoder, else the whole model.
+    With ``frozen`` the cells train heads on features of the encoder, else the whole model. With
+    ``search`` there is a cell for each trial and seed: those of the first seed are trials, and of
+    the others only those of the best trial run.
     """
 
     output_dir: Path
@@ -73,6 +78,17 @@ class Plan:
     keep_models: bool
     cells: tuple[Cell, ...]
     frozen: FrozenTier | None = None
+    search: Search | None = None
+
+    @property
+    def trials(self) -> list[Cell]:
+        """Cells of ``search`` among which validation chooses."""
+        first = {cell.dataset: cell.seed for cell in reversed(self.cells)}
+        return [
+            cell
+            for cell in self.cells
+            if cell.trial is not None and cell.seed == first[cell.dataset]
+        ]
 
 
 def read_plan(
@@ -84,8 +100,9 @@ def read_plan(
     a recipe, or a file of such settings relative to the plan; ``settings`` holds for all runs.
     Settings of a loss take precedence over those of a dataset, then ``settings``, then the recipe;
     ``overrides`` take precedence over all. Without a setting ``loss``, the name of a loss is the
-    loss. With ``frozen``, a dataset may have a ``variant``, and a loss ``search: false``, which
-    leaves its hyper-parameters alone. A dataset may have ``seeds`` of its own.
+    loss. With ``frozen``, a dataset may have a ``variant``; with ``frozen`` or ``search``, a loss
+    ``search: false``, which leaves its hyper-parameters alone. A dataset may have ``seeds`` of its
+    own.
     """
     content = read_yaml_mapping(path, f"expected the plan of a comparison: {', '.join(KEYS)}")
     content = {"output_dir": f"out/compare/{path.stem}"} | content
@@ -107,7 +124,7 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
     datasets = _read_named("datasets", given, folder)
     given, searches = _split_off(content.get("losses"), "search")
     losses = _read_losses(given, folder)
-    _check_frozen_keys(content, variants, searches)
+    _check_tiers(content, variants, searches)
     seeds = _read_option(content, "seeds", [42], _are_seeds, EXPECTED_SEEDS)
     reference = _read_choice(content, "reference", next(iter(losses)), losses)
     threshold_metric = _read_choice(content, "threshold_metric", "f1_micro", LABEL_METRICS)
@@ -117,6 +134,7 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
     )
     keep_models = _read_option(content, "keep_models", False, _is_bool, "true or false")
     frozen = FrozenTier.read(content["frozen"]) if content.get("frozen") else None
+    search = Search.read(content["search"]) if content.get("search") is not None else None
     for metric in CALIBRATION_METRICS:
         if metric in metrics:
             raise InputError(
@@ -131,18 +149,28 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
     for loss, settings in losses.items():
         for name in sorted(set(settings) & set(last)):
             raise InputError(f"{name} is set for {loss!r}, not on the command line")
+    if search is not None:
+        named = {"settings": common, "the command line": last} | datasets | losses
+        for where, settings in named.items():
+            if "learning_rate" in settings:
+                raise InputError(f"{where}: learning_rate is searched; set its range under search")
     output_dir = Path(str(content["output_dir"]))
     cells = []
     for dataset, of_dataset in datasets.items():
-        for seed in _read_option(own_seeds, dataset, seeds, _are_seeds, EXPECTED_SEEDS):
+        variant = Variant.read(variants[dataset]) if dataset in variants else None
+        of_seeds = _read_option(own_seeds, dataset, seeds, _are_seeds, EXPECTED_SEEDS)
+        for seed in of_seeds:
             for loss, of_loss in losses.items():
-                place = output_dir / _slug(dataset) / _slug(loss) / f"seed{seed}"
                 settings = common | of_dataset | {"loss": loss, "loss_kwargs": {}} | of_loss | last
-                settings |= {"threshold_metric": threshold_metric, "seed": seed}
-                settings |= CELL_OPTIONS | {"output_dir": str(place)}
+                settings |= CELL_OPTIONS | {"threshold_metric": threshold_metric, "seed": seed}
+                place = output_dir / _slug(dataset) / _slug(loss) / f"seed{seed}"
+                settings["output_dir"] = str(place)
                 config = _build_config(dataset, loss, settings, frozen=frozen is not None)
-                variant = Variant.read(variants[dataset]) if dataset in variants else None
-                cells.append(Cell(dataset, loss, seed, config, variant, searches.get(loss, True)))
+                cell = Cell(dataset, loss, seed, config, variant, searches.get(loss, True))
+                if search is None:
+                    cells.append(cell)
+                else:
+                    cells += _draw_cells(cell, search, settings, of_seeds[0])
     return Plan(
         output_dir=output_dir,
         reference=reference,
@@ -152,7 +180,19 @@ def _build_plan(content: Settings, folder: Path, overrides: Settings) -> Plan:
         keep_models=keep_models,
         cells=tuple(cells),
         frozen=frozen,
+        search=search,
     )
+
+
+def _draw_cells(cell: Cell, search: Search, settings: Settings, seed: int) -> Iterator[Cell]:
+    """Yield the cell with the setting of each trial, drawn with the first seed of its dataset."""
+    training: Any = cell.config.training  # whose loss_kwargs are a mapping
+    trials = search.draw(training.loss, training.loss_kwargs, seed, search=cell.search)
+    for number, trial in enumerate(trials, start=1):
+        place = cell.folder.with_name(f"trial{number}_{cell.folder.name}")
+        drawn = settings | trial.settings | {"output_dir": str(place)}
+        config = _build_config(cell.dataset, cell.loss, drawn, frozen=False)
+        yield replace(cell, config=config, trial=number)
 
 
 def _split_off(given: Any, key: str) -> tuple[Any, dict[str, Any]]:
@@ -173,10 +213,14 @@ def _split_off(given: Any, key: str) -> tuple[Any, dict[str, Any]]:
     return rest, found
 
 
-def _check_frozen_keys(content: Settings, variants: Settings, searches: Settings) -> None:
-    for key, found in (("variant", variants), ("search", searches)):
-        if found and not content.get("frozen"):
-            raise InputError(f"{next(iter(found))}: {key} goes with frozen")
+def _check_tiers(content: Settings, variants: Settings, searches: Settings) -> None:
+    frozen, search = bool(content.get("frozen")), content.get("search") is not None
+    if frozen and search:
+        raise InputError("search: heads have a search of their own; set frozen: {trials: N}")
+    if variants and not frozen:
+        raise InputError(f"{next(iter(variants))}: variant goes with frozen")
+    if searches and not (frozen or search):
+        raise InputError(f"{next(iter(searches))}: search goes with frozen or a search of the plan")
     for name, value in searches.items():
         if not _is_bool(value):
             raise InputError(f"{name}: search: expected true or false, got {value!r}")
@@ -269,11 +313,11 @@ def _check_settings(where: str, given: Any, folder: Path) -> Settings:
 
 
 def _build_config(dataset: str, loss: str, settings: Settings, *, frozen: bool) -> RunConfig:
-    recipe = settings.pop("recipe", None)
+    recipe = settings.get("recipe")
     argv = [] if recipe is None else [recipe]
     try:
         for name, value in settings.items():
-            argv += option_words(name, value)
+            argv += [] if name == "recipe" else option_words(name, value)
         config = parse_arguments(argv)
         # Offsets of all cells come from one validation split, however few the rows are.
         config = replace(config, data=replace(config.data, folds=config.data.folds or 0))

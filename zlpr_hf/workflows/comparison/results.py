@@ -22,6 +22,7 @@ from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
+from zlpr_hf.workflows.comparison.search import SearchResults
 from zlpr_hf.workflows.comparison.statistics import (
     RULES,
     TUNED_RULES,
@@ -76,6 +77,7 @@ class Comparison:
     over seeds per dataset and loss; ``unseen`` is the fraction of test rows whose label set is not
     in training; ``settings`` are the configurations per run, as ``zlpr train`` reads them. With
     ``resamples_seeds`` the intervals cover other seeds too; those of earlier versions do not.
+    ``search`` holds the trials of losses that train the whole model, if they had any.
     """
 
     reference: str
@@ -90,6 +92,7 @@ class Comparison:
     environment: dict[str, str]
     frozen: bool = False
     resamples_seeds: bool = False
+    search: SearchResults | None = None
 
     @property
     def datasets(self) -> list[str]:
@@ -115,11 +118,17 @@ class Comparison:
                     name: Difference(**each) for name, each in row["difference"].items()
                 }
             rows.append(Row(**row | {"seeds": tuple(row["seeds"]), "each": tuple(row["each"])}))
-        return cls(**content | {"rows": tuple(rows), "metrics": tuple(content["metrics"])})
+        content |= {"rows": tuple(rows), "metrics": tuple(content["metrics"])}
+        if content.get("search"):
+            content["search"] = SearchResults.load(content["search"])
+        return cls(**content)
 
 
 def summarise(
-    plan: Plan, data: Mapping[Cell, LabelledData], failed: Mapping[str, str]
+    plan: Plan,
+    data: Mapping[Cell, LabelledData],
+    failed: Mapping[str, str],
+    search: SearchResults | None = None,
 ) -> Comparison:
     """Compute all statistics from the logits of the finished runs.
 
@@ -160,6 +169,7 @@ def summarise(
         environment=environment,
         frozen=plan.frozen is not None,
         resamples_seeds=True,
+        search=search,
     )
 
 

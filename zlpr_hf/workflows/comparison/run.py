@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from zlpr_hf.workflows.comparison.frozen import (
 )
 from zlpr_hf.workflows.comparison.plan import Cell, Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
+from zlpr_hf.workflows.comparison.search import Search, SearchResults
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
@@ -61,36 +63,57 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
                 _remove_weights(cell.folder, keep=plan.keep_models)
     _check_cells(plan, data)
     failed: dict[str, str] = {}
+    found = None
+    if plan.search is not None:
+        trials = [cell for cell in plan.trials if cell in pending]
+        failed = _run_cells(plan, trials, data, log_main)
+        found = read_search(plan, plan.search)
+        log_main(f"\nbest of {plan.search.trials} trials on validation:\n{found.render()}")
+        lost = map(str, _lost_trials(plan, found))
+        failed = {name: failed.get(name, "its logits are not finite") for name in lost}
+        plan = _choose_cells(plan, found)
+        pending = [cell for cell in plan.cells if not is_finished(cell)]
+    failed |= _run_cells(plan, pending, data, log_main)
+    if all(str(cell) in failed for cell in plan.cells):
+        raise InputError(f"all runs failed; the first one: {next(iter(failed.values()))}")
+    if not is_main:
+        return None
+    comparison = summarise(plan, data, failed, found)
+    comparison.save(plan.output_dir)
+    return comparison
+
+
+def _run_cells(
+    plan: Plan, pending: Sequence[Cell], data: Mapping[Cell, LabelledData], log: Log
+) -> dict[str, str]:
+    """Run cells, and return the reasons of those that fail; ``log`` is that of the main process."""
+    is_main = PartialState().is_main_process
+    failed: dict[str, str] = {}
     started = time.monotonic()
     for done, cell in enumerate(_share(pending, plan.frozen)):
         minutes = (time.monotonic() - started) / 60
         left = f" · about {minutes / done * (len(pending) - done):.0f} minutes left" if done else ""
-        log_main(f"\n[{done + 1}/{len(pending)}] {cell}{left}")
+        log(f"\n[{done + 1}/{len(pending)}] {cell}{left}")
         if is_main and not plan.keep_models:
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / UNKEPT_FILE).touch()
         reason = _run_cell(cell, data[cell], plan)
         if reason:
             failed[str(cell)] = reason
-            log_main(f"failed: {reason}")
+            log(f"failed: {reason}")
         if is_main:
             _remove_weights(cell.folder, keep=plan.keep_models)
-    if len(failed) == len(plan.cells):
-        raise InputError(f"all runs failed; the first one: {next(iter(failed.values()))}")
-    if not is_main:
-        return None
-    comparison = summarise(plan, data, failed)
-    comparison.save(plan.output_dir)
-    return comparison
+    return failed
 
 
 def _share(pending: Sequence[Cell], frozen: FrozenTier | None) -> Iterator[Cell]:
-    """Yield cells to run; with ``frozen`` those that no other process runs, then what is left.
+    """Yield cells to run: those that no other process runs, then what is left.
 
     Other processes are those of the same plan and output folder, started by hand. At the end they
-    wait for each other's last cells, so that each of them sees all results.
+    wait for each other's last cells, so that each of them sees all results. Processes that train a
+    model together run all cells together.
     """
-    if frozen is None:
+    if frozen is None and PartialState().num_processes > 1:
         yield from pending
         return
     taken: list[Cell] = []
@@ -130,14 +153,55 @@ def _run_cell(cell: Cell, data: LabelledData, plan: Plan) -> str | None:
     return reason
 
 
+def read_search(plan: Plan, search: Search) -> SearchResults:
+    """Judge the trials of a plan that are finished."""
+    return SearchResults.read(search, {cell: is_finished(cell) for cell in plan.trials})
+
+
+def _choose_cells(plan: Plan, found: SearchResults) -> Plan:
+    """Return the plan with the cells of the best trials only."""
+    return replace(plan, cells=tuple(cell for cell in plan.cells if found.is_best(cell)))
+
+
+def _lost_trials(plan: Plan, found: SearchResults) -> list[Cell]:
+    """Return the trials of the losses that have failed with each setting."""
+    return [cell for cell in plan.trials if found.best(cell.dataset, cell.loss) is None]
+
+
 def render_plan(plan: Plan) -> str:
-    """Return one line per cell, and the number of finished ones."""
-    finished = [is_finished(cell, plan.frozen) for cell in plan.cells]
-    lines = [
-        f"{'finished' if done else 'to run':<10}{cell!s:<44} {cell.folder}"
-        for cell, done in zip(plan.cells, finished, strict=True)
+    """Return one line per run, and the number of finished ones."""
+    runs = [
+        (str(cell), cell.folder, is_finished(cell, plan.frozen))
+        for cell in plan.trials or plan.cells
     ]
-    return "\n".join([*lines, f"{sum(finished)} of {len(lines)} runs are finished"])
+    about = ""
+    if plan.search is not None:
+        trials = len(runs)
+        runs += _list_runs_of_best(plan, plan.search)
+        about = (
+            f"{trials} trials ({plan.search.trials} per dataset and loss) and {len(runs) - trials} "
+            "more runs of the best: "
+        )
+    lines = [
+        f"{'finished' if done else 'to run':<10}{name:<44} {folder}" for name, folder, done in runs
+    ]
+    finished = sum(done for _, _, done in runs)
+    return "\n".join([*lines, f"{about}{finished} of {len(lines)} runs are finished"])
+
+
+def _list_runs_of_best(plan: Plan, search: Search) -> Iterator[tuple[str, Path, bool]]:
+    """Yield the runs of the other seeds; without a number until all trials are finished."""
+    found, trials = read_search(plan, search), plan.trials
+    searching = {(cell.dataset, cell.loss) for cell in trials if not is_finished(cell)}
+    for cell in plan.cells:
+        if cell in trials:
+            continue
+        if (cell.dataset, cell.loss) in searching:
+            if cell.trial == 1:
+                name = f"{cell.dataset} · {cell.loss} · seed {cell.seed} · best trial"
+                yield name, cell.folder.with_name(f"trial?_seed{cell.seed}"), False
+        elif found.is_best(cell):
+            yield str(cell), cell.folder, is_finished(cell)
 
 
 def is_finished(cell: Cell, frozen: FrozenTier | None = None) -> bool:
@@ -217,7 +281,7 @@ def _remove_weights(folder: Path, *, keep: bool) -> None:
     mark = folder / UNKEPT_FILE
     if mark.exists() and not keep:
         for path in find_checkpoints(folder):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # another process may remove them too
         for name in WEIGHTS:
             (folder / name).unlink(missing_ok=True)
     mark.unlink(missing_ok=True)
