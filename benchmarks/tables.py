@@ -15,6 +15,7 @@ from benchmarks import (
     bench_tables,
     calibration,
     certificates,
+    curve_tables,
     few_tables,
     guarantee,
     loss_cost,
@@ -42,6 +43,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | loss_cost.BLOCKS
     | serving.BLOCKS
     | certificates.BLOCKS
+    | curve_tables.BLOCKS
 )
 START = r"<!-- generated: (\S+) -->\n"
 BLOCK = re.compile(rf"{START}(.*?)<!-- end -->", re.DOTALL)

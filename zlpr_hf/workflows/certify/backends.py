@@ -262,21 +262,30 @@ def _run_openvino(setup: Setup, texts: Texts) -> Answers:
     folder = _export(setup, "none")
     exported = Classifier.load(folder, backend="onnxruntime")
     assert isinstance(exported.model, OnnxModel)
-    session = _OpenVinoSession(folder / "model.onnx")
+    session = OpenVinoSession(str(folder / "model.onnx"))
     model = OnnxModel(session, exported.model.config, folder)
     return setup.answer(
         Classifier(model, exported.tokenizer, exported.label_space, exported.thresholds), texts
     )
 
 
-class _OpenVinoSession:
-    """A compiled model of OpenVINO, called like a session of ONNX Runtime."""
+class OpenVinoSession:
+    """A compiled model of OpenVINO, called like a session of ONNX Runtime.
 
-    def __init__(self, path: Path) -> None:
+    It runs in float32, with as many threads as torch uses.
+
+    Args:
+        model: The path of an ONNX file, or a model of OpenVINO.
+    """
+
+    def __init__(self, model: Any) -> None:
         import openvino
 
-        settings = {"INFERENCE_PRECISION_HINT": "f32"}
-        self._model = openvino.Core().compile_model(str(path), "CPU", settings)
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._model = openvino.Core().compile_model(model, "CPU", settings)
 
     def get_inputs(self) -> list[Any]:
         return [_Named(each.get_any_name()) for each in self._model.inputs]

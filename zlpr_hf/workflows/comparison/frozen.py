@@ -96,8 +96,9 @@ def check_frozen(config: RunConfig) -> None:
     for name in ("label_smoothing_factor", "rdrop_alpha"):
         if getattr(training, name, 0):
             raise InputError(f"{name}: not supported with frozen: heads are trained by their loss")
-    if config.model.teacher_model_name_or_path:
-        raise InputError("teacher_model_name_or_path: not supported with frozen")
+    for name in ("teacher_model_name_or_path", "keep_layers"):
+        if getattr(config.model, name):
+            raise InputError(f"{name}: not supported with frozen")
 
 
 def train_head(
