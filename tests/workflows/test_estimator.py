@@ -39,7 +39,7 @@ def options(encoder_dir: Path) -> dict[str, Any]:
     return {
         "model": str(encoder_dir), "num_train_epochs": 12, "per_device_train_batch_size": 8,
         "learning_rate": 5e-3, "head_learning_rate": 1e-2, "pooling": "mean", "max_length": 16,
-        "bf16": False, "baselines": False,
+        "bf16": False, "baselines": False, "folds": 0,
     }  # fmt: skip
 
 
@@ -64,6 +64,15 @@ def test_it_learns_and_answers_with_names(fitted: ZLPRClassifier) -> None:
     assert fitted.evaluate(TEXTS, LABELS)["f1_micro"] > 0.8
     assert fitted.report_ is not None
     assert fitted.report_.metrics["f1_micro"] > 0.8
+
+
+def test_few_rows_are_cross_fitted_unless_folds_is_zero(quick: dict[str, Any]) -> None:
+    few = {name: value for name, value in quick.items() if name != "folds"}
+    with pytest.raises(InputError, match="folds"):
+        ZLPRClassifier(**few).fit(TEXTS[:3], LABELS[:3])
+    for options, expected in ((few, True), (quick, False)):
+        fitted = ZLPRClassifier(**options).fit(TEXTS, LABELS)
+        assert (Path(fitted.output_dir_) / "out_of_fold.npz").is_file() == expected
 
 
 def test_it_is_a_run_of_zlpr_train(options: dict[str, Any], tmp_path: Path) -> None:
@@ -156,7 +165,6 @@ def test_names_soft_labels_pairs_and_single_names(quick: dict[str, Any]) -> None
         (TEXTS, [";".join(row) or "none" for row in LABELS], r"labels.str.split"),
         (TEXTS, MULTI_HOT * 2.5, "row 1: expected 0, 1 or a probability"),
         (TEXTS, [["red"], [1]] * 60, "several kinds"),
-        (TEXTS[:3], LABELS[:3], "folds"),
     ],
 )
 def test_wrong_rows_end_in_one_line(

@@ -43,7 +43,7 @@ NAMES = {"model": "model_name_or_path", "random_state": "seed"}
 OWN = ("label_names", "output_dir", "verbose")
 """Parameters that are no options of ``zlpr train``, or need more than their value."""
 FILE_OPTIONS = {spec.name for spec in fields(DataArguments)} - {
-    "validation_size", "test_size", "split_seed", "overwrite_output_dir",
+    "validation_size", "test_size", "split_seed", "folds", "overwrite_output_dir",
 }  # fmt: skip
 
 
@@ -71,8 +71,9 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Seed of the training.
         output_dir: Folder of the run (default: a temporary one that goes with this object).
         verbose: Whether to print the data profile, progress and results of training.
-        **options: Any other option of ``zlpr train``, such as ``weight_decay`` or ``baselines``;
-            parameters as well for ``get_params``, ``set_params`` and searches.
+        **options: Any other option of ``zlpr train``, such as ``weight_decay`` or ``folds``, which
+            is 0 for a single training of few rows in place of six; parameters as well for
+            ``get_params``, ``set_params`` and searches.
 
     Attributes:
         classes_: Names of the labels, ``(L,)``.
