@@ -135,7 +135,7 @@ def test_wrong_calls_end_in_one_line(
 def test_a_frame_trains_like_a_file(encoder_dir: Path, tmp_path: Path) -> None:
     options = {
         "model": encoder_dir, "epochs": 1, "lr": 1e-3, "pooling": "mean", "max_length": 8,
-        "bf16": False, "log": lambda text: None,
+        "bf16": False, "folds": 0, "log": lambda text: None,
     }  # fmt: skip
     ROWS.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
     frame = finetune(ROWS, **options, output_dir=tmp_path / "frame")
