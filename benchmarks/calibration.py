@@ -3,7 +3,7 @@
 The temperature is fitted on the validation split, as at the end of a run. A run whose head holds
 one already is measured before it too.
 
-Run: python -m benchmarks.calibration CWE=out/quickstart Reuters=out/reuters   # --save_logits true
+Run: python -m benchmarks.calibration CWE=out/cwe Reuters=out/reuters   # --save_logits true
      python -m benchmarks.calibration out/quickstart logits.npz                # named as the files
 """
 
