@@ -2,6 +2,7 @@
 # Build the release, install it in a new environment from an index, and use it in an empty folder.
 # Run: make wheel-check. The archives are in dist/ afterwards.
 set -eu
+unset PYTHONPATH  # pip would take a checkout on it for the installed package
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/tools"
@@ -17,7 +18,6 @@ wheel=$(ls "$PWD"/dist/*.whl)
 mkdir "$place/empty"
 cd "$place/empty"
 PATH="$place/environment/bin:$PATH"
-unset PYTHONPATH
 zlpr train --recipes
 zlpr train quickstart --num_train_epochs 1
 echo "The malware deletes its own log files." | zlpr predict out/quickstart
