@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[quickstart,dev]'
 	@touch $@
 
-quickstart: $(VENV)/installed ## train MiniLM on sentences of threat reports and print the results (5 minutes on one core)
+quickstart: $(VENV)/installed ## train MiniLM on sentences of threat reports and print the results (9 minutes on one core)
 	$(BIN)/zlpr train quickstart --overwrite_output_dir true
 
 compare: $(VENV)/installed ## compare four losses on the CWE corpus, two seeds (19 minutes on one core)
