@@ -18,7 +18,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import OnnxModel
 from zlpr_hf.inference.onnx_session import ONNX_FILE, open_session
 from zlpr_hf.inference.windows import Texts, batches_by_length, split_into_windows
+from zlpr_hf.reports.provenance import find_versions
 from zlpr_hf.training.arguments import has_bfloat16
 from zlpr_hf.workflows.certify.backends import OpenVinoSession
 from zlpr_hf.workflows.export import write_export
@@ -54,7 +54,7 @@ STOCK, AGAIN = "transformers.pipeline", ", near texts again"
 EXACT = {"ONNX, quantize_dynamic": "ONNX, float32", "OpenVINO, int8": "OpenVINO, float32"}
 """Ways in int8 that also run with near texts again, and the way that computes these."""
 PRODUCTS = {"op_types_to_quantize": ["MatMul", "Gemm"], "per_channel": True}
-PACKAGES = ("transformers", "onnxruntime", "openvino", "nncf")
+OPTIONAL_PACKAGES = ("onnxruntime", "openvino", "nncf")
 FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
@@ -259,17 +259,14 @@ def read_test(model: str) -> dict[str, Any]:
 
 def find_facts() -> dict[str, Any]:
     """Return the versions of the packages, and which fast instructions the processor has."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     try:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         flags = set()
-    return {"versions": versions, "features": [name for name in FEATURES if name in flags]}
+    return {
+        "versions": find_versions(*OPTIONAL_PACKAGES),
+        "features": [name for name in FEATURES if name in flags],
+    }
 
 
 def save_round(

@@ -55,15 +55,19 @@ def colour_rows() -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="session")
-def command(
-    encoder_dir: Path,
-    colour_rows: list[dict[str, object]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> list[str]:
+def rows_file(
+    colour_rows: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The rows as JSON lines. Tests must not change it."""
+    path = tmp_path_factory.mktemp("data") / "colours.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def command(encoder_dir: Path, rows_file: Path) -> list[str]:
     """Options of a run that takes seconds."""
-    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
-    return [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *FAST]
+    return [f"--model_name_or_path={encoder_dir}", f"--train_file={rows_file}", *FAST]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Training runs of a few seconds, and the refusal of those that cannot start."""
+"""Training runs of a few seconds, and the refusal of runs and plans that cannot start."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import zlpr_hf
 from train import main
 from zlpr_hf import Report
+from zlpr_hf.cli.main import main as zlpr
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.finetune import finetune_config
 
@@ -49,3 +52,21 @@ def check_refused(
     assert len(lines) == 1
     assert message in lines[0]
     assert not folder.exists()
+
+
+def write_plan(folder: Path, content: dict[str, Any]) -> str:
+    """Write the plan of a comparison, whose results go to ``out`` in the same folder."""
+    path = folder / "plan.yaml"
+    content = {"output_dir": str(folder / "out")} | content
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def check_plan_refused(
+    content: dict[str, Any], folder: Path, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``zlpr compare`` ends with one line that says why, and has written nothing."""
+    assert zlpr(["compare", write_plan(folder, content), "--no_plots"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not (folder / "out").exists()

@@ -30,16 +30,10 @@ LOSSES = ["zlpr", "bce", "powerset", "lsep"]
 
 
 @pytest.fixture(scope="module")
-def content(
-    encoder_dir: Path,
-    colour_rows: list[dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
-    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+def content(encoder_dir: Path, rows_file: Path) -> dict[str, Any]:
     return {
         "seeds": [1, 2],
-        "datasets": {"Colours": {"train_file": str(data), "test_size": 0.25}},
+        "datasets": {"Colours": {"train_file": str(rows_file), "test_size": 0.25}},
         "losses": dict.fromkeys(LOSSES),
         "resamples": 200,
         "settings": {

@@ -1,6 +1,5 @@
 """zlpr compare with frozen: variants of the data, the search, and heads against scikit-learn."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from sklearn.linear_model import LogisticRegression
 
+from tests.runs import check_plan_refused, write_plan
 from zlpr_hf import InputError, build_loss
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows.comparison.frozen import RATES, FrozenTier, train_head
@@ -123,12 +122,9 @@ def test_frozen_settings_that_cannot_be(given: Any) -> None:
 
 
 @pytest.fixture
-def content(encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
-    path = tmp_path / "colours.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
-    rows = {"train_file": str(path), "test_size": 0.25, "validation_size": 0.25}
+def content(encoder_dir: Path, rows_file: Path) -> dict[str, Any]:
+    rows = {"train_file": str(rows_file), "test_size": 0.25, "validation_size": 0.25}
     return {
-        "output_dir": str(tmp_path / "out"),
         "seeds": [1, 2],
         "frozen": {"trials": 3, "steps": 20},
         "datasets": {
@@ -142,16 +138,10 @@ def content(encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path: Path
     }
 
 
-def write(folder: Path, content: dict[str, Any]) -> str:
-    path = folder / "plan.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return str(path)
-
-
 def test_frozen_comparison_runs_and_is_not_repeated(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = write(tmp_path, content)
+    plan = write_plan(tmp_path, content)
     assert main(["compare", plan, "--no_plots"]) == 0
     assert capsys.readouterr().out.count("[") == 18
     comparison = Comparison.load(tmp_path / "out" / "comparison.json")
@@ -165,7 +155,7 @@ def test_frozen_comparison_runs_and_is_not_repeated(
     before = results.stat().st_mtime_ns
     assert main(["compare", plan, "--no_plots"]) == 0
     assert results.stat().st_mtime_ns == before
-    assert main(["compare", write(tmp_path, content | {"frozen": {"trials": 2}})]) == 2
+    assert main(["compare", write_plan(tmp_path, content | {"frozen": {"trials": 2}})]) == 2
     assert "frozen" in capsys.readouterr().err
 
 
@@ -182,14 +172,13 @@ def test_plans_that_cannot_be(
     change: dict[str, Any], expected: str, content: dict[str, Any], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert main(["compare", write(tmp_path, content | change), "--no_plots"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert expected in line
+    check_plan_refused(content | change, tmp_path, expected, capsys)
 
 
 def test_processes_share_the_cells(content: dict[str, Any], tmp_path: Path) -> None:
     content["seeds"], content["datasets"] = [1], {"colours": content["datasets"]["colours"]}
-    words = [sys.executable, "-m", "zlpr_hf.cli", "compare", write(tmp_path, content), "--no_plots"]
+    plan = write_plan(tmp_path, content)
+    words = [sys.executable, "-m", "zlpr_hf.cli", "compare", plan, "--no_plots"]
     running = [
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

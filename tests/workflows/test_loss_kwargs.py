@@ -32,12 +32,8 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def settings(
-    encoder_dir: Path, colour_rows: list[dict[str, object]], tmp_path_factory: Any
-) -> dict[str, Any]:
-    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
-    return SETTINGS | {"model_name_or_path": str(encoder_dir), "train_file": str(data)}
+def settings(encoder_dir: Path, rows_file: Path) -> dict[str, Any]:
+    return SETTINGS | {"model_name_or_path": str(encoder_dir), "train_file": str(rows_file)}
 
 
 def options(settings: dict[str, Any]) -> list[str]:

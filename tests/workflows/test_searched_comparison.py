@@ -11,6 +11,7 @@ import yaml
 from filelock import FileLock
 from sklearn.metrics import f1_score
 
+from tests.runs import check_plan_refused, write_plan
 from zlpr_hf import InputError
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows.arguments import RunConfig, render_config
@@ -24,14 +25,10 @@ FOLDERS = {"zlpr": "zlpr", "bce at 1": "bce_at_1"}
 
 
 @pytest.fixture(scope="module")
-def content(
-    encoder_dir: Path, colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    data = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
+def content(encoder_dir: Path, rows_file: Path) -> dict[str, Any]:
     return {
         "seeds": [1, 2],
-        "datasets": {"Colours": {"train_file": str(data), "test_size": 0.25}},
+        "datasets": {"Colours": {"train_file": str(rows_file), "test_size": 0.25}},
         "losses": LOSSES,
         "search": {"trials": 3, "learning_rate": [1e-4, 1e-2]},
         "resamples": 100,
@@ -43,13 +40,6 @@ def content(
             "disable_tqdm": True,
         },
     }  # fmt: skip
-
-
-def write(folder: Path, content: dict[str, Any]) -> str:
-    path = folder / "plan.yaml"
-    content = {"output_dir": str(folder / "out")} | content
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return str(path)
 
 
 def load(folder: Path) -> Comparison:
@@ -99,7 +89,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeTraining]:
 def test_best_trial_on_validation_trains_all_seeds(content: dict[str, Any], tmp_path: Path) -> None:
     content = content | {"losses": ["zlpr"], "seeds": [3, 1]}
     content["search"] = {"trials": 2, "learning_rate": [1e-4, 1e-2]}
-    plan = write(tmp_path, content)
+    plan = write_plan(tmp_path, content)
     assert main(["compare", plan, "--no_plots"]) == 0
     comparison, folder = load(tmp_path), tmp_path / "out" / "colours" / "zlpr"
     assert comparison.search is not None
@@ -135,7 +125,7 @@ def test_every_loss_has_as_many_trials_and_test_rows_choose_nothing(
     content: dict[str, Any], tmp_path: Path, fake: Callable[..., FakeTraining]
 ) -> None:
     training = fake()
-    plan = read_plan(Path(write(tmp_path, content)))
+    plan = read_plan(Path(write_plan(tmp_path, content)))
     comparison = run_comparison(plan, log=lambda text: None)
     assert comparison is not None
     assert comparison == load(tmp_path)
@@ -160,7 +150,7 @@ def test_every_loss_has_as_many_trials_and_test_rows_choose_nothing(
 def test_killed_comparison_resumes_without_repeating_trials(
     content: dict[str, Any], tmp_path: Path, fake: Callable[..., FakeTraining]
 ) -> None:
-    path = Path(write(tmp_path, content))
+    path = Path(write_plan(tmp_path, content))
     whole = fake()
     expected = run_comparison(read_plan(path, output_dir=str(tmp_path / "whole")))
     for kills in (2, 5):  # among the trials and among the other seeds
@@ -183,7 +173,7 @@ def test_killed_comparison_resumes_without_repeating_trials(
 def test_trial_of_another_process_is_left_until_the_end(
     content: dict[str, Any], tmp_path: Path, fake: Callable[..., FakeTraining]
 ) -> None:
-    plan = read_plan(Path(write(tmp_path, content)))
+    plan = read_plan(Path(write_plan(tmp_path, content)))
     plan.trials[0].folder.mkdir(parents=True)
     other = FileLock(plan.trials[0].folder / LOCK_FILE)
     other.acquire()
@@ -207,7 +197,7 @@ def test_failed_trials_are_not_chosen(
             raise InputError("step 3: the loss is NaN")
 
     content = content | {"losses": ["zlpr", "bce"]}
-    path = write(tmp_path, content)
+    path = write_plan(tmp_path, content)
     lowest_rate = min(cell.config.training.learning_rate for cell in read_plan(Path(path)).cells)
     fake(diverge)
     assert main(["compare", path, "--no_plots"]) == 1
@@ -230,7 +220,7 @@ def test_dry_run_counts_trials_and_runs_of_the_best(
     fake: Callable[..., FakeTraining],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = write(tmp_path, content)
+    path = write_plan(tmp_path, content)
     assert main(["compare", path, "--dry_run"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("to run    Colours") == 8
@@ -283,22 +273,19 @@ def test_plans_that_cannot_be(
     change: dict[str, Any], expected: str, content: dict[str, Any], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert main(["compare", write(tmp_path, content | change), "--no_plots"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert expected in line
-    assert not (tmp_path / "out").exists()
+    check_plan_refused(content | change, tmp_path, expected, capsys)
 
 
 def test_rate_on_the_command_line_is_refused(
     content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", write(tmp_path, content), "--learning_rate=1e-4"]) == 2
+    assert main(["compare", write_plan(tmp_path, content), "--learning_rate=1e-4"]) == 2
     assert "the command line: learning_rate" in capsys.readouterr().err
 
 
 def test_fixed_hyper_parameters_stay_in_all_trials(content: dict[str, Any], tmp_path: Path) -> None:
     losses = [{"loss": "asymmetric", "margin": 0.1}]
-    plan = read_plan(Path(write(tmp_path, content | {"losses": losses})))
+    plan = read_plan(Path(write_plan(tmp_path, content | {"losses": losses})))
     kwargs: list[Any] = [cell.config.training.loss_kwargs for cell in plan.trials]
     assert [each["margin"] for each in kwargs] == [0.1] * 3
     assert ["gamma_negative" in each for each in kwargs] == [False, True, True]

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +16,6 @@ from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data
 
 Run = Callable[..., tuple[Path, Report]]
-
-
-@pytest.fixture(scope="module")
-def rows_file(colour_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "colours.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in colour_rows))
-    return path
 
 
 @pytest.fixture(scope="module")

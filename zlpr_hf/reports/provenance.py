@@ -6,8 +6,9 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -19,9 +20,16 @@ PACKAGE_ROOT = Path(__file__).parents[1]
 UNCOMMITTED_SUFFIX = "+changes"
 
 
-def find_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def find_versions(*optional: str) -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers.
+
+    Those of ``optional`` packages are left out where they are not installed.
+    """
+    found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    for name in optional:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -119,7 +118,7 @@ def certify(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=_notes(classifier, expected, checked, results),
         backends=results,
-        versions=find_versions() | _optional_versions(),
+        versions=find_versions(*OPTIONAL_PACKAGES),
     )
 
 
@@ -164,13 +163,3 @@ def _notes(
             "of a text, special tokens included; the backend cuts elsewhere"
         )
     return notes
-
-
-def _optional_versions() -> dict[str, str]:
-    found = {}
-    for name in OPTIONAL_PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
