@@ -12,6 +12,7 @@ from zlpr_hf.cli.own_file import complete_options, stem_of
 from zlpr_hf.cli.remembered import read_remembered
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.recipes import recipes_folder
 
 FOUND = ["--text_column=Satz", "--label_column=Farben", "--label_delimiter=;"]
 
@@ -47,6 +48,12 @@ def test_options_on_the_command_line_come_first() -> None:
     assert words == ["--train_file=colours.csv", "--seed", "3", "--output_dir", "x",
                      "--label-delimiter", ";", *FOUND[:2]]  # fmt: skip
     assert complete("--train_file", "colours.csv")[2:] == ["--output_dir", "out/colours", *FOUND]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", sorted(path.stem for path in recipes_folder().glob("*.yaml")))
+def test_a_recipe_comes_before_a_corpus_of_the_same_name(name: str) -> None:
+    assert complete(name) == [name]
 
 
 @pytest.mark.usefixtures("folder")
@@ -89,7 +96,7 @@ def test_folders_and_names_of_data_sets(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "colours.csv").rename(folder / "data" / "train.csv")
     assert complete("data") == ["--dataset_name=data", "--output_dir", "out/data", *FOUND]
-    assert complete("cwe") == ["--dataset_name=cwe", "--output_dir", "out/cwe"]
+    assert complete("attack") == ["--dataset_name=attack", "--output_dir", "out/attack"]
     assert complete("owner/name") == ["--dataset_name=owner/name", "--output_dir", "out/name"]
     assert complete("quickstart") == ["quickstart"]  # a recipe
     assert complete("--seed", "1") == ["--seed", "1"]

@@ -21,7 +21,7 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.models.local_models import OUTPUT_FOLDER
 from zlpr_hf.workflows.data_arguments import DataArguments
-from zlpr_hf.workflows.recipes import find_recipe
+from zlpr_hf.workflows.recipes import find_recipe, is_recipe
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -62,7 +62,8 @@ def _name_data(argv: list[str]) -> tuple[list[str], Path | None]:
     first, *rest = argv
     path = Path(first).expanduser()
     is_data = path.exists() or has_data_suffix(first)
-    is_data_set = path.is_dir() or (not is_data and (first in CORPORA or is_hub_id(first)))
+    is_corpus = first in CORPORA and not is_recipe(first)  # the recipe says which part to train on
+    is_data_set = path.is_dir() or (not is_data and (is_corpus or is_hub_id(first)))
     if path.suffix.lower() in CONFIG_SUFFIXES or not (is_data or is_data_set):
         return argv, find_recipe(first)
     given = _read_given(rest)

@@ -40,6 +40,11 @@ def find_recipe(name: str, command: str = "train") -> Path:
     )
 
 
+def is_recipe(name: str, command: str = "train") -> bool:
+    """Whether the package carries a recipe of that name."""
+    return name in _recipes_of(command)
+
+
 def render_recipes(command: str) -> str:
     """Return one line per recipe of a command, and the folder that holds them."""
     rows = [("recipe", *FACTS)]
