@@ -40,8 +40,18 @@ def test_run_is_measured_before_and_after_its_temperature(run: Path) -> None:
     assert found["temperature"] == pytest.approx(3, rel=0.05)
     assert found["before"] == pytest.approx(vars(Calibration.measure(3 * logits, targets)))
     assert found["after"]["ece"] < 0.02 < 0.05 < found["before"]["ece"]
+    assert found["perfect"] < 0.02
     raw = calibration.measure(run / "logits.npz")  # without results.json there is no temperature
     assert raw["temperature"] == pytest.approx(1, rel=0.05)
+
+
+def test_error_of_perfect_scores_is_that_of_chance() -> None:
+    rows = 400
+    mean = (2 / np.pi) ** 0.5 * 0.5 / rows**0.5  # of |heads / rows - 0.5| for a fair coin
+    found = calibration.measure_perfect_scores(np.zeros((rows, 1)), np.zeros((rows, 1), np.float32))
+    assert found == pytest.approx(mean, rel=0.25)
+    logits, targets = np.array([[-800.0, 800.0]]), np.array([[0.0, 1.0]], np.float32)
+    assert calibration.measure_perfect_scores(logits, targets) == 0
 
 
 def test_command_stores_what_the_table_shows(
