@@ -2,11 +2,11 @@
 
 The cells are made by zlpr compare from the plans in results/bench, in a folder in which data/ holds
 the datasets in their original form. ``--collect`` copies what the tables need from the output
-folders of both plans; ``--check`` recomputes every table from these copies; ``--rerun`` trains
-random cells again, in a temporary folder, and compares their decisions.
+folder of a plan; ``--check`` recomputes every table from these copies; ``--rerun`` trains random
+cells of the frozen tier again, in a temporary folder, and compares their decisions.
 
 Run: python -m benchmarks.bench --check
-     python -m benchmarks.bench --collect out/bench out/bench_variants
+     python -m benchmarks.bench --collect frozen out/bench --collect variants out/bench_variants
      python -m benchmarks.bench --rerun 3
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.metrics.paired_bootstrap import PAIRED_METRICS, Difference, paired_bootstrap
 from zlpr_hf.workflows.comparison.frozen import read_features, run_frozen_cell
-from zlpr_hf.workflows.comparison.plan import Cell, Plan, read_plan
+from zlpr_hf.workflows.comparison.plan import Cell, read_plan
 from zlpr_hf.workflows.comparison.plots import draw_ranks
 from zlpr_hf.workflows.comparison.results import Comparison, decide_cell
 from zlpr_hf.workflows.comparison.statistics import GROUPS
@@ -31,7 +31,9 @@ from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison
 from zlpr_hf.workflows.load_data import load_data
 
 BENCH = Path(__file__).parents[1] / "results" / "bench"
-PLANS = ("frozen", "variants")
+PLANS = ("frozen", "variants", "finetuned")
+WITH_CELLS = ("frozen", "finetuned")
+"""Plans whose decisions are kept; variants share the test rows of their dataset."""
 RULES = ("own", "global")
 CELLS_FILE = "decisions.npz"
 TOLERANCE = 1e-9
@@ -48,21 +50,23 @@ def decide(cell: Cell, metric: str) -> dict[str, Any]:
     return {rule: found[rule].decisions for rule in RULES}
 
 
-def collect(folders: list[Path]) -> None:
-    """Copy comparisons, tables and pictures, and the decisions of the plan without variants."""
-    for name, folder in zip(PLANS, folders, strict=True):
-        target = BENCH / name
-        target.mkdir(exist_ok=True)
-        comparison = _without_rest(Comparison.load(folder / "comparison.json"))
-        text = json.dumps(asdict(comparison), ensure_ascii=False, separators=(",", ":"))
-        (target / "comparison.json").write_text(text + "\n", encoding="utf-8")
-        table = render_comparison(comparison, threshold_metric="f1_micro")
-        (target / TABLE_FILE).write_text(table, encoding="utf-8")
-        if name == PLANS[0]:
-            draw_ranks(comparison, target)
-            plan = read_plan(BENCH / f"{name}.yaml", output_dir=str(folder))
-            arrays = _pack(plan)
-            np.savez_compressed(target / CELLS_FILE, **arrays)  # type: ignore[arg-type]
+def collect(name: str, folder: Path) -> None:
+    """Copy the comparison, table and pictures of a plan, and its decisions if they are kept."""
+    target = BENCH / name
+    target.mkdir(exist_ok=True)
+    comparison = _without_rest(Comparison.load(folder / "comparison.json"))
+    text = json.dumps(asdict(comparison), ensure_ascii=False, separators=(",", ":"))
+    (target / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    table = render_comparison(comparison, threshold_metric="f1_micro")
+    (target / TABLE_FILE).write_text(table, encoding="utf-8")
+    if name == "frozen":
+        draw_ranks(comparison, target)
+    if name in WITH_CELLS:
+        plan = read_plan(BENCH / f"{name}.yaml", output_dir=str(folder))
+        search = comparison.search
+        cells = [cell for cell in plan.cells if search is None or search.is_best(cell)]
+        arrays = _pack(cells, plan.threshold_metric)
+        np.savez_compressed(target / CELLS_FILE, **arrays)  # type: ignore[arg-type]
 
 
 def _without_rest(comparison: Comparison) -> Comparison:
@@ -84,16 +88,16 @@ def _without_rest(comparison: Comparison) -> Comparison:
     return replace(comparison, rows=rows, settings={})
 
 
-def _pack(plan: Plan) -> dict[str, Any]:
+def _pack(cells: list[Cell], metric: str) -> dict[str, Any]:
     """Return test targets and decisions as bits, by dataset.
 
     The bits of all cells of a dataset lie side by side, ``(N * L, cells)``, since most agree.
     """
     arrays: dict[str, Any] = {}
-    for dataset in dict.fromkeys(cell.dataset for cell in plan.cells):
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
         columns, names = [], []
-        for cell in (each for each in plan.cells if each.dataset == dataset):
-            for rule, decisions in decide(cell, plan.threshold_metric).items():
+        for cell in (each for each in cells if each.dataset == dataset):
+            for rule, decisions in decide(cell, metric).items():
                 columns.append(decisions.ravel())
                 names.append(_key(cell.loss, cell.seed, rule))
         with np.load(cell.folder / "logits.npz") as stored:
@@ -132,13 +136,17 @@ def check() -> list[str]:
             for metric, mean in row.mean.items():
                 if abs(np.mean([each[metric] for each in row.each]) - mean) > TOLERANCE:
                     found.append(f"{name}: {row.dataset}, {row.loss}, {row.rule}: mean of {metric}")
-    with np.load(BENCH / PLANS[0] / CELLS_FILE) as arrays:
-        for dataset in load(PLANS[0]).datasets:
-            found += _check_dataset(load(PLANS[0]), dataset, arrays)
+    for name in WITH_CELLS:
+        comparison, resamples = load(name), read_plan(BENCH / f"{name}.yaml").resamples
+        with np.load(BENCH / name / CELLS_FILE) as arrays:
+            for dataset in comparison.datasets:
+                found += _check_dataset(comparison, dataset, arrays, resamples)
     return found
 
 
-def _check_dataset(comparison: Comparison, dataset: str, arrays: Any) -> Iterator[str]:
+def _check_dataset(
+    comparison: Comparison, dataset: str, arrays: Any, resamples: int
+) -> Iterator[str]:
     truth, cells = _unpack(arrays, dataset)
     decided: dict[tuple[str, str], list[Any]] = {}
     rows = {(row.loss, row.rule): row for row in comparison.rows_of(dataset) if row.rule in RULES}
@@ -154,7 +162,7 @@ def _check_dataset(comparison: Comparison, dataset: str, arrays: Any) -> Iterato
         decided,
         truth,
         reference=(comparison.reference, "own"),
-        resamples=read_plan(BENCH / f"{PLANS[0]}.yaml").resamples,
+        resamples=resamples,
     )
     for key, differences in again.items():
         for metric, difference in differences.items():
@@ -171,12 +179,12 @@ def _alike(one: Difference, other: Difference) -> bool:
 
 
 def rerun(count: int, seed: int) -> list[str]:
-    """Train random cells of the plan without variants again; return those that differ."""
-    plan = read_plan(BENCH / f"{PLANS[0]}.yaml")
+    """Train random cells of the frozen tier again; return those that differ."""
+    plan = read_plan(BENCH / "frozen.yaml")
     assert plan.frozen is not None
     chosen = np.random.default_rng(seed).choice(len(plan.cells), count, replace=False)
     different = []
-    with tempfile.TemporaryDirectory() as folder, np.load(BENCH / PLANS[0] / CELLS_FILE) as arrays:
+    with tempfile.TemporaryDirectory() as folder, np.load(BENCH / "frozen" / CELLS_FILE) as arrays:
         for index in chosen:
             cell = plan.cells[index]
             training = replace(cell.config.training, output_dir=str(Path(folder) / str(index)))
@@ -197,13 +205,15 @@ def rerun(count: int, seed: int) -> list[str]:
 def main() -> None:
     """Collect, check or rerun."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--collect", nargs=2, type=Path, metavar=("FROZEN", "VARIANTS"))
+    parser.add_argument(
+        "--collect", nargs=2, action="append", default=[], metavar=("PLAN", "FOLDER")
+    )
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--rerun", type=int, default=0, metavar="CELLS")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the cells to rerun")
     options = parser.parse_args()
-    if options.collect:
-        collect(options.collect)
+    for name, folder in options.collect:
+        collect(name, Path(folder))
     different = check() if options.check else []
     different += rerun(options.rerun, options.seed) if options.rerun else []
     if different:

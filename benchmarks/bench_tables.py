@@ -1,6 +1,6 @@
 """The tables of the loss bench in docs/comparison.md, from the files in results/bench."""
 
-from benchmarks.bench import PLANS, load
+from benchmarks.bench import load
 from benchmarks.output import markdown_table
 from zlpr_hf.metrics.paired_bootstrap import Difference
 from zlpr_hf.workflows.comparison.ranking import judge_differences, rank_methods, tally_differences
@@ -47,9 +47,9 @@ def _judged(comparison: Comparison, dataset: str, metric: str) -> dict[tuple[str
     )
 
 
-def claim() -> str:
+def claim(plan: str = "frozen") -> str:
     """ZLPR at zero beside BCE with all its tuning, and the differences with intervals."""
-    comparison = load(PLANS[0])
+    comparison = load(plan)
     rows = []
     for dataset in comparison.datasets:
         for place, (loss, rule) in enumerate(RIVALS):
@@ -70,7 +70,7 @@ def claim() -> str:
 
 def ranks() -> str:
     """Average ranks of all methods, and how often each beats ZLPR at zero in micro-F1."""
-    comparison = load(PLANS[0])
+    comparison = load("frozen")
     found = {
         metric: rank_methods(comparison, metric, rules=tuple(RULES)) for metric in SUMMARY_METRICS
     }
@@ -92,7 +92,7 @@ def ranks() -> str:
 
 def critical_difference() -> str:
     """The difference of average ranks that is not chance, in a sentence."""
-    ranking = rank_methods(load(PLANS[0]), "f1_micro", rules=tuple(RULES))
+    ranking = rank_methods(load("frozen"), "f1_micro", rules=tuple(RULES))
     if ranking is None:
         raise ValueError("the bench has too few datasets for ranks")
     return (
@@ -103,7 +103,7 @@ def critical_difference() -> str:
 
 def variants() -> str:
     """Micro-F1 on each variant, marked where it differs from that of ZLPR at zero."""
-    comparison = load(PLANS[1])
+    comparison = load("variants")
     rows = []
     for dataset in comparison.datasets:
         judged = _judged(comparison, dataset, "f1_micro")
@@ -119,6 +119,7 @@ def variants() -> str:
 
 BLOCKS = {
     "bench_claim": claim,
+    "bench_claim_finetuned": lambda: claim("finetuned"),
     "bench_ranks": ranks,
     "bench_critical_difference": critical_difference,
     "bench_variants": variants,
