@@ -39,7 +39,7 @@ def test_stored_means_are_those_of_the_stored_cells(tmp_path: Path) -> None:
     folder = tmp_path / "cells"
     folder.mkdir()
     for number, cell in enumerate(stored["cells"]):
-        (folder / f"{number}.json").write_text(json.dumps(cell))
+        (folder / f"{number:03}.json").write_text(json.dumps(cell))  # in the stored order
     assert summarize(tmp_path)["means"] == stored["means"]
     assert {cell["dataset"] for cell in stored["cells"]} <= set(DATASETS)
     assert "/" not in json.dumps([cell["scores"] for cell in stored["cells"]])
