@@ -16,7 +16,7 @@ from transformers import BertForSequenceClassification
 from tests.builders import make_tokenizer, save_encoder, tiny_config
 from zlpr_hf import LabelSets, LabelSpace, load_model
 
-ALWAYS = {"Access Control": 2.0, "Resource Management": -1.0, "Injection": -3.0}
+ALWAYS = {"Credential Access": 2.0, "Discovery": -1.0, "Impact": -3.0}
 """Logits of the trained model, the same for every text, so that examples can show its answer."""
 
 

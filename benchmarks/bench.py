@@ -212,6 +212,8 @@ def main() -> None:
     parser.add_argument("--rerun", type=int, default=0, metavar="CELLS")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the cells to rerun")
     options = parser.parse_args()
+    if unknown := {name for name, _ in options.collect} - set(PLANS):
+        parser.error(f"no plan {', '.join(sorted(unknown))}; there are {', '.join(PLANS)}")
     for name, folder in options.collect:
         collect(name, Path(folder))
     different = check() if options.check else []

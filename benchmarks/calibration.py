@@ -1,7 +1,7 @@
 """How often scores are right before and after the temperature, on the test split of finished runs.
 
-The temperature is fitted on the validation split, as at the end of a run. A run whose head holds
-one already is measured before it too. The expected calibration error of few texts is above zero
+The temperature is the one in the head of a run. Where there is none, it is fitted on the validation
+split, as at the end of a run. The expected calibration error of few texts is above zero
 even if the scores are true probabilities; the mean error in that case is measured beside it.
 
 Run: python -m benchmarks.calibration CWE=out/cwe Reuters=out/reuters   # --save_logits true
@@ -38,23 +38,24 @@ def measure(path: Path) -> dict[str, Any]:
     logits_file = path / LOGITS_FILE if path.is_dir() else path
     with np.load(logits_file) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    # The logits of a run are those of its saved head.
-    folded = _read_temperature(path) if path.is_dir() else 1.0
-    validation, test = (folded * arrays[f"{name}_logits"] for name in ("validation", "test"))
-    temperature = fit_temperature(validation, arrays["validation_targets"])
-    before, after = (
-        Calibration.measure(logits, arrays["test_targets"]) for logits in (test, test / temperature)
-    )
+    validation, saved = (arrays[f"{name}_logits"] for name in ("validation", "test"))
+    temperature = _read_temperature(path) if path.is_dir() else None
+    if temperature is None:
+        temperature = fit_temperature(validation, arrays["validation_targets"])
+        raw, shown = saved, saved / temperature
+    else:  # the logits of a run are those of its saved head
+        raw, shown = temperature * saved, saved
+    before, after = (Calibration.measure(logits, arrays["test_targets"]) for logits in (raw, shown))
     if before is None or after is None:
         raise SystemExit(f"{logits_file}: no target of the test split is known")
     return {
         "validation_rows": len(validation),
-        "test_rows": len(test),
-        "labels": test.shape[1],
+        "test_rows": len(shown),
+        "labels": shown.shape[1],
         "temperature": temperature,
         "before": asdict(before),
         "after": asdict(after),
-        "perfect": measure_perfect_scores(test / temperature, arrays["test_targets"]),
+        "perfect": measure_perfect_scores(shown, arrays["test_targets"]),
     }
 
 
@@ -69,10 +70,11 @@ def measure_perfect_scores(logits: Any, targets: Any) -> float:
     return float(np.mean([expected_calibration_error(scores, each) for each in draws]))
 
 
-def _read_temperature(folder: Path) -> float:
-    """Return the temperature in the head of a finished run; 1 for runs without one."""
+def _read_temperature(folder: Path) -> float | None:
+    """Return the temperature in the head of a finished run, None if it holds none."""
     results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
-    return float(results.get("temperature") or 1.0)
+    found: float | None = results.get("temperature")
+    return found
 
 
 def render_table() -> str:

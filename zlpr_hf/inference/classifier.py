@@ -62,9 +62,9 @@ class Classifier:
 
     Example:
         >>> classifier = Classifier("out/quickstart")
-        >>> classifier.predict(["The product does not check who is asking."])
-        [['Access Control']]
-        >>> classifier.compute_logits(["The product does not check who is asking."])
+        >>> classifier.predict(["It reads passwords from the memory of Windows."])
+        [['Credential Access']]
+        >>> classifier.compute_logits(["It reads passwords from the memory of Windows."])
         array([[ 2., -1., -3.]], dtype=float32)
     """
 

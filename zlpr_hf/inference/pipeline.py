@@ -174,8 +174,8 @@ def load_pipeline(
 
     Example:
         >>> classify = load_pipeline("out/quickstart")
-        >>> classify("The product does not check who is asking.")
-        [{'label': 'Access Control', 'score': 0.88...}]
+        >>> classify("It reads passwords from the memory of Windows.")
+        [{'label': 'Credential Access', 'score': 0.88...}]
     """
     loaded = Classifier.load(
         name, backend=backend, revision=revision, trust_remote_code=trust_remote_code
@@ -214,8 +214,8 @@ def register_pipeline() -> None:
         >>> from transformers import pipeline
         >>> register_pipeline()
         >>> classify = pipeline("multi-label-classification", model="out/quickstart")
-        >>> classify("The product does not check who is asking.")
-        [{'label': 'Access Control', 'score': 0.88...}]
+        >>> classify("It reads passwords from the memory of Windows.")
+        [{'label': 'Credential Access', 'score': 0.88...}]
     """
     if TASK not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(

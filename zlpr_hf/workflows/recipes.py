@@ -40,9 +40,9 @@ def find_recipe(name: str, command: str = "train") -> Path:
     )
 
 
-def is_recipe(name: str, command: str = "train") -> bool:
-    """Whether the package carries a recipe of that name."""
-    return name in _recipes_of(command)
+def is_recipe(name: str) -> bool:
+    """Whether ``zlpr train`` has a recipe of that name."""
+    return name in _recipes_of("train")
 
 
 def render_recipes(command: str) -> str:
