@@ -13,7 +13,7 @@ from zlpr_hf import zlpr_loss
 from zlpr_hf.metrics.cell_errors import find_cell_errors
 from zlpr_hf.thresholds import compute_scores
 
-STEPS, RATE, DECAY, SCALE = 100, 0.05, 1e-3, 8.0
+STEPS, RATE, SCALE = 300, 0.1, 8.0
 NEIGHBOURS = 20
 
 
@@ -35,7 +35,7 @@ def plant(targets: Any, share: float, kind: str, seed: int) -> Any:
     return noisy
 
 
-def train_head(features: Any, targets: Any) -> Any:
+def train_head(features: Any, targets: Any, decay: float) -> Any:
     """Train a linear ZLPR head on frozen features in full batches; return weight and bias."""
     x, y = torch.tensor(features) * SCALE, torch.tensor(targets)
     weight = torch.zeros(x.shape[1], y.shape[1], requires_grad=True)
@@ -44,7 +44,7 @@ def train_head(features: Any, targets: Any) -> Any:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = zlpr_loss(x @ weight + bias, y) + DECAY * weight.square().sum()
+        loss = zlpr_loss(x @ weight + bias, y) + decay * weight.square().sum()
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -57,12 +57,12 @@ def predict(head: Any, features: Any) -> Any:
     return (torch.tensor(features) * SCALE @ weight + bias).numpy()
 
 
-def cross_fit(features: Any, targets: Any, *, folds: int = 5, seed: int = 0) -> Any:
+def cross_fit(features: Any, targets: Any, decay: float, *, folds: int = 5, seed: int = 0) -> Any:
     """Return out-of-fold logits."""
     fold = np.random.default_rng(seed).permutation(len(features)) % folds
     logits = np.empty_like(targets)
     for each in range(folds):
-        head = train_head(features[fold != each], targets[fold != each])
+        head = train_head(features[fold != each], targets[fold != each], decay)
         logits[fold == each] = predict(head, features[fold == each])
     return logits
 

@@ -36,6 +36,11 @@ Scope = Literal["global", "per_label"]
 ThresholdTuning = Literal["auto", "none", "rare_labels", "shrunk", "global", "per_label"]
 UnseenLabels = Literal["error", "drop"]
 
+DOUBTFUL = 0.2
+"""Cells that are wrong with a probability above this are listed by an audit, and masked.
+
+A right cell that is masked costs little, a wrong one that stays costs much.
+"""
 FALSE_WORDS = ("false", "f", "no", "n", "0")
 """How the parser of transformers spells false, in lower case."""
 DECISION_METRICS = get_args(DecisionMetric)

@@ -29,7 +29,7 @@ def test_planted_errors_are_found(missing: float, superfluous: float) -> None:
     errors = find_cell_errors(logits, given.astype(np.float32))
     found = average_precision_score(wrong.ravel(), errors.probabilities.ravel())
     assert found > 0.7
-    assert errors.probabilities.sum() == pytest.approx(wrong.sum(), rel=0.45)
+    assert errors.probabilities.sum() == pytest.approx(wrong.sum(), rel=0.2)
 
 
 def test_clean_tags_have_few_suspects() -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from zlpr_hf.choices import DOUBTFUL
 from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.parser import CommandParser, share_type
 from zlpr_hf.cli.terminal import print_log
@@ -31,7 +32,7 @@ def _parser() -> CommandParser:
     add(
         "--mask_above",
         type=share_type,
-        default=0.5,
+        default=DOUBTFUL,
         help="probability of an error above which a cell is doubtful",
     )
     return parser

@@ -13,9 +13,9 @@ from zlpr_hf.labels import known_mask
 Floats = NDArray[np.float64]
 
 MAX_LOGIT = 30.0
-PRIOR_CELLS = 150.0
+PRIOR_CELLS = 60.0
 """Weight of the rates of all labels beside those of one label, in tags."""
-PRIOR_SLOPE, PRIOR_INTERCEPT = 5000.0, 500.0
+PRIOR_SLOPE, PRIOR_INTERCEPT = 500.0, 200.0
 """Precision of the calibration of a label around that of all labels."""
 MODEL_WEIGHT = 0.5
 """Weight of the logit itself beside the log-odds of the noise model, in the order of the cells."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zlpr_hf.choices import DOUBTFUL
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.near_duplicates import find_near_duplicates
 from zlpr_hf.data.raters import Ratings, count_ratings, find_rater_column
@@ -37,9 +38,6 @@ from zlpr_hf.workflows.masked_copy import write_masked_copy
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, RESULTS_FILE
 
 AUDIT_FOLDER, MASKED_FOLDER = "audit", "masked"
-LISTED_SCORE = 0.2
-"""Cells that are wrong with this probability are listed."""
-MASKED_SCORE = 0.5
 MAX_DUPLICATES = 1000
 
 Bools = NDArray[np.bool_]
@@ -51,7 +49,7 @@ def audit_run(
     *,
     mask: bool = False,
     retrain: bool = False,
-    mask_above: float = MASKED_SCORE,
+    mask_above: float = DOUBTFUL,
     log: Log = print,
 ) -> tuple[Audit, Path]:
     """Find the training cells of a run that are likely wrong, and write them into ``run/audit``.
@@ -118,7 +116,7 @@ def count_labels(names: Sequence[str], targets: Any, errors: CellErrors) -> list
     """Return the counts of each label, those with most wrong cells first."""
     chances = np.nan_to_num(errors.probabilities, nan=0)
     tagged = known_mask(targets) & ~errors.missing
-    listed = chances >= LISTED_SCORE
+    listed = chances > DOUBTFUL
     columns = zip(
         names,
         tagged.sum(0).tolist(),
@@ -145,7 +143,7 @@ def list_suspects(
     """
     chances = np.nan_to_num(errors.probabilities, nan=0)
     twins = _differing_cells(stored.targets, chances, duplicates)
-    cells = {*map(tuple, np.argwhere(chances >= LISTED_SCORE).tolist()), *twins}
+    cells = {*map(tuple, np.argwhere(chances > DOUBTFUL).tolist()), *twins}
     ranks = np.nan_to_num(errors.scores, nan=0)
     order = sorted(cells, key=lambda cell: (-ranks[cell], cell))
     scores, texts = compute_scores(stored.logits), data.texts("train")
