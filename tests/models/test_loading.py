@@ -5,7 +5,9 @@ import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -24,6 +26,7 @@ from transformers import (
 
 from tests.builders import tiny_config
 from zlpr_hf import InputError, LabelSets, LabelSpace, Thresholds, load_model, load_tokenizer
+from zlpr_hf.models.features import compute_features
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.head_init import init_head_from_label_names
 from zlpr_hf.models.new_weights import has_new_head, without_load_report
@@ -226,6 +229,30 @@ def test_head_from_label_names_scores_its_own_names_high(
     torch.testing.assert_close(logits.std(0), torch.ones(3), atol=1e-3, rtol=0)
     # Each label scores its own name higher than the mean text does.
     assert (names.diagonal() > logits.mean(0)).all()
+
+
+def test_phrases_of_a_description_count_as_much_as_the_whole(
+    encoder_dir: Path, tokenizer: Any, colours: LabelSpace
+) -> None:
+    model = load_model(str(encoder_dir), colours, pooling="mean")
+    phrases = ["green", "the grass", "a big tree"]
+    whole = "green: the grass, a big tree"
+    names = ["red", whole, "blue"]
+    feature = {
+        text: compute_features(model, tokenizer, [(text,)])[0] for text in [*names, *phrases]
+    }
+    init_head_from_label_names(
+        model, tokenizer, colours, ["red sky", "blue sea"], descriptions={"green": whole}
+    )
+    mean = np.mean([feature[text] / np.linalg.norm(feature[text]) for text in phrases], axis=0)
+    size = np.linalg.norm(feature[whole])
+    green = (feature[whole] + size * mean / np.linalg.norm(mean)) / 2
+    expected = np.array([feature["red"], green, feature["blue"]])
+    expected -= expected.mean(0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = classification_head(model).weight.detach().numpy()
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_unknown_models_and_poolings_are_refused(tmp_path: Path, colours: LabelSpace) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,9 @@ MIN_SPREAD = 1e-6
 INITIAL_MEAN = -1.0
 """Mean of the logits of each label: most labels are absent from most texts."""
 
+PHRASE_ENDS = re.compile(r"[,;:]\s+")
+"""Between the phrases of a description, such as ``gratitude: thank you, thanks so much``."""
+
 
 @torch.no_grad()
 def init_head_from_label_names(
@@ -41,8 +45,8 @@ def init_head_from_label_names(
 ) -> None:
     r"""Set the head so that a text scores high for labels whose names it resembles.
 
-    With ``u`` the centred and normalised feature of a label's name and ``mu`` the mean feature of
-    the texts:
+    With ``u`` the centred and normalised feature of a label's name, or of its description and the
+    phrases in it, and ``mu`` the mean feature of the texts:
 
     .. math::
         W = u / \operatorname{std}((x - \mu) u^T), \qquad b = -W \mu - 1
@@ -72,7 +76,7 @@ def init_head_from_label_names(
     features = partial(
         _compute_features, model, tokenizer, max_length=max_length, batch_size=batch_size
     )
-    directions = features(names)
+    directions = _compute_directions(features, names)
     directions = torch.nn.functional.normalize(directions - directions.mean(0), dim=1)
     samples = features(texts)
     centre = samples.mean(0)
@@ -88,6 +92,21 @@ def init_head_from_label_names(
         chosen = list(range(len(members)))
     head.weight[chosen] = weight[chosen]
     head.bias[chosen] = bias[chosen]
+
+
+def _compute_directions(features: Callable[[Sequence[str]], Tensor], names: list[str]) -> Tensor:
+    """Return the feature of each name; where it has several phrases, half of it is their mean."""
+    directions = features(names)
+    phrases = [list(filter(str.strip, PHRASE_ENDS.split(name))) for name in names]
+    several = [index for index, parts in enumerate(phrases) if len(parts) > 1]
+    if several:
+        words = features([part for index in several for part in phrases[index]])
+        sizes = [len(phrases[index]) for index in several]
+        groups = torch.split(nn.functional.normalize(words, dim=1), sizes)
+        means = nn.functional.normalize(torch.stack([group.mean(0) for group in groups]), dim=1)
+        whole = directions[several]
+        directions[several] = (whole + whole.norm(dim=1, keepdim=True) * means) / 2
+    return directions
 
 
 def _measure_others(head: nn.Linear, samples: Tensor, chosen: Sequence[int]) -> tuple[float, float]:
