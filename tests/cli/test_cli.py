@@ -39,6 +39,15 @@ def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["evaluate", "guarantee"])
+def test_file_behind_the_model_names_its_option(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "model", "new.csv"]) == 2
+    expected = "error: expected an option, got 'new.csv'; labelled texts: --dataset new.csv"
+    assert capsys.readouterr().err.startswith(expected)
+
+
 def test_misspelled_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predit"]) == 2
     assert capsys.readouterr().err.endswith('Did you mean "predict"?\n')

@@ -183,6 +183,8 @@ class CommandParser(argparse.ArgumentParser):
             name, known = unknown[0].partition("=")[0], self._option_string_actions
             longer = [option for option in known if option.startswith(name)]
             hint = suggest(name, longer or known)
+            if "--dataset" in known and not name.startswith("-"):
+                self.error(f"expected an option, got {name!r}; labelled texts: --dataset {name}")
             self.error(f"unknown option {unknown[0]!r}{hint}")
         for name in MODEL_ARGUMENTS:
             if hasattr(options, name):
