@@ -108,10 +108,12 @@ def test_summary_fits_into_80_columns(tmp_path: Path) -> None:
     assert max(map(len, found.render(Path("out/a/audit")).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("columns", [False, True])
-def test_masked_copy_changes_the_doubtful_cells_only(tmp_path: Path, columns: bool) -> None:
+@pytest.mark.parametrize(("columns", "above"), [(False, 0.2), (True, 0.2), (False, 0.02)])
+def test_masked_copy_changes_the_doubtful_cells_only(
+    tmp_path: Path, columns: bool, above: float
+) -> None:
     output = write_run(tmp_path, columns=columns)
-    found, folder = audit_run(output, mask=True)
+    found, folder = audit_run(output, mask=True, mask_above=above)
     original = load_own_data(str(output), parse_arguments([str(output / "train_config.yaml")]).data)
     copy = load_data(parse_arguments([str(folder / "masked" / CONFIG_FILE)]).data)
     order = [copy.label_space.label2id[name] for name in original.label_space.names]
@@ -124,6 +126,7 @@ def test_masked_copy_changes_the_doubtful_cells_only(tmp_path: Path, columns: bo
             names = original.label_space.names
             assert {(row, names[label]) for row, label in np.argwhere(hidden).tolist()} == chosen
             assert 1 <= len(chosen) == found.masked
+            assert found.masked <= sum(each.missing + each.superfluous for each in found.labels)
             before = np.where(hidden, np.nan, before)
         np.testing.assert_array_equal(after, before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -184,7 +185,8 @@ class CommandParser(argparse.ArgumentParser):
             longer = [option for option in known if option.startswith(name)]
             hint = suggest(name, longer or known)
             if "--dataset" in known and not name.startswith("-"):
-                self.error(f"expected an option, got {name!r}; labelled texts: --dataset {name}")
+                words = shlex.join(["--dataset", unknown[0]])
+                self.error(f"expected an option, got {unknown[0]!r}; labelled texts: {words}")
             self.error(f"unknown option {unknown[0]!r}{hint}")
         for name in MODEL_ARGUMENTS:
             if hasattr(options, name):

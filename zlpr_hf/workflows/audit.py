@@ -79,7 +79,7 @@ def audit_run(
         cells=int(known_mask(stored.targets).sum()),
         folds=len(np.unique(stored.folds)),
         suspects=list_suspects(data, stored, errors, duplicates, mask_above),
-        labels=count_labels(data.label_space.names, stored.targets, errors),
+        labels=count_labels(data.label_space.names, stored.targets, errors, mask_above),
         duplicates=[_describe_pair(data, stored.targets, *pair) for pair in duplicates],
     )
     found = _add_ratings(found, config.data, run, data)
@@ -112,11 +112,13 @@ def read_run_config(run: Path) -> RunConfig:
     return config
 
 
-def count_labels(names: Sequence[str], targets: Any, errors: CellErrors) -> list[LabelAudit]:
+def count_labels(
+    names: Sequence[str], targets: Any, errors: CellErrors, mask_above: float
+) -> list[LabelAudit]:
     """Return the counts of each label, those with most wrong cells first."""
     chances = np.nan_to_num(errors.probabilities, nan=0)
     tagged = known_mask(targets) & ~errors.missing
-    listed = chances > DOUBTFUL
+    listed = chances > min(DOUBTFUL, mask_above)
     columns = zip(
         names,
         tagged.sum(0).tolist(),
@@ -143,7 +145,7 @@ def list_suspects(
     """
     chances = np.nan_to_num(errors.probabilities, nan=0)
     twins = _differing_cells(stored.targets, chances, duplicates)
-    cells = {*map(tuple, np.argwhere(chances > DOUBTFUL).tolist()), *twins}
+    cells = {*map(tuple, np.argwhere(chances > min(DOUBTFUL, mask_above)).tolist()), *twins}
     ranks = np.nan_to_num(errors.scores, nan=0)
     order = sorted(cells, key=lambda cell: (-ranks[cell], cell))
     scores, texts = compute_scores(stored.logits), data.texts("train")
