@@ -36,10 +36,10 @@ Scope = Literal["global", "per_label"]
 ThresholdTuning = Literal["auto", "none", "rare_labels", "shrunk", "global", "per_label"]
 UnseenLabels = Literal["error", "drop"]
 
-DOUBTFUL = 0.2
-"""Cells that are wrong with a probability above this are listed by an audit, and masked.
+DOUBTFUL_PROBABILITY = 0.2
+"""An audit lists and masks cells that are wrong with a higher probability, unless told otherwise.
 
-A right cell that is masked costs little, a wrong one that stays costs much.
+Lower than one half, since a wrong cell that stays costs macro-F1 more than a right one that goes.
 """
 FALSE_WORDS = ("false", "f", "no", "n", "0")
 """How the parser of transformers spells false, in lower case."""

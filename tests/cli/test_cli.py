@@ -44,8 +44,7 @@ def test_file_behind_the_model_names_its_option(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, "model", "new.csv"]) == 2
-    expected = "error: expected an option, got 'new.csv'; labelled texts: --dataset new.csv"
-    assert capsys.readouterr().err.startswith(expected)
+    assert "--dataset new.csv" in capsys.readouterr().err
 
 
 def test_misspelled_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,7 +242,12 @@ def test_phrases_of_a_description_count_as_much_as_the_whole(
         text: compute_features(model, tokenizer, [(text,)])[0] for text in [*names, *phrases]
     }
     init_head_from_label_names(
-        model, tokenizer, colours, ["red sky", "blue sea"], descriptions={"green": whole}
+        model,
+        tokenizer,
+        colours,
+        ["red sky", "blue sea"],
+        descriptions={"green": whole},
+        phrases=True,
     )
     mean = np.mean([feature[text] / np.linalg.norm(feature[text]) for text in phrases], axis=0)
     size = np.linalg.norm(feature[whole])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from zlpr_hf.choices import DOUBTFUL
+from zlpr_hf.choices import DOUBTFUL_PROBABILITY
 from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.parser import CommandParser, share_type
 from zlpr_hf.cli.terminal import print_log
@@ -32,8 +33,8 @@ def _parser() -> CommandParser:
     add(
         "--mask_above",
         type=share_type,
-        default=DOUBTFUL,
-        help="probability of an error above which a cell is doubtful",
+        default=DOUBTFUL_PROBABILITY,
+        help="probability of an error above which a cell is doubtful: listed, and masked",
     )
     return parser
 
@@ -60,7 +61,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         folder, mask=mask, retrain=options.retrain, mask_above=options.mask_above, log=print_log
     )
     print(f"\n{found.render(place)}")
-    print(f"next: {_next_command(folder, program, options.retrain)}")
+    print(f"next: {_next_command(folder, program, options)}")
     return 0
 
 
@@ -94,8 +95,11 @@ def _find_folder(words: list[str]) -> Path:
     return Path(str(parse_arguments(words).training.output_dir))
 
 
-def _next_command(folder: Path, program: Sequence[str], retrained: bool) -> str:
+def _next_command(folder: Path, program: Sequence[str], options: Namespace) -> str:
     """Return the next command."""
-    if retrained:
+    if options.retrain:
         return shlex.join([*program[:-1], "evaluate", f"{folder}-masked"])
-    return shlex.join([*program, str(folder), "--retrain"])
+    words = [*program, str(folder), "--retrain"]
+    if options.mask_above != DOUBTFUL_PROBABILITY:
+        words += ["--mask_above", f"{options.mask_above:g}"]
+    return shlex.join(words)

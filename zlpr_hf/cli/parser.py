@@ -182,11 +182,12 @@ class CommandParser(argparse.ArgumentParser):
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             name, known = unknown[0].partition("=")[0], self._option_string_actions
-            longer = [option for option in known if option.startswith(name)]
-            hint = suggest(name, longer or known)
-            if "--dataset" in known and not name.startswith("-"):
+            # As after zlpr predict, people write a file behind the model.
+            if not name.startswith("-") and getattr(options, "dataset", "") is None:
                 words = shlex.join(["--dataset", unknown[0]])
                 self.error(f"expected an option, got {unknown[0]!r}; labelled texts: {words}")
+            longer = [option for option in known if option.startswith(name)]
+            hint = suggest(name, longer or known)
             self.error(f"unknown option {unknown[0]!r}{hint}")
         for name in MODEL_ARGUMENTS:
             if hasattr(options, name):

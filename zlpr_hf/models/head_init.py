@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -40,13 +41,14 @@ def init_head_from_label_names(
     descriptions: Mapping[str, str] | None = None,
     label_sets: LabelSets | None = None,
     rows: Sequence[int] | None = None,
+    phrases: bool = False,
     max_length: int = 64,
     batch_size: int = 32,
 ) -> None:
     r"""Set the head so that a text scores high for labels whose names it resembles.
 
-    With ``u`` the centred and normalised feature of a label's name, or of its description and the
-    phrases in it, and ``mu`` the mean feature of the texts:
+    With ``u`` the centred and normalised feature of a label's name and ``mu`` the mean feature of
+    the texts:
 
     .. math::
         W = u / \operatorname{std}((x - \mu) u^T), \qquad b = -W \mu - 1
@@ -65,6 +67,8 @@ def init_head_from_label_names(
         descriptions: Label name to a description that replaces a name which says little.
         label_sets: For a powerset model: each set starts as the sum of its labels.
         rows: Positions of the labels whose rows are set (default: all).
+        phrases: Whether a description is a list of phrases between commas, semicolons or colons.
+            Half of its feature is then the mean of theirs.
         max_length: Longest sequence in tokens.
         batch_size: Texts per batch.
     """
@@ -76,7 +80,9 @@ def init_head_from_label_names(
     features = partial(
         _compute_features, model, tokenizer, max_length=max_length, batch_size=batch_size
     )
-    directions = _compute_directions(features, names)
+    directions = features(names)
+    if phrases:
+        directions = _add_phrases(directions, features, names)
     directions = torch.nn.functional.normalize(directions - directions.mean(0), dim=1)
     samples = features(texts)
     centre = samples.mean(0)
@@ -94,19 +100,17 @@ def init_head_from_label_names(
     head.bias[chosen] = bias[chosen]
 
 
-def _compute_directions(features: Callable[[Sequence[str]], Tensor], names: list[str]) -> Tensor:
-    """Return the feature of each name; where it has several phrases, half of it is their mean."""
-    directions = features(names)
-    phrases = [list(filter(str.strip, PHRASE_ENDS.split(name))) for name in names]
-    several = [index for index, parts in enumerate(phrases) if len(parts) > 1]
-    if several:
-        words = features([part for index in several for part in phrases[index]])
-        sizes = [len(phrases[index]) for index in several]
-        groups = torch.split(nn.functional.normalize(words, dim=1), sizes)
-        means = nn.functional.normalize(torch.stack([group.mean(0) for group in groups]), dim=1)
-        whole = directions[several]
-        directions[several] = (whole + whole.norm(dim=1, keepdim=True) * means) / 2
-    return directions
+def _add_phrases(
+    whole: Tensor, features: Callable[[Sequence[str]], Tensor], descriptions: Sequence[str]
+) -> Tensor:
+    """Return features of descriptions, half of each the mean of its phrases, of the same size."""
+    phrases = [list(filter(str.strip, PHRASE_ENDS.split(each))) or [each] for each in descriptions]
+    every = nn.functional.normalize(features([part for each in phrases for part in each]), dim=1)
+    groups = every.tensor_split([*accumulate(map(len, phrases[:-1]))])
+    means = nn.functional.normalize(torch.stack([group.mean(0) for group in groups]), dim=1)
+    size = whole.norm(dim=1, keepdim=True)
+    found: Tensor = (whole + size * means) / 2
+    return found
 
 
 def _measure_others(head: nn.Linear, samples: Tensor, chosen: Sequence[int]) -> tuple[float, float]:

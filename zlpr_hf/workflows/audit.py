@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zlpr_hf.choices import DOUBTFUL
+from zlpr_hf.choices import DOUBTFUL_PROBABILITY
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.near_duplicates import find_near_duplicates
 from zlpr_hf.data.raters import Ratings, count_ratings, find_rater_column
@@ -49,16 +49,16 @@ def audit_run(
     *,
     mask: bool = False,
     retrain: bool = False,
-    mask_above: float = DOUBTFUL,
+    mask_above: float = DOUBTFUL_PROBABILITY,
     log: Log = print,
 ) -> tuple[Audit, Path]:
     """Find the training cells of a run that are likely wrong, and write them into ``run/audit``.
 
     Args:
         run: Folder of a finished run with out-of-fold logits.
-        mask: Also write a copy of the data without the cells above ``mask_above``.
+        mask: Also write a copy of the data without the doubtful cells.
         retrain: Also train on that copy, and compare both models on the same test rows.
-        mask_above: Probability of an error above which a cell is masked.
+        mask_above: Probability of an error above which a cell is doubtful: listed, and masked.
         log: Receives the notes of the training.
 
     Returns:
@@ -118,7 +118,7 @@ def count_labels(
     """Return the counts of each label, those with most wrong cells first."""
     chances = np.nan_to_num(errors.probabilities, nan=0)
     tagged = known_mask(targets) & ~errors.missing
-    listed = chances > min(DOUBTFUL, mask_above)
+    listed = chances > mask_above
     columns = zip(
         names,
         tagged.sum(0).tolist(),
@@ -145,7 +145,7 @@ def list_suspects(
     """
     chances = np.nan_to_num(errors.probabilities, nan=0)
     twins = _differing_cells(stored.targets, chances, duplicates)
-    cells = {*map(tuple, np.argwhere(chances > min(DOUBTFUL, mask_above)).tolist()), *twins}
+    cells = {*map(tuple, np.argwhere(chances > mask_above).tolist()), *twins}
     ranks = np.nan_to_num(errors.scores, nan=0)
     order = sorted(cells, key=lambda cell: (-ranks[cell], cell))
     scores, texts = compute_scores(stored.logits), data.texts("train")

@@ -57,7 +57,8 @@ def start_model(
     it is folded into the bias. The scores are no probabilities: no label was ever seen.
 
     Args:
-        descriptions: Label to a description, which the name precedes, or to its name.
+        descriptions: Label to a description, or to its name. The name and the phrases between the
+            commas of a description count one by one, and together as the whole.
         texts: Unlabelled texts like those that the model will label.
         folder: A new or empty folder.
         model_name_or_path: A sentence-embedding encoder.
@@ -100,6 +101,7 @@ def start_model(
             name: words if words == name else f"{name}: {words}"
             for name, words in descriptions.items()
         },
+        phrases=True,
         max_length=max_length,
     )
     ZLPRConfig.update(model.config, long_texts="cut")
