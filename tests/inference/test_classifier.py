@@ -55,6 +55,16 @@ def test_classifier_is_made_from_a_name_or_a_model(
         Classifier(classifier.model)
 
 
+def test_accelerator_that_the_machine_lacks_is_not_used(
+    finished: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name_of_the_build(check_available: bool = False) -> torch.device | None:
+        return None if check_available else torch.device("cuda")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", name_of_the_build)
+    assert Classifier.load(str(finished[0])).model.device == torch.device("cpu")
+
+
 def test_predict_returns_names(classifier: Classifier) -> None:
     logits = classifier.compute_logits(TEXTS)
     space = classifier.label_space

@@ -50,7 +50,8 @@ def load_trained_model(
     except (ImportError, OSError, SafetensorError, ValueError) as error:
         reason = explain_loading_error(error)
         raise InputError(f"model {name!r} could not be loaded: {reason}") from error
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    # A CUDA build of torch names its accelerator also on a machine without one.
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     loaded: PreTrainedModel = model.to(device)
     return loaded
 
