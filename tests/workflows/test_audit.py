@@ -224,6 +224,17 @@ def test_training_options_of_a_finished_run_are_refused(
     assert "--learning_rate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"), [([], "--retrain"), (["--mask_above=0.5"], "--retrain --mask_above 0.5")]
+)
+def test_next_command_keeps_the_limit(
+    words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = write_run(tmp_path)
+    assert main(["audit", str(output), *words]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f" audit {output} {expected}")
+
+
 def test_training_on_the_masked_copy_is_compared_on_the_test_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
