@@ -10,6 +10,7 @@ import pytest
 
 from tests.builders import make_colour_rows, save_encoder
 from tests.runs import FAST, run
+from zlpr_hf.choices import DOUBTFUL_PROBABILITY
 from zlpr_hf.cli.main import main
 from zlpr_hf.errors import InputError
 from zlpr_hf.metrics.cell_errors import find_cell_errors
@@ -82,6 +83,8 @@ def test_planted_cell_comes_first_with_file_and_line(tmp_path: Path) -> None:
     assert first["kind"] == ("superfluous" if tagged else "missing")
     assert found.suspects[0].row == WRONG_ROW
     assert found.suspects[0].masked
+    probabilities = [float(row["probability"]) for row in read_suspects(folder)]
+    assert sum(each > DOUBTFUL_PROBABILITY for each in probabilities) == found.masked
 
 
 def test_json_counts_and_no_texts(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from zlpr_hf.reports.report import METRIC_TITLES, align_columns
 from zlpr_hf.reports.svg import html_environment
 
 SUSPECTS_FILE, PAGE_FILE, AUDIT_FILE = "suspects.csv", "audit.html", "audit.json"
-CSV_COLUMNS = ("file", "line", "text", "label", "kind", "score", "why")
+CSV_COLUMNS = ("file", "line", "text", "label", "kind", "score", "probability", "why")
 SHOWN_LABELS, SHOWN_CELLS = 12, 3
 MAX_PAGE_CELLS = 20
 """Cells per label and kind on the page; the file lists all."""
@@ -39,6 +39,7 @@ class Suspect:
         label: Name of the label.
         kind: ``missing`` if the tag is absent, ``superfluous`` if it is there.
         score: Number from 0 to 1 that orders the cells, the most suspect ones highest.
+        probability: Estimated probability that the cell is wrong.
         why: The reason in words.
         masked: Whether a masked copy leaves the cell out.
     """
@@ -50,6 +51,7 @@ class Suspect:
     label: str
     kind: Kind
     score: float
+    probability: float
     why: str
     masked: bool = False
 
@@ -202,7 +204,8 @@ def render_csv(suspects: Sequence[Suspect]) -> str:
     writer.writerow(CSV_COLUMNS)
     for each in suspects:
         cells: tuple[Any, ...] = (
-            each.file, each.line, each.text, each.label, each.kind, f"{each.score:.4f}", each.why,
+            each.file, each.line, each.text, each.label, each.kind,
+            f"{each.score:.4f}", f"{each.probability:.4f}", each.why,
         )  # fmt: skip
         writer.writerow([_safe(cell) for cell in cells])
     return stream.getvalue()

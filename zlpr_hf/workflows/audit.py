@@ -171,6 +171,7 @@ def list_suspects(
                 names[label],
                 kind,
                 float(ranks[row, label]),
+                float(chances[row, label]),
                 why,
                 bool(chances[row, label] > mask_above),
             )
