@@ -23,6 +23,7 @@ from benchmarks import (
     quality_tables,
     serving,
     speed_tables,
+    start,
     suggest,
 )
 from zlpr_hf.workflows.comparison.results import Comparison
@@ -39,6 +40,7 @@ BLOCKS: dict[str, Callable[[], str]] = (
     | few_tables.BLOCKS
     | guarantee.BLOCKS
     | bench_tables.BLOCKS
+    | start.BLOCKS
     | suggest.BLOCKS
     | loss_cost.BLOCKS
     | serving.BLOCKS
