@@ -12,6 +12,8 @@ from datasets import Dataset
 from torch import nn
 from transformers import (
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -35,6 +37,7 @@ from zlpr_hf import (
     zlpr_divergence,
     zlpr_loss,
 )
+from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.training.dataloaders import EpochLengthGroupedSampler
 
 
@@ -265,6 +268,62 @@ def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None
     expected = trained(ZLPRTrainer(model=model(), args=arguments(tmp_path), train_dataset=rows()))
     for name, value in trained(trainer).items():
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
+def test_contrastive_loss_is_added_to_one_forward_of_two_passes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
+    args = arguments(tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1)
+    trainer = ZLPRTrainer(model=noisy, args=args, eval_dataset=rows())
+    data = rows().with_format("torch")[:]
+    batch = {"input_ids": data["input_ids"], "labels": data["labels"]}
+    noisy.train()
+    torch.manual_seed(1)
+    value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    kept: list[torch.Tensor] = []
+    noisy.classifier.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    torch.manual_seed(1)
+    torch.testing.assert_close(noisy(data["input_ids"].repeat(2, 1)).logits, outputs.logits)
+    one, other = kept[0].chunk(2)
+    smooth = smooth_targets(data["labels"], 0.1).repeat(2, 1)
+    expected = zlpr_loss(outputs.logits, smooth)
+    expected += 2.0 * contrastive_loss(one, other, data["labels"]).mean()
+    torch.testing.assert_close(value, expected)
+    noisy.eval()
+    calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_contrastive_loss_of_a_decoder_reads_the_last_token(tmp_path: Path, side: str) -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=30, n_positions=16, n_embd=8, n_layer=1, n_head=2, num_labels=3, pad_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    decoder = GPT2ForSequenceClassification(config)
+    trainer = ZLPRTrainer(model=decoder, args=arguments(tmp_path, contrastive_alpha=1.0))
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0], [11, 0, 0, 0]])
+    if side == "left":
+        ids[1:] = torch.tensor([[0, 0, 9, 10], [0, 0, 0, 11]])
+    labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 1]])
+    batch = {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": labels}
+    decoder.train()
+    value = trainer.compute_loss(decoder, batch)
+    hidden = decoder.transformer(ids, attention_mask=batch["attention_mask"])[0]
+    ends = [3, 3, 3] if side == "left" else [3, 1, 0]
+    features = hidden[torch.arange(3), ends]
+    torch.testing.assert_close(
+        decoder(ids, attention_mask=batch["attention_mask"]).logits, decoder.score(features)
+    )
+    expected = zlpr_loss(decoder.score(features), labels)
+    expected += contrastive_loss(features, features, labels).mean()
+    torch.testing.assert_close(value, expected)
+
+
+def test_contrastive_loss_needs_a_linear_head(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="contrastive_alpha: needs a model that ends with"):
+        ZLPRTrainer(model=nn.Embedding(30, 3), args=arguments(tmp_path, contrastive_alpha=1.0))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])

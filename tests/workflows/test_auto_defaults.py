@@ -76,14 +76,18 @@ def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:
     assert parse_arguments(["--loss=bce"]).training.metric_for_best_model == "f1_micro"
 
 
-def test_a_run_records_the_values_it_chose(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folds", "alpha"), [(2, 1), (0, 0)])
+def test_a_run_records_the_values_it_chose(
+    folds: int, alpha: float, command: list[str], tmp_path: Path
+) -> None:
     data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
-    run(data, tmp_path, "--bf16=false", "--num_train_epochs=1")
+    run(data, tmp_path, "--bf16=false", "--num_train_epochs=1", f"--folds={folds}")
     saved = yaml.safe_load((tmp_path / "train_config.yaml").read_text())
     assert saved["per_device_train_batch_size"] == 16
     assert saved["learning_rate"] == 3e-4
     assert saved["max_length"] == 32
     assert saved["num_train_epochs"] == 1
+    assert saved["contrastive_alpha"] == alpha
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
     assert not again.auto
     assert yaml.safe_load(render_config(again)) == saved

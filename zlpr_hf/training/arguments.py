@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "data_seed": (0, 2**32 - 1),
     "rdrop_alpha": (0.0, 1e6),
+    "contrastive_alpha": (0.0, 1e6),
     "distillation_alpha": (0.0, 1.0),
     "evaluated_labels": (1, math.inf),
     "early_stopping_patience": (0, math.inf),
@@ -52,6 +53,10 @@ class ZLPRTrainingArguments(TrainingArguments):
             :func:`zlpr_hf.smooth_targets`.
         rdrop_alpha: Weight of the divergence between two passes with different dropout (R-Drop),
             from 0 (default: a single pass). Requires the loss ``zlpr``.
+        contrastive_alpha: Weight of a contrastive loss that draws the features of texts with common
+            labels together, from 0 (default: none); see
+            :func:`zlpr_hf.losses.contrastive.contrastive_loss`. Each batch is passed twice, as for
+            R-Drop. ``zlpr train`` takes 1 with few rows (``docs/few_texts.md``).
         distillation_alpha: Share of the divergence from a teacher in the loss, 0 to 1 (default:
             0.5), where the batch has ``teacher_logits``; the rest is the loss on the labels.
             Requires the loss ``zlpr``.
@@ -112,6 +117,12 @@ class ZLPRTrainingArguments(TrainingArguments):
     rdrop_alpha: float = field(
         default=0.0,
         metadata={"help": "Weight of the divergence between two passes (R-Drop); 0 turns it off."},
+    )
+    contrastive_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "Weight of a loss that draws texts with common labels together; 0 turns it off."
+        },
     )
     distillation_alpha: float = field(
         default=0.5, metadata={"help": "Share of the teacher's divergence in the loss, 0 to 1."}
@@ -218,7 +229,7 @@ class ZLPRTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"large_label_space: expected the loss {names}{defaults}, got {self._rendered_loss}"
             )
-        for name in ("label_smoothing_factor", "rdrop_alpha"):
+        for name in ("label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"):
             if getattr(self, name):
                 raise ValueError(
                     f"large_label_space: expected {name} 0 (labels are hard and logits never "

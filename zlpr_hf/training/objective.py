@@ -1,22 +1,26 @@
-"""Objective: the value that a batch is trained on: loss, smoothing, R-Drop, distillation."""
+"""Objective: the value that a batch is trained on: the loss, and what is added to it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
+from zlpr_hf.models.head import classification_head
 from zlpr_hf.training.step_trainer import columns_of
 
 
@@ -44,6 +48,17 @@ def check_rdrop(loss: MultiLabelLoss, model: Any) -> None:
             "set hidden_dropout_prob or leave rdrop_alpha at 0",
             stacklevel=4,
         )
+
+
+def check_contrastive(model: Any) -> None:
+    """Refuse a contrastive loss on a model whose features cannot be read."""
+    try:
+        classification_head(model)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            "contrastive_alpha: needs a model that ends with a linear layer for its labels; "
+            "expected 0"
+        ) from error
 
 
 def _check_divergence(loss: MultiLabelLoss, option: str) -> None:
@@ -115,19 +130,23 @@ class Objective:
         inputs = dict(inputs)
         teacher_logits = inputs.pop("teacher_logits", None)
         weights = self._relative_weights(inputs.pop(ROW_WEIGHT, None), model)
-        rows, copies = len(targets), 1
+        rows, copies, given_targets = len(targets), 1, targets
         smoothing = self._option("label_smoothing_factor", 0.0)
         rdrop_alpha = self._option("rdrop_alpha", 0.0)
+        contrastive_alpha = self._option("contrastive_alpha", 0.0) if model.training else 0.0
         if model.training and smoothing:
             mode = self._option("label_smoothing_mode", "mass_preserving")
             targets = smooth_targets(targets, smoothing, mode=mode)
         if model.training and rdrop_alpha:
             _check_divergence(self.loss, "rdrop_alpha")
+        if model.training and (rdrop_alpha or contrastive_alpha):
             copies = 2  # one forward on the doubled batch: other dropout in each half
             inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
             weights = None if weights is None else torch.cat([weights, weights])
-        outputs = model(**inputs, return_dict=True)
+        features: list[Tensor] = []
+        with _kept_head_inputs(model, features) if contrastive_alpha else nullcontext():
+            outputs = model(**inputs, return_dict=True)
         logits = outputs.logits
         values = self.loss(logits, targets)
         if values.ndim > 1 or (values.ndim == 1 and len(values) != len(targets)):
@@ -142,12 +161,16 @@ class Objective:
             share = self._option("distillation_alpha", 0.5)
             regret = _weighted_sum(self._regret(logits, teacher_logits, copies), weights) / copies
             total = (1 - share) * total + share * regret
-        if copies == 2:
-            one, other = logits[:rows], logits[rows:]
+        of_rows = None if weights is None else weights[:rows]
+        if contrastive_alpha:
+            one, other = _of_last_token(features[0], inputs).chunk(2)
+            drawn = contrastive_loss(one, other, given_targets)
+            total = total + contrastive_alpha * _weighted_sum(drawn, of_rows)
+        if model.training and rdrop_alpha:
+            one, other = logits.chunk(2)
             both = zlpr_divergence(one, other, reduction="none") + zlpr_divergence(
                 other, one, reduction="none"
             )
-            of_rows = None if weights is None else weights[:rows]
             total = total + rdrop_alpha * _weighted_sum(both, of_rows) / 2
         return BatchLoss(outputs, values, total)
 
@@ -162,6 +185,26 @@ class Objective:
     def _relative_weights(self, weights: Tensor | None, model: nn.Module) -> Tensor | None:
         """Return the weights of training rows relative to their mean; None where all are equal."""
         return weights / self.mean_weight if weights is not None and model.training else None
+
+
+@contextmanager
+def _kept_head_inputs(model: nn.Module, kept: list[Tensor]) -> Iterator[None]:
+    """Append what the head of a model, possibly wrapped, reads to a list."""
+    head = classification_head(extract_model_from_parallel(model))
+    handle = head.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _of_last_token(features: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+    """Return one feature per text; a decoder's head reads all tokens and the last one counts."""
+    if features.ndim == 2:
+        return features
+    mask = inputs["attention_mask"]
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+    return features[torch.arange(len(features), device=features.device), last]
 
 
 def _weighted_sum(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -114,6 +114,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
         f"loss {training.loss}": not _loss_facts(config).supports_large_label_space,
         "label_smoothing_factor": training.label_smoothing_factor,
         "rdrop_alpha": training.rdrop_alpha,
+        "contrastive_alpha": training.contrastive_alpha,
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": config.data.teacher_logits_column,
         "weight_column": config.data.weight_column,

@@ -30,6 +30,8 @@ EPOCHS = (2, 8)
 FEW_STEPS = 160
 """Optimizer steps that the epochs of a cross-fitted run aim at, within FEW_EPOCHS."""
 FEW_EPOCHS = (8, 30)
+FEW_CONTRASTIVE_ALPHA = 1.0
+"""Weight of the contrastive loss in a cross-fitted run; none in others."""
 MAX_LENGTHS = (32, 128)
 """Least and greatest maximum length; the greatest bounds the cost of a step."""
 LENGTH_QUANTILE = 0.95
@@ -47,6 +49,9 @@ def choose_defaults(
         chosen["max_length"] = choose_max_length(count_tokens(data, tokenizer), tokenizer)
     rows = count_rows(data)
     training = config.training
+    few = data.folds is not None
+    if "contrastive_alpha" in config.auto:
+        chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few else 0.0
     processes = max(1, training.world_size) * max(1, training.n_gpu)
     if "per_device_train_batch_size" in config.auto:
         step_rows = _up_to(rows, BATCH_SIZES)
@@ -55,7 +60,6 @@ def choose_defaults(
     if "num_train_epochs" in config.auto:
         batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
         step_rows = batch * processes * training.gradient_accumulation_steps
-        few = data.folds is not None
         chosen["num_train_epochs"] = choose_epochs(math.ceil(rows / step_rows), few=few)
     if "learning_rate" in config.auto:
         chosen["learning_rate"] = choose_learning_rate(config.model)
@@ -77,9 +81,9 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 
 
 def render_defaults(config: RunConfig, auto: frozenset[str]) -> str:
-    """Return the chosen values in one line; empty without any."""
+    """Return the chosen values in one line, without those that are off; empty without any."""
     values = vars(config.model) | vars(config.training)
-    cells = [f"{name} {values[name]:g}" for name in sorted(auto)]
+    cells = [f"{name} {values[name]:g}" for name in sorted(auto) if values[name]]
     return f"auto: {' · '.join(cells)}" if cells else ""
 
 

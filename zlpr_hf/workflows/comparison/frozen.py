@@ -93,7 +93,7 @@ class TrainedHead:
 def check_frozen(config: RunConfig) -> None:
     """Refuse options that need the encoder to be trained."""
     training = config.training
-    for name in ("label_smoothing_factor", "rdrop_alpha"):
+    for name in ("label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"):
         if getattr(training, name, 0):
             raise InputError(f"{name}: not supported with frozen: heads are trained by their loss")
     for name in ("teacher_model_name_or_path", "keep_layers"):

@@ -42,7 +42,9 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     check_plan_metric(
         plan, prepared.data.label_space.num_labels, prepared.loss, large=prepared.large
     )
-    soft = {"label_smoothing_factor", "rdrop_alpha"} & set(plan.space.dimensions)
+    soft = {"label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"} & set(
+        plan.space.dimensions
+    )
     if prepared.large and soft:
         raise InputError(f"search_space: {min(soft)} is not supported in a large label space")
     fingerprints = {
