@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -46,6 +47,31 @@ def forward_replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> 
         yield
     finally:
         del module.forward
+
+
+@contextmanager
+def kept_head_inputs(model: PreTrainedModel, kept: list[Tensor]) -> Iterator[None]:
+    """Append the features that the head reads, with their gradients, to a list for a while."""
+    handle = classification_head(model).register_forward_pre_hook(
+        lambda _, given: kept.append(given[0])
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def of_last_token(features: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Return one feature per text ``(B, H)``: of ``(B, T, H)``, that of the last token.
+
+    A decoder's head reads all tokens, and the logits of the last one count.
+    """
+    if features.ndim == 2:
+        return features
+    if attention_mask is None:
+        return features[:, -1]
+    last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)
+    return features[torch.arange(len(features), device=features.device), last]
 
 
 def encoder_parameters(model: Any) -> set[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
-from zlpr_hf.models.head import classification_head
+from zlpr_hf.models.head import classification_head, kept_head_inputs, of_last_token
 from zlpr_hf.training.step_trainer import columns_of
 
 
@@ -145,7 +145,11 @@ class Objective:
             targets = torch.cat([targets, targets])
             weights = None if weights is None else torch.cat([weights, weights])
         features: list[Tensor] = []
-        with _kept_head_inputs(model, features) if contrastive_alpha else nullcontext():
+        with (
+            kept_head_inputs(extract_model_from_parallel(model), features)
+            if contrastive_alpha
+            else nullcontext()
+        ):
             outputs = model(**inputs, return_dict=True)
         logits = outputs.logits
         values = self.loss(logits, targets)
@@ -163,7 +167,7 @@ class Objective:
             total = (1 - share) * total + share * regret
         of_rows = None if weights is None else weights[:rows]
         if contrastive_alpha:
-            one, other = _of_last_token(features[0], inputs).chunk(2)
+            one, other = of_last_token(features[0], inputs.get("attention_mask")).chunk(2)
             drawn = contrastive_loss(one, other, given_targets)
             total = total + contrastive_alpha * _weighted_sum(drawn, of_rows)
         if model.training and rdrop_alpha:
@@ -185,26 +189,6 @@ class Objective:
     def _relative_weights(self, weights: Tensor | None, model: nn.Module) -> Tensor | None:
         """Return the weights of training rows relative to their mean; None where all are equal."""
         return weights / self.mean_weight if weights is not None and model.training else None
-
-
-@contextmanager
-def _kept_head_inputs(model: nn.Module, kept: list[Tensor]) -> Iterator[None]:
-    """Append what the head of a model, possibly wrapped, reads to a list."""
-    head = classification_head(extract_model_from_parallel(model))
-    handle = head.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _of_last_token(features: Tensor, inputs: Mapping[str, Any]) -> Tensor:
-    """Return one feature per text; a decoder's head reads all tokens and the last one counts."""
-    if features.ndim == 2:
-        return features
-    mask = inputs["attention_mask"]
-    last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-    return features[torch.arange(len(features), device=features.device), last]
 
 
 def _weighted_sum(values: Tensor, weights: Tensor | None) -> Tensor:
