@@ -14,6 +14,7 @@ import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -148,7 +149,8 @@ def test_metadata_has_no_relative_links(wheel: Path) -> None:
 def test_source_release_builds_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) -> None:
     archive = build("sdist", source, tmp_path / "sdist")
     with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "unpacked", filter="data")
+        safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # from 3.11.4
+        tar.extractall(tmp_path / "unpacked", **safely)
     (folder,) = (tmp_path / "unpacked").iterdir()
     assert not (folder / "tests").exists()
     assert {path.name for path in folder.iterdir()} >= {*RELEASED, "configs", "zlpr_hf"}
