@@ -42,14 +42,15 @@ def run_sample(folder: Path, output: Path, seed: int) -> dict[str, float]:
 
 def render_sentence() -> str:
     """Return the means of the stored samples in a sentence."""
-    samples = json.loads((RESULTS / "start.json").read_text(encoding="utf-8"))["samples"]
+    stored = json.loads((RESULTS / "start.json").read_text(encoding="utf-8"))
+    samples = stored["samples"]
     micro, macro, exact = (
         f"{np.mean([sample[name] for sample in samples]):.3f}" for name in METRICS
     )
     return (
         f"On the test split of GoEmotions the model has a micro-F1 of {micro}, a macro-F1 of "
-        f"{macro} and an exact\nmatch of {exact} with {TEXTS:,} unlabelled training texts "
-        f"(mean of {len(samples)} samples; `python -m benchmarks.start`)."
+        f"{macro} and an exact\nmatch of {exact} with {stored['texts']:,} unlabelled training "
+        f"texts (mean of {len(samples)} samples; `python -m benchmarks.start FOLDER`)."
     )
 
 

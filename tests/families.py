@@ -10,6 +10,7 @@ import torch
 import transformers as hf
 
 from tests.builders import WORDS, make_tokenizer
+from zlpr_hf import LabelSpace, load_model
 
 VOCABULARY = 4 + len(WORDS)
 SIZES: dict[str, Any] = {
@@ -58,6 +59,14 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**SIZES)),
     "xlnet": lambda: hf.XLNetModel(hf.XLNetConfig(**XLNET)),
 }
+
+
+def load_family(name: str, folder: Path, *, texts: int) -> tuple[Any, torch.Tensor]:
+    """Return a classifier of three labels with an encoder of a family, and token ids of texts."""
+    model = load_model(str(save_family(name, folder)), LabelSpace(("a", "b", "c")))
+    batch = torch.randint(4, 20, (texts, 6), generator=torch.Generator().manual_seed(0))
+    batch[:, -1] = 3  # BART reads the last token, and wants it to be this one
+    return model, batch
 
 
 def save_family(name: str, folder: Path, **tokenizer_changes: Any) -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from tests.builders import tiny_config
-from zlpr_hf import ZLPRTrainingArguments
+from zlpr_hf import ZLPRTrainer, ZLPRTrainingArguments
 
 ROWS = 10  # not a multiple of 8: the last optimizer step is uneven
 
@@ -30,6 +30,18 @@ def model() -> BertForSequenceClassification:
     torch.manual_seed(0)
     quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return BertForSequenceClassification(tiny_config(num_labels=3, **quiet))
+
+
+def noisy_batch(
+    folder: Path, **options: Any
+) -> tuple[ZLPRTrainer, BertForSequenceClassification, dict[str, Tensor]]:
+    """Return a trainer of a model with dropout, in training mode, and a batch of all rows."""
+    torch.manual_seed(0)
+    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
+    trainer = ZLPRTrainer(model=noisy, args=arguments(folder, **options), eval_dataset=rows())
+    noisy.train()
+    data = rows().with_format("torch")[:]
+    return trainer, noisy, {"input_ids": data["input_ids"], "labels": data["labels"]}
 
 
 class Shifted(BertForSequenceClassification):

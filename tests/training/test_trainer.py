@@ -25,6 +25,7 @@ from tests.training.builders import (
     arguments,
     collate_shifted,
     model,
+    noisy_batch,
     rows,
     shifted_model,
 )
@@ -225,24 +226,18 @@ def test_label_smoothing_is_training_on_smoothed_targets_only(tmp_path: Path, mo
 
 
 def test_rdrop_is_one_forward_with_the_divergence_of_both_halves(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
-    args = arguments(tmp_path, rdrop_alpha=2.0)
-    trainer = ZLPRTrainer(model=noisy, args=args, eval_dataset=rows())
-    data = rows().with_format("torch")[:]
-    batch = {"input_ids": data["input_ids"], "labels": data["labels"]}
-    noisy.train()
+    trainer, noisy, batch = noisy_batch(tmp_path, rdrop_alpha=2.0)
     torch.manual_seed(1)
     value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     one, other = outputs.logits.split(ROWS)
     assert not torch.equal(one, other)
-    losses = [zlpr_loss(half, data["labels"]) for half in (one, other)]
+    losses = [zlpr_loss(half, batch["labels"]) for half in (one, other)]
     both = zlpr_divergence(one, other) + zlpr_divergence(other, one)
     torch.testing.assert_close(value, sum(losses) / 2 + 2.0 * both / 2)
     noisy.eval()
     calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     assert len(outputs.logits) == ROWS
-    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, batch["labels"]))
 
 
 def test_rdrop_does_not_double_inputs_that_are_not_per_row(tmp_path: Path) -> None:
@@ -271,27 +266,21 @@ def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None
 
 
 def test_contrastive_loss_is_added_to_one_forward_of_two_passes(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    noisy = BertForSequenceClassification(tiny_config(num_labels=3))
-    args = arguments(tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1)
-    trainer = ZLPRTrainer(model=noisy, args=args, eval_dataset=rows())
-    data = rows().with_format("torch")[:]
-    batch = {"input_ids": data["input_ids"], "labels": data["labels"]}
-    noisy.train()
+    trainer, noisy, batch = noisy_batch(tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1)
     torch.manual_seed(1)
     value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     kept: list[torch.Tensor] = []
     noisy.classifier.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
     torch.manual_seed(1)
-    torch.testing.assert_close(noisy(data["input_ids"].repeat(2, 1)).logits, outputs.logits)
+    torch.testing.assert_close(noisy(batch["input_ids"].repeat(2, 1)).logits, outputs.logits)
     one, other = kept[0].chunk(2)
-    smooth = smooth_targets(data["labels"], 0.1).repeat(2, 1)
+    smooth = smooth_targets(batch["labels"], 0.1).repeat(2, 1)
     expected = zlpr_loss(outputs.logits, smooth)
-    expected += 2.0 * contrastive_loss(one, other, data["labels"]).mean()
+    expected += 2.0 * contrastive_loss(one, other, batch["labels"]).mean()
     torch.testing.assert_close(value, expected)
     noisy.eval()
     calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
-    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, data["labels"]))
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, batch["labels"]))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -17,9 +17,9 @@ from torch.distributed.fsdp import fully_shard
 from transformers import BertForSequenceClassification, pipeline
 
 from tests.builders import COLOURS, OTHERS
-from tests.families import FAMILIES, save_family
+from tests.families import FAMILIES, load_family
 from tests.runs import run
-from zlpr_hf import Classifier, LabelSpace, Report, Thresholds, load_model, load_pipeline
+from zlpr_hf import Classifier, Report, Thresholds, load_pipeline
 from zlpr_hf.metrics.calibration import Calibration
 from zlpr_hf.models.head import classification_head, reshard
 from zlpr_hf.workflows.arguments import parse_arguments
@@ -34,11 +34,8 @@ TEXTS = [
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_head_scales_its_logits_and_keeps_its_decisions(family: str, tmp_path: Path) -> None:
-    model: Any = load_model(str(save_family(family, tmp_path)), LabelSpace(("a", "b", "c")))
+    model, batch = load_family(family, tmp_path, texts=40)
     model.eval()
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.randint(4, 20, (40, 6), generator=generator)
-    batch[:, -1] = 3  # BART reads the last token, and wants it to be this one
     with torch.no_grad():
         before = model(batch).logits
         Thresholds().fold_into(classification_head(model), model.config, temperature=1.7)

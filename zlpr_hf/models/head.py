@@ -50,13 +50,14 @@ def forward_replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> 
 
 
 @contextmanager
-def kept_head_inputs(model: PreTrainedModel, kept: list[Tensor]) -> Iterator[None]:
-    """Append the features that the head reads, with their gradients, to a list for a while."""
+def kept_head_inputs(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Collect the features that the head reads, with their gradients, for a while."""
+    kept: list[Tensor] = []
     handle = classification_head(model).register_forward_pre_hook(
         lambda _, given: kept.append(given[0])
     )
     try:
-        yield
+        yield kept
     finally:
         handle.remove()
 

@@ -32,6 +32,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluated_labels": (1, math.inf),
     "early_stopping_patience": (0, math.inf),
 }
+REGULARISERS = ("label_smoothing_factor", "rdrop_alpha", "contrastive_alpha")
+"""Options that change the loss of a batch, and need all of its logits and a trained encoder."""
 HEAD_RATE_RATIO = 10
 """Default of the head's learning rate, relative to that of the encoder."""
 WeightAveraging = Literal["none", "ema"]
@@ -229,7 +231,7 @@ class ZLPRTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"large_label_space: expected the loss {names}{defaults}, got {self._rendered_loss}"
             )
-        for name in ("label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"):
+        for name in REGULARISERS:
             if getattr(self, name):
                 raise ValueError(
                     f"large_label_space: expected {name} 0 (labels are hard and logits never "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,26 +39,24 @@ class BatchLoss:
     total: Tensor
 
 
-def check_rdrop(loss: MultiLabelLoss, model: Any) -> None:
-    """Refuse R-Drop for a loss without divergence; warn if the model has no dropout."""
-    _check_divergence(loss, "rdrop_alpha")
-    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
-        warnings.warn(
-            "rdrop_alpha compares two passes with different dropout, and this model has none: "
-            "set hidden_dropout_prob or leave rdrop_alpha at 0",
-            stacklevel=4,
-        )
-
-
-def check_contrastive(model: Any) -> None:
-    """Refuse a contrastive loss on a model whose features cannot be read."""
-    try:
-        classification_head(model)
-    except (AttributeError, ValueError) as error:
-        raise ValueError(
-            "contrastive_alpha: needs a model that ends with a linear layer for its labels; "
-            "expected 0"
-        ) from error
+def check_added_losses(loss: MultiLabelLoss, model: Any, arguments: Any) -> None:
+    """Refuse R-Drop and a contrastive loss where they are impossible; warn of R-Drop in vain."""
+    if getattr(arguments, "rdrop_alpha", 0.0):
+        _check_divergence(loss, "rdrop_alpha")
+        if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+            warnings.warn(
+                "rdrop_alpha compares two passes with different dropout, and this model has none: "
+                "set hidden_dropout_prob or leave rdrop_alpha at 0",
+                stacklevel=4,
+            )
+    if getattr(arguments, "contrastive_alpha", 0.0):
+        try:
+            classification_head(model)
+        except (AttributeError, ValueError) as error:
+            raise ValueError(
+                "contrastive_alpha: needs a model that ends with a linear layer for its labels; "
+                "expected 0"
+            ) from error
 
 
 def _check_divergence(loss: MultiLabelLoss, option: str) -> None:
@@ -144,12 +142,11 @@ class Objective:
             inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
             weights = None if weights is None else torch.cat([weights, weights])
-        features: list[Tensor] = []
-        with (
-            kept_head_inputs(extract_model_from_parallel(model), features)
-            if contrastive_alpha
-            else nullcontext()
-        ):
+        with ExitStack() as stack:
+            features: list[Tensor] = []
+            if contrastive_alpha:
+                plain = extract_model_from_parallel(model)
+                features = stack.enter_context(kept_head_inputs(plain))
             outputs = model(**inputs, return_dict=True)
         logits = outputs.logits
         values = self.loss(logits, targets)

@@ -35,12 +35,7 @@ from zlpr_hf.training.checkpoints import find_whole_checkpoint
 from zlpr_hf.training.chunked_head import ChunkedHead
 from zlpr_hf.training.cpu_speedups import speed_up_training
 from zlpr_hf.training.dataloaders import check_labels
-from zlpr_hf.training.objective import (
-    Objective,
-    check_contrastive,
-    check_rdrop,
-    mean_row_weight,
-)
+from zlpr_hf.training.objective import Objective, check_added_losses, mean_row_weight
 from zlpr_hf.training.step_trainer import PADDING_BATCH, StepTrainer, columns_of
 from zlpr_hf.training.text_rows import RowEncoder, check_tokenised, is_stock_collator
 
@@ -151,10 +146,7 @@ class ZLPRTrainer(StepTrainer):
             self._objective = Objective(self.loss, self.args, self.row_inputs, weight)
         if self.loss.label_sets is not None:
             self._prepare_for_label_sets(self.loss.label_sets)
-        if getattr(self.args, "rdrop_alpha", 0.0):
-            check_rdrop(self.loss, self.model)
-        if getattr(self.args, "contrastive_alpha", 0.0):
-            check_contrastive(self.model)
+        check_added_losses(self.loss, self.model, self.args)
         self.add_callback(LossOfRun(self.loss, self.args))
 
     def _take_rows(self, collator: Any) -> None:

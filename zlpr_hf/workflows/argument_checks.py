@@ -12,7 +12,7 @@ from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import example_loss, losses_with
 from zlpr_hf.metrics.names import metric_names, top_k_metric_names
 from zlpr_hf.metrics.top_k import MAX_DENSE_LABELS
-from zlpr_hf.training.arguments import ZLPRTrainingArguments
+from zlpr_hf.training.arguments import REGULARISERS, ZLPRTrainingArguments
 from zlpr_hf.workflows.arguments import RunConfig
 
 
@@ -112,9 +112,7 @@ def is_large_label_space(config: RunConfig, *, num_labels: int, hard: bool) -> b
     needs_all_logits = {
         "soft or unknown labels": not hard,
         f"loss {training.loss}": not _loss_facts(config).supports_large_label_space,
-        "label_smoothing_factor": training.label_smoothing_factor,
-        "rdrop_alpha": training.rdrop_alpha,
-        "contrastive_alpha": training.contrastive_alpha,
+        **{name: getattr(training, name) for name in REGULARISERS},
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": config.data.teacher_logits_column,
         "weight_column": config.data.weight_column,

@@ -21,6 +21,7 @@ from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.models.features import compute_features
 from zlpr_hf.models.loading import load_model, load_tokenizer
 from zlpr_hf.reports.provenance import Provenance, find_versions
+from zlpr_hf.training.arguments import REGULARISERS
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.comparison.search import Trial, draw_trials, judge, searched_ranges
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
@@ -93,7 +94,7 @@ class TrainedHead:
 def check_frozen(config: RunConfig) -> None:
     """Refuse options that need the encoder to be trained."""
     training = config.training
-    for name in ("label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"):
+    for name in REGULARISERS:
         if getattr(training, name, 0):
             raise InputError(f"{name}: not supported with frozen: heads are trained by their loss")
     for name in ("teacher_model_name_or_path", "keep_layers"):

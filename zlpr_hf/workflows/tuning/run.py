@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from zlpr_hf.errors import InputError, find_full_disk
 from zlpr_hf.files.atomic import write_whole
+from zlpr_hf.training.arguments import REGULARISERS
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
@@ -42,9 +43,7 @@ def tune(plan: Plan, trials: int, *, log: Callable[[str], None] = print) -> list
     check_plan_metric(
         plan, prepared.data.label_space.num_labels, prepared.loss, large=prepared.large
     )
-    soft = {"label_smoothing_factor", "rdrop_alpha", "contrastive_alpha"} & set(
-        plan.space.dimensions
-    )
+    soft = set(REGULARISERS) & set(plan.space.dimensions)
     if prepared.large and soft:
         raise InputError(f"search_space: {min(soft)} is not supported in a large label space")
     fingerprints = {
