@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score
 
 from benchmarks.audit_noise import cross_fit, plant, predict, score_cells, train_head
+from benchmarks.embeddings import embed
 from benchmarks.output import RESULTS, markdown_table, save
 from zlpr_hf.choices import DOUBTFUL_PROBABILITY
 from zlpr_hf.files.atomic import whole_file
@@ -42,19 +44,35 @@ DECAY = {"cooking": 1e-3, "reuters": 3e-4}
 TITLES = {"cooking": "Cooking", "reuters": "Reuters-90"}
 KINDS, SHARES = ("flipped", "missing"), (0.05, 0.1, 0.2, 0.3)
 MASK_SHARE = 0.2
+MAX_TOKENS = 128
 DEFAULT, ALONE = "noise model with the logit (default)", "noise model alone"
 
 
-def embed(name: str, folder: Path, output: Path) -> dict[str, Any]:
-    """Return embeddings and targets of training and test rows, cached in files.
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings and targets of training and test rows, and the weight decay of heads on them."""
 
-    Validation rows count as training rows.
-    """
+    x: Any
+    y: Any
+    test_x: Any
+    test_y: Any
+    decay: float
+
+
+def load_embedded(name: str, folder: Path, output: Path) -> Embedded:
+    """Return the embeddings of a dataset, cached in a file; validation rows count as training."""
     path = output / f"{name}.npz"
     if not path.is_file():
         words = {key: value.format(folder) for key, value in DATA[name].items()}
         data = load_data(DataArguments(**words))  # type: ignore[arg-type]
-        features = {split: _compute_features(data.texts(split)) for split in data.splits}
+        features = {
+            split: embed(
+                [" ".join(each) for each in data.texts(split)],
+                max_tokens=MAX_TOKENS,
+                dtype=torch.bfloat16,
+            )
+            for split in data.splits
+        }
         targets = {split: data.targets(split) for split in data.splits}
         with whole_file(path) as part:
             np.savez(
@@ -67,52 +85,27 @@ def embed(name: str, folder: Path, output: Path) -> dict[str, Any]:
             key: np.concatenate([stored[f"{s}_{key}"] for s in ("train", "validation")])
             for key in "xy"
         }
-        return {**train, "test_x": stored["test_x"], "test_y": stored["test_y"]}
+        return Embedded(
+            **train, test_x=stored["test_x"], test_y=stored["test_y"], decay=DECAY[name]
+        )
 
 
-def _compute_features(texts: Any) -> Any:
-    from transformers import AutoModel, AutoTokenizer
-
-    from zlpr_hf.cli.train_options import DEFAULT_MODEL
-    from zlpr_hf.models.paths import resolve_model_path
-
-    path = resolve_model_path(DEFAULT_MODEL)
-    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
-    model = model.to(torch.bfloat16)
-    ids = tokenizer([" ".join(each) for each in texts], truncation=True, max_length=128)[
-        "input_ids"
-    ]
-    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-    found = np.empty((len(ids), model.config.hidden_size), np.float32)
-    for start in range(0, len(order), 64):
-        rows = order[start : start + 64]
-        batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
-        with torch.inference_mode():
-            hidden = model(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"][..., None]
-        mean = (hidden * mask).sum(1) / mask.sum(1)
-        found[rows] = torch.nn.functional.normalize(mean, dim=1).numpy()
-    return found
-
-
-def find_planted(
-    data: dict[str, Any], decay: float, kind: str, share: float, seed: int, path: Path
-) -> dict[str, Any]:
+def find_planted(data: Embedded, kind: str, share: float, seed: int, path: Path) -> dict[str, Any]:
     """Plant noise, and return the average precision of each score for cells and for rows.
 
     The out-of-fold logits are kept in a file.
     """
-    given = plant(data["y"], share, kind, seed)
+    given = plant(data.y, share, kind, seed)
     if not path.is_file():
-        logits = cross_fit(data["x"], given, decay, seed=seed)
+        logits = cross_fit(data.x, given, data.decay, seed=seed)
         with whole_file(path) as part:
             np.savez_compressed(
                 part, logits=logits, tagged=given == 1, scores=compute_scores(logits)
             )
     with np.load(path) as stored:
         logits = stored["logits"]
-    wrong = given != data["y"]
-    cells = score_cells(logits, given, data["x"])
+    wrong = given != data.y
+    cells = score_cells(logits, given, data.x)
     chances = cells[ALONE]
     found = {
         "planted": int(wrong.sum()),
@@ -122,19 +115,19 @@ def find_planted(
         "rows": {DEFAULT: _precision(wrong.any(1), cells[DEFAULT].max(1))},
     }
     if share == MASK_SHARE:
-        found["f1"] = train_masked(data, decay, given, chances)
+        found["f1"] = train_masked(data, given, chances)
     return found
 
 
-def train_masked(data: dict[str, Any], decay: float, given: Any, chances: Any) -> dict[str, Any]:
+def train_masked(data: Embedded, given: Any, chances: Any) -> dict[str, Any]:
     """Return test F1 after training on clean, noisy and masked rows, and with all noise masked."""
     masked, oracle = given.copy(), given.copy()
     masked[chances > DOUBTFUL_PROBABILITY] = -100
-    oracle[given != data["y"]] = -100
-    runs = {"clean": data["y"], "noisy": given, "masked": masked, "all noise masked": oracle}
-    truth = data["test_y"] == 1
+    oracle[given != data.y] = -100
+    runs = {"clean": data.y, "noisy": given, "masked": masked, "all noise masked": oracle}
+    truth = data.test_y == 1
     decided = {
-        name: predict(train_head(data["x"], targets, decay), data["test_x"]) > 0
+        name: predict(train_head(data.x, targets, data.decay), data.test_x) > 0
         for name, targets in runs.items()
     }
     return {
@@ -180,12 +173,12 @@ def main() -> None:
         print("cleanlab is left out: name a Python that has it with --cleanlab", file=sys.stderr)
     runs = []
     for seed, name in product(options.seeds, options.data):
-        data = embed(name, options.folder, options.output)
+        data = load_embedded(name, options.folder, options.output)
         for kind, share in product(KINDS, SHARES):
             path = options.output / f"{name}-{kind}-{share}-{seed}.npz"
-            numbers = find_planted(data, DECAY[name], kind, share, seed, path)
+            numbers = find_planted(data, kind, share, seed, path)
             if options.cleanlab is not None:
-                wrong = plant(data["y"], share, kind, seed) != data["y"]
+                wrong = plant(data.y, share, kind, seed) != data.y
                 numbers |= ask_cleanlab(path, wrong, options.cleanlab)
             runs.append({"data": name, "kind": kind, "share": share, "seed": seed, **numbers})
             print(path.stem, {key: f"{value:.3f}" for key, value in numbers["cells"].items()})

@@ -13,16 +13,13 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
-from zlpr_hf.cli.train_options import DEFAULT_MODEL
-from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
+from benchmarks.embeddings import embed
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 METRICS = ("f1_micro", "f1_macro", "subset_accuracy")
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 WEIGHTS = (None, "balanced")
 FOLDS = 5
-MAX_TOKENS = 256
-"""Tokens per text that MiniLM was made for."""
 
 
 def measure(decisions: NDArray[np.bool_], targets: NDArray[np.bool_]) -> dict[str, float]:
@@ -61,34 +58,6 @@ def run_embeddings(
     scores = {"embeddings": measure(decisions, data["test"]["targets"])}
     seconds = time.process_time() - start + spent
     return {"scores": scores, "seconds": seconds, "facts": facts}
-
-
-def embed(texts: list[str]) -> NDArray[np.float32]:
-    """Return the mean token embeddings of texts, of length 1."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    torch.set_num_threads(1)
-    module, _, inside = DEFAULT_MODEL.removeprefix(PACKAGE_PREFIX).partition("/")
-    folder = Path(locate_package(module, DEFAULT_MODEL)) / inside
-    tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    found = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for begin in range(0, len(order), 32):
-        rows = order[begin : begin + 32]
-        batch = tokenizer(
-            [texts[row] for row in rows],
-            truncation=True,
-            max_length=MAX_TOKENS,
-            padding=True,
-            return_tensors="pt",
-        )
-        with torch.inference_mode():
-            states = encoder.eval()(**batch).last_hidden_state
-        mask = batch["attention_mask"].unsqueeze(-1)
-        means = (states * mask).sum(1) / mask.sum(1)
-        found[rows] = torch.nn.functional.normalize(means).numpy()
-    return found
 
 
 def _fit_best(

@@ -20,13 +20,15 @@ def compute_features(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[tuple[str, ...]],
     *,
+    max_length: int | None = None,
     batch_size: int = 32,
     bfloat16: bool = False,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Return the inputs of the head for texts or pairs, cut to ``model_max_length``, ``(N, D)``.
+    """Return the inputs of the head for texts or pairs, ``(N, D)``, with dropout off.
 
-    Dropout is off. The longest texts come first, so that batches hold little padding.
+    Texts are cut to ``max_length`` tokens (default: ``model_max_length`` of the tokenizer). The
+    longest texts come first, so that batches hold little padding.
     """
     found: list[torch.Tensor] = []
     head: Any = classification_head(model)
@@ -42,7 +44,13 @@ def compute_features(
             ):
                 rows = [texts[row] for row in order[start : start + batch_size]]
                 columns = [list(column) for column in zip(*rows, strict=True)]
-                batch: Any = tokenizer(*columns, padding=True, truncation=True, return_tensors="pt")
+                batch: Any = tokenizer(
+                    *columns,
+                    padding=True,
+                    truncation=True,
+                    max_length=max_length,
+                    return_tensors="pt",
+                )
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
                     found.append(model(**batch.to(model.device)).logits.float().cpu())
     finally:

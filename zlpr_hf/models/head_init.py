@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zlpr_hf.errors import InputError, suggest
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.labels import LabelSets, LabelSpace
-from zlpr_hf.models.head import classification_head, forward_replaced
+from zlpr_hf.models.features import compute_features
+from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.head_bias import add_head_bias
 
 INITIAL_SPREAD = 1.0
@@ -77,9 +77,16 @@ def init_head_from_label_names(
     described = descriptions or {}
     names = [described.get(name, name).replace("_", " ") for name in label_space.names]
 
-    features = partial(
-        _compute_features, model, tokenizer, max_length=max_length, batch_size=batch_size
-    )
+    def features(texts: Sequence[str]) -> Tensor:
+        found = compute_features(
+            model,
+            tokenizer,
+            [(text,) for text in texts],
+            max_length=max_length,
+            batch_size=batch_size,
+        )
+        return torch.from_numpy(found).to(head.weight.device)
+
     directions = features(names)
     if phrases:
         directions = _add_phrases(directions, features, names)
@@ -139,31 +146,3 @@ def read_label_descriptions(path: str | None, label_space: LabelSpace) -> dict[s
         if not isinstance(words, str):
             raise InputError(f"{path}: {name!r:.80}: expected a description, got {words!r:.80}")
     return content
-
-
-def _compute_features(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    *,
-    max_length: int,
-    batch_size: int,
-) -> Tensor:
-    """Return the inputs of the head, one row per text, with dropout off."""
-    features: list[Tensor] = []
-    was_training = model.training
-    model.train(False)
-    try:
-        with forward_replaced(classification_head(model), lambda hidden: hidden):
-            for start in range(0, len(texts), batch_size):
-                batch = tokenizer(
-                    list(texts[start : start + batch_size]),
-                    padding=True,
-                    truncation=True,
-                    max_length=max_length,
-                    return_tensors="pt",
-                )
-                features.append(model(**batch.to(model.device)).logits.float())
-    finally:
-        model.train(was_training)
-    return torch.cat(features)
