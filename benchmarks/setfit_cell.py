@@ -35,7 +35,10 @@ def main() -> None:
         report_to="none",
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=rows)
-    trainer.train_embeddings(spec["texts"], spec["targets"], args=arguments)
+    if spec["shortened"]:
+        model.model_body.max_seq_length = 128
+    with torch.autocast("cpu", torch.bfloat16, enabled=spec["shortened"]):
+        trainer.train_embeddings(spec["texts"], spec["targets"], args=arguments)
     features = model.encode(spec["texts"], show_progress_bar=False)
     trained = time.perf_counter() - start
     test = model.encode(spec["test_texts"], show_progress_bar=False)
@@ -49,6 +52,7 @@ def main() -> None:
     packages = ("setfit", "sentence-transformers", "transformers", "torch", "scikit-learn")
     facts = {
         "seconds": seconds,
+        "shortened": spec["shortened"],
         "steps": trainer.st_trainer.state.global_step,
         "versions": {name: version(name) for name in packages},
     }

@@ -17,20 +17,20 @@ def draw_features(*, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def sum_over_pairs(one: torch.Tensor, other: torch.Tensor, sets: list[set[int]]) -> list[float]:
-    """Return the loss of each text, at temperature 0.1."""
+    """Return the loss of each text, at temperature 0.05."""
     vectors = [np.asarray(each) / np.linalg.norm(each) for each in (*one.tolist(), *other.tolist())]
     texts = [*range(len(sets))] * 2
     values = []
     for i, (vector, text) in enumerate(zip(vectors, texts, strict=True)):
         others = [j for j in range(len(vectors)) if j != i]
-        total = sum(math.exp(vector @ vectors[j] / 0.1) for j in others)
+        total = sum(math.exp(vector @ vectors[j] / 0.05) for j in others)
         weights = {}
         for j in others:
             both, either = sets[text] & sets[texts[j]], sets[text] | sets[texts[j]]
             same = texts[j] == text
             weights[j] = 1.0 if same else len(both) / len(either) if either else 0.0
         loss = sum(
-            w * math.log(math.exp(vector @ vectors[j] / 0.1) / total) for j, w in weights.items()
+            w * math.log(math.exp(vector @ vectors[j] / 0.05) / total) for j, w in weights.items()
         )
         values.append(-loss / sum(weights.values()))
     return [(a + b) / 2 for a, b in zip(values[: len(sets)], values[len(sets) :], strict=True)]

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from zlpr_hf.losses.numerics import prepare
 
-TEMPERATURE = 0.1
-"""Divides cosines, as in the paper of supervised contrastive learning."""
+TEMPERATURE = 0.05
+"""Divides cosines. The paper has 0.1; on GoEmotions with few texts 0.05 and 0.03 are better."""
 
 
 def contrastive_loss(
@@ -31,7 +31,7 @@ def contrastive_loss(
         one: Features of the first pass.
         other: Features of the second pass.
         targets: Values in [0, 1]; ``-100`` or NaN marks an unknown label, which is not shared.
-        temperature: ``T``, above 0 (default: 0.1).
+        temperature: ``T``, above 0 (default: 0.05).
 
     Shape:
         one, other: ``(B, H)``. targets: ``(B, L)``. Result: ``(B,)``, the mean of both features.
@@ -47,7 +47,7 @@ def contrastive_loss(
     Example:
         >>> features = torch.eye(2)
         >>> contrastive_loss(features, features, torch.ones(2, 1))  # one label, far apart
-        tensor([6.6668, 6.6668])
+        tensor([13.3333, 13.3333])
     """
     _, shares, _ = prepare(targets, targets)
     products = shares @ shares.T
