@@ -27,12 +27,11 @@ def sum_over_pairs(one: torch.Tensor, other: torch.Tensor, sets: list[set[int]])
         weights = {}
         for j in others:
             both, either = sets[text] & sets[texts[j]], sets[text] | sets[texts[j]]
-            same = texts[j] == text
-            weights[j] = 1.0 if same else len(both) / len(either) if either else 0.0
+            weights[j] = len(both) / len(either) if both and texts[j] != text else 0.0
         loss = sum(
             w * math.log(math.exp(vector @ vectors[j] / 0.05) / total) for j, w in weights.items()
         )
-        values.append(-loss / sum(weights.values()))
+        values.append(-loss / (sum(weights.values()) or 1))
     return [(a + b) / 2 for a, b in zip(values[: len(sets)], values[len(sets) :], strict=True)]
 
 
