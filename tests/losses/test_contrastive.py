@@ -27,11 +27,13 @@ def sum_over_pairs(one: torch.Tensor, other: torch.Tensor, sets: list[set[int]])
         weights = {}
         for j in others:
             both, either = sets[text] & sets[texts[j]], sets[text] | sets[texts[j]]
-            weights[j] = len(both) / len(either) if both and texts[j] != text else 0.0
+            shared = len(both) / len(either) if both else 0.0
+            weights[j] = 1.0 if texts[j] == text else shared
         loss = sum(
             w * math.log(math.exp(vector @ vectors[j] / 0.05) / total) for j, w in weights.items()
         )
-        values.append(-loss / (sum(weights.values()) or 1))
+        alone = all(texts[j] == text for j, weight in weights.items() if weight)
+        values.append(0.0 if alone else -loss / sum(weights.values()))
     return [(a + b) / 2 for a, b in zip(values[: len(sets)], values[len(sets) :], strict=True)]
 
 

@@ -18,16 +18,15 @@ def contrastive_loss(
     r"""Return the supervised contrastive loss of each text, weighted by the labels that are shared.
 
     Each text has two features, of passes with different dropout. With ``z`` all ``2B`` normalised
-    features and ``w`` the Jaccard index of the label sets of two texts, 0 for both features of one
+    features and ``w`` the Jaccard index of the label sets of two texts, 1 for both features of one
     text, the value of a feature is
 
     .. math::
         -\sum_{j \ne i} \frac{w_{ij}}{\sum_{k \ne i} w_{ik}}
         \log \frac{\exp(z_i \cdot z_j / T)}{\sum_{k \ne i} \exp(z_i \cdot z_k / T)}
 
-    It is 0 for a text that shares no label with another one. Two texts without labels have nothing
-    in common here. The second feature of a text is no example to be drawn to, as it is in the
-    paper: it is so near already that it would take the weight from the texts that are far.
+    It is 0 for a text that shares no label with another one of the batch, which the paper leaves
+    alone with its second feature. Two texts without labels have nothing in common here.
 
     Args:
         one: Features of the first pass.
@@ -49,19 +48,19 @@ def contrastive_loss(
     Example:
         >>> features = torch.eye(2)
         >>> contrastive_loss(features, features, torch.ones(2, 1))  # one label, far apart
-        tensor([20., 20.])
+        tensor([13.3333, 13.3333])
     """
     _, shares, _ = prepare(targets, targets)
     products = shares @ shares.T
     sizes = products.diagonal()
     union = sizes[:, None] + sizes - products  # of soft targets, the Tanimoto index
     overlap = products / union.clamp(min=torch.finfo(union.dtype).tiny)
-    overlap.fill_diagonal_(0)
-    weights = overlap.repeat(2, 2)
-    itself = torch.eye(len(weights), dtype=torch.bool, device=weights.device)
+    overlap.fill_diagonal_(1)
+    has_partner = (overlap.sum(1) > 1).repeat(2)
+    itself = torch.eye(2 * len(shares), dtype=torch.bool, device=shares.device)
+    weights = overlap.repeat(2, 2).masked_fill(itself, 0)
     features = F.normalize(torch.cat([one, other]).to(shares.dtype), dim=1)
     cosines = (features @ features.T / temperature).masked_fill(itself, -torch.inf)
     log_shares = torch.log_softmax(cosines, dim=1).masked_fill(itself, 0)
-    whole = weights.sum(1).clamp(min=torch.finfo(weights.dtype).tiny)
-    values = -(weights * log_shares).sum(1) / whole
+    values = -(weights * log_shares).sum(1) / weights.sum(1) * has_partner
     return (values[: len(shares)] + values[len(shares) :]) / 2
