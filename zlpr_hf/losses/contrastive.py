@@ -25,8 +25,8 @@ def contrastive_loss(
         -\sum_{j \ne i} \frac{w_{ij}}{\sum_{k \ne i} w_{ik}}
         \log \frac{\exp(z_i \cdot z_j / T)}{\sum_{k \ne i} \exp(z_i \cdot z_k / T)}
 
-    It is 0 for a text that shares no label with another one of the batch, which the paper leaves
-    alone with its second feature. Two texts without labels have nothing in common here.
+    It is 0 for a text that shares no label with another one of the batch; the paper draws such a
+    text to its own second feature. Two texts without labels have nothing in common here.
 
     Args:
         one: Features of the first pass.
