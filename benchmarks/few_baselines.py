@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -43,6 +44,7 @@ def run_embeddings(
     sample: dict[str, Any], data: dict[str, Any], seed: int, cache: Path
 ) -> dict[str, Any]:
     """Fit a logistic regression on the embeddings of the encoder, which is not trained."""
+    torch.set_num_threads(1)
     start = time.process_time()
     train = embed(sample["texts"])
     place = cache.with_suffix(".npz")

@@ -38,7 +38,7 @@ from benchmarks.few_baselines import METRICS, measure, run_embeddings, run_svm
 from benchmarks.output import save
 from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.train_options import DEFAULT_MODEL
-from zlpr_hf.files.packages import PACKAGE_PREFIX, locate_package
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_data
@@ -183,9 +183,8 @@ def run_setfit(
     """Train SetFit in its environment; decide with both heads, and with the best threshold."""
     folder = options.output / "runs" / cell.name
     folder.mkdir(parents=True, exist_ok=True)
-    module, _, inside = DEFAULT_MODEL.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = {
-        "model": str(Path(locate_package(module, DEFAULT_MODEL)) / inside),
+        "model": resolve_model_path(DEFAULT_MODEL),
         "num_iterations": NUM_ITERATIONS,
         "seed": cell.seed,
         "shortened": cell.dataset in SHORTENED,
