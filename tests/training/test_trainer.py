@@ -265,22 +265,58 @@ def test_rdrop_without_dropout_warns_and_changes_nothing(tmp_path: Path) -> None
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
 
 
-def test_contrastive_loss_is_added_to_one_forward_of_two_passes(tmp_path: Path) -> None:
-    trainer, noisy, batch = noisy_batch(tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1)
+@pytest.mark.parametrize("rdrop", [0.0, 0.5])
+def test_contrastive_loss_is_of_two_dropouts_of_the_first_pass(
+    rdrop: float, tmp_path: Path
+) -> None:
+    trainer, noisy, batch = noisy_batch(
+        tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1, rdrop_alpha=rdrop
+    )
     torch.manual_seed(1)
     value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     kept: list[torch.Tensor] = []
     noisy.classifier.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
     torch.manual_seed(1)
-    torch.testing.assert_close(noisy(batch["input_ids"].repeat(2, 1)).logits, outputs.logits)
-    one, other = kept[0].chunk(2)
-    smooth = smooth_targets(batch["labels"], 0.1).repeat(2, 1)
-    expected = zlpr_loss(outputs.logits, smooth)
+    passes = 2 if rdrop else 1
+    logits = noisy(batch["input_ids"].repeat(passes, 1)).logits
+    torch.testing.assert_close(logits, outputs.logits)
+    one, other = (nn.functional.dropout(kept[0][: len(batch["labels"])], 0.1) for _ in range(2))
+    expected = zlpr_loss(logits, smooth_targets(batch["labels"], 0.1).repeat(passes, 1))
+    if rdrop:
+        first, second = logits.chunk(2)
+        expected += rdrop * (zlpr_divergence(first, second) + zlpr_divergence(second, first)) / 2
     expected += 2.0 * contrastive_loss(one, other, batch["labels"]).mean()
     torch.testing.assert_close(value, expected)
     noisy.eval()
     calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     torch.testing.assert_close(calm, zlpr_loss(outputs.logits, batch["labels"]))
+
+
+def test_soft_negatives_raise_targets_of_zero_in_training_alone(tmp_path: Path) -> None:
+    trainer, noisy, batch = noisy_batch(tmp_path)
+    labels = torch.tensor([[1.0, 0.0, torch.nan], [0.0, 0.0, 1.0]])
+    chances = torch.tensor([[0.2, 0.1, 0.2], [0.0, 0.2, 0.2]])
+    raised = torch.tensor([[1.0, 0.1, torch.nan], [0.0, 0.2, 1.0]])
+    batch = {"input_ids": batch["input_ids"][:2], "labels": labels, "soft_negatives": chances}
+    value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    torch.testing.assert_close(value, zlpr_loss(outputs.logits, raised))
+    noisy.eval()
+    calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
+    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, labels))
+
+
+def test_soft_negatives_are_read_from_the_rows(tmp_path: Path) -> None:
+    chances = torch.rand(ROWS, 3, generator=torch.Generator().manual_seed(3)) / 2
+    data = rows().add_column("soft_negatives", chances.tolist())
+    args = arguments(
+        tmp_path, num_train_epochs=1, per_device_train_batch_size=ROWS, head_learning_rate=1e-3
+    )
+    found = trained(ZLPRTrainer(model=model(), args=args, train_dataset=data))
+    expected, batch = model(), data.with_format("torch")[:]
+    targets = batch["labels"] + chances * (1 - batch["labels"])
+    zlpr_loss(expected(batch["input_ids"]).logits, targets).backward()
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found[name], (parameter - 1e-3 * parameter.grad).detach())
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -298,6 +334,7 @@ def test_contrastive_loss_of_a_decoder_reads_the_last_token(tmp_path: Path, side
     labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 1]])
     batch = {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": labels}
     decoder.train()
+    torch.manual_seed(1)
     value = trainer.compute_loss(decoder, batch)
     hidden = decoder.transformer(ids, attention_mask=batch["attention_mask"])[0]
     ends = [3, 3, 3] if side == "left" else [3, 1, 0]
@@ -306,7 +343,9 @@ def test_contrastive_loss_of_a_decoder_reads_the_last_token(tmp_path: Path, side
         decoder(ids, attention_mask=batch["attention_mask"]).logits, decoder.score(features)
     )
     expected = zlpr_loss(decoder.score(features), labels)
-    expected += contrastive_loss(features, features, labels).mean()
+    torch.manual_seed(1)
+    one, other = (nn.functional.dropout(features, 0.1) for _ in range(2))
+    expected += contrastive_loss(one, other, labels).mean()
     torch.testing.assert_close(value, expected)
 
 

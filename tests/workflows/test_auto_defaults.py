@@ -76,9 +76,16 @@ def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:
     assert parse_arguments(["--loss=bce"]).training.metric_for_best_model == "f1_micro"
 
 
-@pytest.mark.parametrize(("folds", "alpha"), [(2, 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("folds", "alpha", "dropout", "soft_negatives"), [(2, 1, 0, 0.2), (0, 0, None, 0)]
+)
 def test_a_run_records_the_values_it_chose(
-    folds: int, alpha: float, command: list[str], tmp_path: Path
+    folds: int,
+    alpha: float,
+    dropout: float | None,
+    soft_negatives: float,
+    command: list[str],
+    tmp_path: Path,
 ) -> None:
     data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
     run(data, tmp_path, "--bf16=false", "--num_train_epochs=1", f"--folds={folds}")
@@ -88,11 +95,13 @@ def test_a_run_records_the_values_it_chose(
     assert saved["max_length"] == 32
     assert saved["num_train_epochs"] == 1
     assert saved["contrastive_alpha"] == alpha
+    assert saved.get("dropout") == dropout
+    assert saved["soft_negatives"] == soft_negatives
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
-    assert not again.auto
+    assert again.auto == (frozenset() if folds else {"dropout"})
     assert yaml.safe_load(render_config(again)) == saved
 
 
-@pytest.mark.parametrize(("steps", "epochs"), [(3, 30), (14, 12), (20, 8), (38, 8)])
+@pytest.mark.parametrize(("steps", "epochs"), [(3, 20), (10, 11), (14, 8), (38, 8)])
 def test_few_rows_are_trained_for_more_epochs(steps: int, epochs: int) -> None:
     assert choose_epochs(steps, few=True) == epochs

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from tests.runs import check_refused, run
 from zlpr_hf import InputError, Report
 from zlpr_hf.cli.main import main
-from zlpr_hf.workflows import cross_fit as module
+from zlpr_hf.workflows import cross_fit as module, finetune as finetune_module
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.cross_fit import cross_fit
 from zlpr_hf.workflows.load_data import load_data
@@ -170,6 +170,44 @@ def test_label_sets_get_no_least_number_of_labels(
     run(words, tmp_path / "run")
     assert not ZLPRConfig.read(AutoConfig.from_pretrained(tmp_path / "run")).thresholds
     check_refused([*words, "--min_labels=1"], tmp_path / "one", "min_labels", capsys)
+
+
+def test_absent_labels_are_raised_by_the_logits_of_the_folds_in_the_last_training(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    actual = finetune_module.run_training
+
+    def look(trainer: Any, checkpoint: Any) -> float:
+        trained.append(trainer.train_dataset)
+        return actual(trainer, checkpoint)
+
+    monkeypatch.setattr(finetune_module, "run_training", look)
+    plain = ("--tune_thresholds=none", "--min_labels=0", "--calibrate=none", "--soft_negatives=0.5")
+    run(command, tmp_path, *FEW, *plain)
+    logits = np.load(tmp_path / "out_of_fold.npz")["logits"]
+    expected = 0.5 / (1 + np.exp(-2 * logits))
+    assert np.asarray(trained[0]["soft_negatives"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rates_of_dropout_are_those_of_the_checkpoint_after_training(
+    crossed: tuple[Path, Report, Prepared],
+) -> None:
+    folder, _, prepared = crossed
+    assert prepared.config.model.dropout == 0
+    source = AutoConfig.from_pretrained(prepared.config.model.model_name_or_path)
+    assert source.hidden_dropout_prob > 0
+    saved = AutoConfig.from_pretrained(folder)
+    assert saved.hidden_dropout_prob == source.hidden_dropout_prob
+    assert saved.attention_probs_dropout_prob == source.attention_probs_dropout_prob
+
+
+@pytest.mark.parametrize("words", [["--folds=0"], [*FEW, "--loss=lsep"]])
+def test_soft_negatives_need_folds_and_probabilities(
+    words: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*command, *words, "--soft_negatives=0.2"]
+    check_refused(given, tmp_path / "out", "soft_negatives", capsys)
 
 
 def test_evaluate_says_that_there_is_no_test_split(

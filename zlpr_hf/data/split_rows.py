@@ -19,6 +19,8 @@ from zlpr_hf.labels import LabelSpace
 
 ROW_WEIGHT = "row_weight"
 """Column with the weight of each training row in the loss."""
+SOFT_NEGATIVES = "soft_negatives"
+"""Column with how far each label of a training row counts as present if it is absent."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ def contrastive_loss(
 ) -> Tensor:
     r"""Return the supervised contrastive loss of each text, weighted by the labels that are shared.
 
-    Each text has two features, of passes with different dropout. With ``z`` all ``2B`` normalised
+    Each text has two features, with different dropout. With ``z`` all ``2B`` normalised
     features and ``w`` the Jaccard index of the label sets of two texts, 1 for both features of one
     text, the value of a feature is
 
@@ -29,8 +29,8 @@ def contrastive_loss(
     text to its own second feature. Two texts without labels have nothing in common here.
 
     Args:
-        one: Features of the first pass.
-        other: Features of the second pass.
+        one: Features of the texts.
+        other: Their features with other dropout.
         targets: Values in [0, 1]; ``-100`` or NaN marks an unknown label, which is not shared.
         temperature: ``T``, above 0 (default: 0.05).
 

@@ -240,7 +240,8 @@ def load_model(
         thresholds = ZLPRConfig.read(config).thresholds
         ZLPRConfig(loss=loss, pooling=pooling, **sets).write(config)
         if dropout is not None:
-            _set_dropout(config, dropout)
+            for rate in _dropout_rates(config):
+                setattr(config, rate, dropout)
         if hasattr(config, "classifier_pooling"):
             _set_classifier_pooling(config, mean=pooling == "mean")
         if load_in_4bit and (adapted or (pooling == "mean" and needs_added_layer(config))):
@@ -321,11 +322,23 @@ def _set_classifier_pooling(config: Any, *, mean: bool) -> None:
         config.classifier_pooling = "cls" if own == "mean" else own
 
 
-def _set_dropout(config: PretrainedConfig, rate: float) -> None:
-    """Set all rates: model families name them differently; None refers to another rate."""
-    for name, value in vars(config).items():
-        if ("dropout" in name or name.endswith("_pdrop")) and type(value) in (int, float):
-            setattr(config, name, rate)
+def restore_dropout(
+    config: PretrainedConfig, name: str, *, revision: str | None, trust_remote_code: bool
+) -> None:
+    """Set all dropout rates to those of the checkpoint that training started from."""
+    path = find_model(name, revision)
+    own = AutoConfig.from_pretrained(path, **hub_options(revision, trust_remote_code))
+    for rate, value in _dropout_rates(own).items():
+        setattr(config, rate, value)
+
+
+def _dropout_rates(config: PretrainedConfig) -> dict[str, float]:
+    """Return all rates: model families name them differently; None refers to another rate."""
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if ("dropout" in name or name.endswith("_pdrop")) and type(value) in (int, float)
+    }
 
 
 def _not_loaded(name: str, error: Exception) -> InputError:

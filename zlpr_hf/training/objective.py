@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import TrainingArguments
 
-from zlpr_hf.data.split_rows import ROW_WEIGHT
+from zlpr_hf.data.split_rows import ROW_WEIGHT, SOFT_NEGATIVES
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
@@ -22,6 +23,9 @@ from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
 from zlpr_hf.models.head import classification_head, kept_head_inputs, of_last_token
 from zlpr_hf.training.step_trainer import columns_of
+
+FEATURE_DROPOUT = 0.1
+"""Dropout that makes two features of a text for the contrastive loss, out of one pass."""
 
 
 @dataclass(frozen=True)
@@ -120,24 +124,27 @@ class Objective:
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
         """Run a model on a batch with targets ``(B, L)``, and in training with what belongs to it.
 
-        That is ``teacher_logits`` for distillation and the ``row_weight`` of each row.
+        That is ``teacher_logits`` for distillation, ``soft_negatives``, values in [0, 1] to which
+        targets of 0 are raised, and the ``row_weight`` of each row.
 
         Raises:
             ValueError: If the loss returns another shape, or has no divergence for a teacher.
         """
         inputs = dict(inputs)
         teacher_logits = inputs.pop("teacher_logits", None)
+        soft_negatives = inputs.pop(SOFT_NEGATIVES, None)
         weights = self._relative_weights(inputs.pop(ROW_WEIGHT, None), model)
         rows, copies, given_targets = len(targets), 1, targets
         smoothing = self._option("label_smoothing_factor", 0.0)
         rdrop_alpha = self._option("rdrop_alpha", 0.0)
         contrastive_alpha = self._option("contrastive_alpha", 0.0) if model.training else 0.0
+        if model.training and soft_negatives is not None:
+            targets = targets + soft_negatives * (1 - targets)
         if model.training and smoothing:
             mode = self._option("label_smoothing_mode", "mass_preserving")
             targets = smooth_targets(targets, smoothing, mode=mode)
         if model.training and rdrop_alpha:
             _check_divergence(self.loss, "rdrop_alpha")
-        if model.training and (rdrop_alpha or contrastive_alpha):
             copies = 2  # one forward on the doubled batch: other dropout in each half
             inputs = {name: self._doubled(name, value) for name, value in inputs.items()}
             targets = torch.cat([targets, targets])
@@ -164,7 +171,8 @@ class Objective:
             total = (1 - share) * total + share * regret
         of_rows = None if weights is None else weights[:rows]
         if contrastive_alpha:
-            one, other = of_last_token(features[0], inputs.get("attention_mask")).chunk(2)
+            kept = of_last_token(features[0], inputs.get("attention_mask"))[:rows]
+            one, other = (F.dropout(kept, FEATURE_DROPOUT) for _ in range(2))
             drawn = contrastive_loss(one, other, given_targets)
             total = total + contrastive_alpha * _weighted_sum(drawn, of_rows)
         if model.training and rdrop_alpha:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
+from zlpr_hf.losses.registry import loss_class
 from zlpr_hf.models.size import count_layer_weights
 from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.model_arguments import ModelArguments
@@ -27,11 +28,17 @@ BATCH_SIZES = ((1_000, 16), (20_000, 32), (math.inf, 64))
 STEPS = 1_000
 """Optimizer steps that the number of epochs aims at, within EPOCHS."""
 EPOCHS = (2, 8)
-FEW_STEPS = 160
+FEW_STEPS = 110
 """Optimizer steps that the epochs of a cross-fitted run aim at, within FEW_EPOCHS."""
-FEW_EPOCHS = (8, 30)
+FEW_EPOCHS = (8, 20)
 FEW_CONTRASTIVE_ALPHA = 1.0
 """Weight of the contrastive loss in a cross-fitted run; none in others."""
+FEW_DROPOUT = 0.0
+"""Dropout of a cross-fitted run; others keep that of the model."""
+FEW_SOFT_NEGATIVES = 0.2
+"""Share of out-of-fold probabilities in the targets of a cross-fitted run."""
+OFF = {"contrastive_alpha": 0.0, "dropout": None, "soft_negatives": 0.0}
+"""Values of options that change nothing and need no mention."""
 MAX_LENGTHS = (32, 128)
 """Least and greatest maximum length; the greatest bounds the cost of a step."""
 LENGTH_QUANTILE = 0.95
@@ -52,6 +59,11 @@ def choose_defaults(
     few = data.folds is not None
     if "contrastive_alpha" in config.auto:
         chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few else 0.0
+    if "dropout" in config.auto:  # R-Drop compares passes with different dropout
+        chosen["dropout"] = FEW_DROPOUT if few and not training.rdrop_alpha else None
+    if "soft_negatives" in config.auto:
+        known = loss_class(training.loss).probability_scale is not None
+        chosen["soft_negatives"] = FEW_SOFT_NEGATIVES if few and known else 0.0
     processes = max(1, training.world_size) * max(1, training.n_gpu)
     if "per_device_train_batch_size" in config.auto:
         step_rows = _up_to(rows, BATCH_SIZES)
@@ -83,7 +95,7 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 def render_defaults(config: RunConfig, auto: frozenset[str]) -> str:
     """Return the chosen values in one line, without those that are off; empty without any."""
     values = vars(config.model) | vars(config.training)
-    cells = [f"{name} {values[name]:g}" for name in sorted(auto) if values[name]]
+    cells = [f"{name} {values[name]:g}" for name in sorted(auto) if values[name] != OFF.get(name)]
     return f"auto: {' · '.join(cells)}" if cells else ""
 
 
@@ -113,7 +125,7 @@ def choose_max_length(lengths: Sequence[int], tokenizer: PreTrainedTokenizerBase
 
 
 def choose_epochs(steps_per_epoch: int, *, few: bool = False) -> int:
-    """Return the number of epochs that comes near to 1,000 steps, or 160 from few rows."""
+    """Return the number of epochs that comes near to 1,000 steps, or 110 from few rows."""
     steps, (least, most) = (FEW_STEPS, FEW_EPOCHS) if few else (STEPS, EPOCHS)
     return min(max(least, math.ceil(steps / steps_per_epoch)), most)
 

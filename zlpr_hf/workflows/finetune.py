@@ -14,6 +14,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.four_bits import move_adapters
 from zlpr_hf.models.label_changes import label_changes
+from zlpr_hf.models.loading import restore_dropout
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
@@ -28,7 +29,12 @@ from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.auto_defaults import render_defaults
 from zlpr_hf.workflows.baselines import predict_baselines
-from zlpr_hf.workflows.cross_fit import cross_fit, save_out_of_fold, without_evaluation
+from zlpr_hf.workflows.cross_fit import (
+    cross_fit,
+    save_out_of_fold,
+    with_soft_negatives,
+    without_evaluation,
+)
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.outcome import SPLITS, evaluate_run, predict_logits
@@ -156,6 +162,11 @@ def finetune_config(
     out_of_fold = None
     if folds is not None:
         out_of_fold = cross_fit(prepared, config, predict_logits, log=log)
+        if share := config.model.soft_negatives:
+            scale = prepared.loss.probability_scale
+            assert scale is not None, "checked before"
+            rows = prepared.encoded["train"]
+            trainer.train_dataset = with_soft_negatives(rows, out_of_fold.logits, share, scale)
         set_seed(config.training.seed)  # training starts alike after folds that were read
     train_loss = run_training(trainer, checkpoint)
     seconds = time.monotonic() - started
@@ -181,6 +192,13 @@ def finetune_config(
         warnings=[*earlier.find_leaks(prepared.data), *report.warnings, *filter(None, [bias_note])],
         history=read_history(trainer.state.log_history, _kept_step(trainer)),
     )
+    if config.model.dropout is not None:  # rates of this training, not of one that goes on from it
+        restore_dropout(
+            trainer.model.config,  # type: ignore[union-attr,arg-type]
+            config.model.model_name_or_path,
+            revision=config.model.model_revision,
+            trust_remote_code=config.model.trust_remote_code,
+        )
     with run_end(output_dir, is_main=is_main) as part:
         trainer.save_model(str(part))  # on every process
         if is_main:

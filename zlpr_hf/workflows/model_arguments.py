@@ -70,8 +70,13 @@ class ModelArguments:
         "Texts longer than max_length, after training: cut, or mean or max of the logits of all "
         "windows; auto: cut unless another one is clearly better on the validation split.",
     )
+    soft_negatives: Annotated[float, Range(0, 1)] = option(
+        0.0,
+        "With folds: in the last training, an absent label counts as present by this share of the "
+        "probability that a model gave it which had not seen the row.",
+    )
     dropout: Annotated[float, Range(0, 1)] | None = option(
-        None, "All dropout rates of the model, 0 to below 1; default: the model's own."
+        None, "All dropout rates while training, 0 to below 1; default: the model's own."
     )
     tune_thresholds: ThresholdTuning = option(
         "auto",
