@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from zlpr_hf.metrics.few_rows import find_min_labels, fit_few_row_thresholds
-from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 
 
 def make_rows(shift: float | np.ndarray, rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -24,17 +23,52 @@ def test_a_common_shift_is_removed() -> None:
     logits, targets = make_rows(-3.0)
     found = fit_few_row_thresholds(logits, targets)
     assert np.array_equal(found.apply(logits), targets > 0)
-    assert len(set(found.offsets)) == 1
+    assert np.ptp(found.offsets) < 0.5
 
 
-def test_shifts_of_labels_move_the_offset_half_of_the_way() -> None:
+def test_half_of_the_differences_between_labels_is_kept() -> None:
     shift = np.array([-3.0, 0.0, 0.0, 3.0])
-    logits, targets = make_rows(shift)
+    found = np.asarray(fit_few_row_thresholds(*make_rows(shift)).offsets)
+    assert found - found.mean() == pytest.approx(shift / 2, abs=0.25)
+
+
+@pytest.mark.parametrize("min_labels", [0, 1])
+def test_an_offset_is_the_mean_of_the_best_ones_of_bootstrap_samples(min_labels: int) -> None:
+    rng = np.random.default_rng(3)
+    targets = rng.random((30, 2)) < 0.4
+    logits = rng.normal(size=(30, 1)) + 2 * targets.any(1, keepdims=True)
+    logits = np.repeat(logits, 2, 1) + 1e-3 * rng.normal(size=(30, 2))
+    found = fit_few_row_thresholds(logits, targets.astype(float), min_labels=min_labels)
+    shares = np.geomspace(0.05, 0.98, 100)
+    offsets = sorted({0.0, *np.quantile(logits, 1 - shares).tolist()}, key=abs)
+    best = np.eye(2, dtype=bool)[logits.argmax(1)] if min_labels else np.zeros((30, 2), bool)
+    chosen = []
+    for weights in np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), 100):
+        values = []
+        for offset in offsets:
+            decided = (logits > offset) | best
+            drawn, said = (np.repeat(each, weights, axis=0) for each in (targets, decided))
+            hits, sums = (drawn & said).sum(0), drawn.sum(0) + said.sum(0)
+            micro, macro = 2 * hits.sum() / max(sums.sum(), 1), np.mean(2 * hits / sums.clip(1))
+            values.append(round(micro + macro + (drawn == said).all(1).mean(), 9))
+        chosen.append(offsets[int(np.argmax(values))])
+    assert np.mean(found.offsets) == pytest.approx(np.mean(chosen))
+
+
+def test_labels_that_no_row_has_get_the_offset_of_all() -> None:
+    logits, targets = make_rows(np.array([-2.0, -2.0, -2.0, 5.0]))
+    targets[:, 3] = 0
+    logits[:, 3] = -9
     found = np.asarray(fit_few_row_thresholds(logits, targets).offsets)
-    one = np.asarray(fit_thresholds(logits, targets, metric="f1_micro").offsets)
-    own = np.asarray(fit_thresholds(logits, targets, metric="f1_macro", scope="per_label").offsets)
-    assert found == pytest.approx((one + own) / 2)
-    assert found[0] < found[3]
+    assert found[3] == pytest.approx(found[:3].mean())
+    assert fit_few_row_thresholds(logits, np.zeros_like(targets)).offsets == ()
+
+
+def test_texts_without_content_do_not_count() -> None:
+    logits, targets = make_rows(-3.0)
+    blank = np.vstack([logits, np.full((9, 4), -1e4)]), np.vstack([targets, np.zeros((9, 4))])
+    found, expected = (fit_few_row_thresholds(*each) for each in (blank, (logits, targets)))
+    assert found.offsets == expected.offsets
 
 
 def test_unknown_targets_do_not_count() -> None:

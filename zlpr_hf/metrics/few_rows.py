@@ -1,54 +1,113 @@
-"""Thresholds from few rows: one offset for all labels, half of the way to that of each label."""
+"""Thresholds from few rows: means over bootstrap samples, with half of what labels differ by."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 
 from zlpr_hf.labels import known_mask
-from zlpr_hf.metrics.multi_label import compute_decision_metrics
-from zlpr_hf.metrics.threshold_tuning import fit_thresholds
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds
 
-SHRINKAGES = (None, 0.0, 0.5)
-"""Rules that are compared: no offset, one offset, and half of the way to offsets per label."""
-PARTS = 5
-"""Parts of the rows on which the rules are compared, each with offsets from the other parts."""
-OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
+Floats = NDArray[np.float64]
+Cells = NDArray[np.bool_]
+
+SAMPLES = 100
+"""Bootstrap samples of the rows."""
+SHRINKAGE = 0.5
+"""Share that is kept of what the offset of a label differs from the mean over the labels."""
+CANDIDATES = 100
+"""Offsets for all labels that are compared, and zero."""
+LABELS_PER_ROW = (0.1, 20)
+"""Mean number of predicted labels at the highest and the lowest of them."""
 
 
 def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) -> Thresholds:
-    """Fit offsets on so few rows that an offset per label would follow chance.
+    """Fit offsets on so few rows that the best ones follow chance.
 
-    Three rules are compared: zero; the offset for all labels with the best micro-F1; and that
-    offset moved half of the way to the one with the best F1 of each label. The rule with the
-    highest mean of micro-F1, macro-F1 and exact match wins, each part of the rows being judged
-    with offsets that were fitted on the other parts, and is fitted again on all rows.
+    With few rows many offsets are about equally good, and which one is best changes with a handful
+    of rows. So the rows are drawn again and again with replacement, and the offsets are means over
+    these samples: one for all labels, where a sample has the highest mean of micro-F1, macro-F1
+    and exact match, and one per label, where it has the highest F1. The result is the first plus
+    half of what the second differ from their mean. Of equally good offsets, zero is taken.
 
     Args:
         logits: Raw scores of rows that no model was trained on, such as out-of-fold logits.
         targets: Targets of those rows in [0, 1]; ``-100`` or NaN marks an unknown one.
-        min_labels: Least number of labels per row with which the rules are compared (default: 0).
+        min_labels: Least number of labels per row, in force while offsets for all labels are
+            compared (default: 0).
 
     Shape:
         logits, targets: ``(N, L)``.
 
     Returns:
-        Thresholds with one offset per label, or none, and with ``min_labels``.
+        Thresholds with one offset per label, or none where all are zero, and with ``min_labels``.
+
+    References:
+        Breiman: Bagging Predictors, 1996.
     """
     scores, truth = np.asarray(logits, np.float64), np.asarray(targets, np.float32)
-    part = np.random.default_rng(0).permutation(len(scores)) % PARTS
-    values = []
-    for shrinkage in SHRINKAGES:
-        decided = np.zeros(scores.shape, dtype=bool)
-        for held_out in range(min(PARTS, len(scores))):
-            rows = part == held_out
-            found = _fit(scores[~rows], truth[~rows], shrinkage, min_labels)
-            decided[rows] = found.apply(scores[rows])
-        metrics = compute_decision_metrics(decided, truth)
-        values.append(float(np.mean([metrics[name] for name in OBJECTIVE])))
-    return _fit(scores, truth, SHRINKAGES[int(np.argmax(np.round(values, 9)))], min_labels)
+    has_content = (scores > -MAX_LOGIT_THRESHOLD).any(1)
+    scores, truth = scores[has_content], truth[has_content]
+    known = known_mask(truth)
+    present = known & (truth >= 0.5)
+    if not present.any():
+        return Thresholds(min_labels=min_labels)
+    rows = len(scores)
+    weights = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), SAMPLES)
+    one = _fit_common(scores, present, known, weights.astype(np.float64), min_labels)
+    columns = zip(scores.T, present.T, known.T, strict=True)
+    own = np.array([_fit_label(*column, weights) for column in columns])
+    own = np.where(np.isnan(own), np.nanmean(own), own)
+    offsets = one + SHRINKAGE * (own - own.mean())
+    return Thresholds(tuple(offsets) if offsets.any() else (), min_labels=min_labels)
+
+
+def _fit_common(
+    scores: Floats, present: Cells, known: Cells, weights: Floats, min_labels: int
+) -> float:
+    """Return the mean over the samples of the best offset for all labels."""
+    labels = scores.shape[1]
+    fewest, most = LABELS_PER_ROW
+    shares = np.geomspace(min(fewest / labels, 0.5), min(most / labels, 0.98), CANDIDATES)
+    found = np.unique(np.append(np.quantile(scores[known], 1 - shares), 0.0))
+    candidates = found[np.argsort(np.abs(found), kind="stable")]  # the first of equal ones is taken
+    order = np.argsort(-scores, axis=1, kind="stable")
+    best = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(best, order[:, :min_labels], True, axis=1)
+    actual = weights @ present
+    values = np.zeros((len(candidates), len(weights)))
+    for value, offset in zip(values, candidates, strict=True):
+        decided = ((scores > offset) | best) & known
+        hits = (sparse.csr_array((decided & present).T.astype(np.float64)) @ weights.T).T
+        sums = (sparse.csr_array(decided.T.astype(np.float64)) @ weights.T).T + actual
+        exact = weights @ (decided == present).all(1) / len(scores)
+        micro = 2 * hits.sum(1) / np.maximum(sums.sum(1), 1)
+        value += micro + (2 * hits / np.maximum(sums, 1)).mean(1) + exact
+    return float(candidates[values.round(9).argmax(0)].mean())
+
+
+def _fit_label(scores: Floats, present: Cells, known: Cells, weights: NDArray[np.int64]) -> float:
+    """Return the mean over the samples of the offset with the best F1 of a label.
+
+    Samples without the label do not count; the result is NaN if all are.
+    """
+    order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")]
+    drawn = weights[:, order]
+    drawn = drawn[(drawn * present[order]).any(1)]
+    if not len(drawn):
+        return float("nan")
+    hits = np.cumsum(drawn * present[order], axis=1)
+    f1 = 2 * hits / (np.cumsum(drawn, axis=1) + hits[:, -1:])
+    ranked = np.append(scores[order], scores[order[-1]] - 1)  # the last offset is below all scores
+    f1[:, ranked[:-1] == ranked[1:]] = -1  # no offset separates equal scores
+    last = f1.argmax(1)  # the last row above the offset; the first one below it must be drawn too
+    places = np.where(drawn > 0, np.arange(len(order)), len(order))
+    below = np.where(np.arange(len(order)) > last[:, None], places, len(order)).min(1)
+    high, low = ranked[last], ranked[below]
+    return float(np.where((low <= 0) & (high > 0), 0.0, (low + high) / 2).mean())
 
 
 def find_min_labels(targets: Any) -> int:
@@ -63,11 +122,3 @@ def find_min_labels(targets: Any) -> int:
     labelled = (known & (truth >= 0.5)).any(1)
     judged = known.all(1) | labelled
     return int(bool(judged.any()) and bool(labelled[judged].all()))
-
-
-def _fit(scores: Any, truth: Any, shrinkage: float | None, min_labels: int) -> Thresholds:
-    if shrinkage is None:
-        return Thresholds(min_labels=min_labels)
-    one = np.asarray(fit_thresholds(scores, truth, metric="f1_micro").offsets)
-    own = np.asarray(fit_thresholds(scores, truth, metric="f1_macro", scope="per_label").offsets)
-    return Thresholds(tuple(one + shrinkage * (own - one)), min_labels=min_labels)

@@ -81,9 +81,9 @@ class ModelArguments:
     tune_thresholds: ThresholdTuning = option(
         "auto",
         "Offsets fitted on the validation split and folded into the head's bias: none (logit > 0), "
-        "rare_labels (rare labels that the model seldom predicts), shrunk (one offset, half of the "
-        "way to that of each label), global (one offset), per_label, or auto: rare_labels, and "
-        "shrunk with folds, for losses that decide at zero.",
+        "rare_labels (rare labels that the model seldom predicts), shrunk (for few rows: one "
+        "offset, and half of what labels differ by), global (one offset), per_label, or auto: "
+        "rare_labels, and shrunk with folds, for losses that decide at zero.",
     )
     min_labels: Annotated[int, Range(0)] | None = option(
         None,
