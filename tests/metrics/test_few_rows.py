@@ -39,7 +39,7 @@ def test_an_offset_is_the_mean_of_the_best_ones_of_bootstrap_samples(min_labels:
     logits = rng.normal(size=(30, 1)) + 2 * targets.any(1, keepdims=True)
     logits = np.repeat(logits, 2, 1) + 1e-3 * rng.normal(size=(30, 2))
     found = fit_few_row_thresholds(logits, targets.astype(float), min_labels=min_labels)
-    shares = np.geomspace(0.05, 0.98, 100)
+    shares = targets.mean() * np.geomspace(0.1, 1, 100)
     offsets = sorted({0.0, *np.quantile(logits, 1 - shares).tolist()}, key=abs)
     best = np.eye(2, dtype=bool)[logits.argmax(1)] if min_labels else np.zeros((30, 2), bool)
     chosen = []
@@ -53,6 +53,14 @@ def test_an_offset_is_the_mean_of_the_best_ones_of_bootstrap_samples(min_labels:
             values.append(round(micro + macro + (drawn == said).all(1).mean(), 9))
         chosen.append(offsets[int(np.argmax(values))])
     assert np.mean(found.offsets) == pytest.approx(np.mean(chosen))
+
+
+def test_no_more_labels_are_predicted_than_the_rows_have() -> None:
+    """Logits that say nothing have the best F1 if all labels are predicted."""
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(200, 4)), (rng.random((200, 4)) < 0.4).astype(np.float32)
+    found = fit_few_row_thresholds(logits - 5, targets)
+    assert found.apply(logits - 5).mean() < targets.mean() + 0.05
 
 
 def test_labels_that_no_row_has_get_the_offset_of_all() -> None:

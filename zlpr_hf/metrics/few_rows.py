@@ -20,8 +20,8 @@ SHRINKAGE = 0.5
 """Share that is kept of what the offset of a label differs from the mean over the labels."""
 CANDIDATES = 100
 """Offsets for all labels that are compared, and zero."""
-LABELS_PER_ROW = (0.1, 20)
-"""Mean number of predicted labels at the highest and the lowest of them."""
+FEWEST = 0.1
+"""Predicted labels at the highest of them, relative to the labels that the rows have."""
 
 
 def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) -> Thresholds:
@@ -30,7 +30,8 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
     With few rows many offsets are about equally good, and which one is best changes with a handful
     of rows. So the rows are drawn again and again with replacement, and the offsets are means over
     these samples: one for all labels, where a sample has the highest mean of micro-F1, macro-F1
-    and exact match, and one per label, where it has the highest F1. The result is the first plus
+    and exact match among offsets that predict no more labels than the rows have, and one per
+    label, where it has the highest F1. The result is the first plus
     half of what the second differ from their mean. Of equally good offsets, zero is taken.
 
     Args:
@@ -69,9 +70,7 @@ def _fit_common(
     scores: Floats, present: Cells, known: Cells, weights: Floats, min_labels: int
 ) -> float:
     """Return the mean over the samples of the best offset for all labels."""
-    labels = scores.shape[1]
-    fewest, most = LABELS_PER_ROW
-    shares = np.geomspace(min(fewest / labels, 0.5), min(most / labels, 0.98), CANDIDATES)
+    shares = present.sum() / known.sum() * np.geomspace(FEWEST, 1, CANDIDATES)
     found = np.unique(np.append(np.quantile(scores[known], 1 - shares), 0.0))
     candidates = found[np.argsort(np.abs(found), kind="stable")]  # the first of equal ones is taken
     order = np.argsort(-scores, axis=1, kind="stable")
