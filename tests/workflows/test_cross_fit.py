@@ -202,6 +202,11 @@ def test_rates_of_dropout_are_those_of_the_checkpoint_after_training(
     assert saved.attention_probs_dropout_prob == source.attention_probs_dropout_prob
 
 
+def test_rdrop_keeps_the_dropout_that_it_needs(command: list[str], tmp_path: Path) -> None:
+    words = [*command, *FEW, "--rdrop_alpha=1", f"--output_dir={tmp_path}"]
+    assert prepare(parse_arguments(words), cross_fits=True).config.model.dropout is None
+
+
 @pytest.mark.parametrize("words", [["--folds=0"], [*FEW, "--loss=lsep"]])
 def test_soft_negatives_need_folds_and_probabilities(
     words: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
