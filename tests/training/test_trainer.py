@@ -294,9 +294,9 @@ def test_contrastive_loss_is_of_two_dropouts_of_the_first_pass(
 
 def test_soft_negatives_raise_targets_of_zero_in_training_alone(tmp_path: Path) -> None:
     trainer, noisy, batch = noisy_batch(tmp_path)
-    labels = torch.tensor([[1.0, 0.0, torch.nan], [0.0, 0.0, 1.0]])
+    labels = torch.tensor([[1.0, 0.0, torch.nan], [0.0, -100.0, 1.0]])
     chances = torch.tensor([[0.2, 0.1, 0.2], [0.0, 0.2, 0.2]])
-    raised = torch.tensor([[1.0, 0.1, torch.nan], [0.0, 0.2, 1.0]])
+    raised = torch.tensor([[1.0, 0.1, torch.nan], [0.0, -100.0, 1.0]])
     batch = {"input_ids": batch["input_ids"][:2], "labels": labels, "soft_negatives": chances}
     value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
     torch.testing.assert_close(value, zlpr_loss(outputs.logits, raised))

@@ -31,8 +31,8 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
     of rows. So the rows are drawn again and again with replacement, and the offsets are means over
     these samples: one for all labels, where a sample has the highest mean of micro-F1, macro-F1
     and exact match among offsets that predict no more labels than the rows have, and one per
-    label, where it has the highest F1. The result is the first plus
-    half of what the second differ from their mean. Of equally good offsets, zero is taken.
+    label, where it has the highest F1. The result is the first plus half of what the second differ
+    from their mean. Of equally good offsets, zero is taken.
 
     Args:
         logits: Raw scores of rows that no model was trained on, such as out-of-fold logits.

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import TrainingArguments
 
 from zlpr_hf.data.split_rows import ROW_WEIGHT, SOFT_NEGATIVES
+from zlpr_hf.labels import known_mask
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
@@ -139,7 +140,8 @@ class Objective:
         rdrop_alpha = self._option("rdrop_alpha", 0.0)
         contrastive_alpha = self._option("contrastive_alpha", 0.0) if model.training else 0.0
         if model.training and soft_negatives is not None:
-            targets = targets + soft_negatives * (1 - targets)
+            raised = targets + soft_negatives * (1 - targets)
+            targets = torch.where(known_mask(targets), raised, targets)
         if model.training and smoothing:
             mode = self._option("label_smoothing_mode", "mass_preserving")
             targets = smooth_targets(targets, smoothing, mode=mode)
