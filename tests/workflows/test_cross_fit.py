@@ -175,19 +175,22 @@ def test_label_sets_get_no_least_number_of_labels(
 def test_absent_labels_are_raised_by_the_logits_of_the_folds_in_the_last_training(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: list[Any] = []
-    actual = finetune_module.run_training
+    seen: dict[str, Any] = {}
+    train, judge = finetune_module.run_training, finetune_module.cross_fit
 
     def look(trainer: Any, checkpoint: Any) -> float:
-        trained.append(trainer.train_dataset)
-        return actual(trainer, checkpoint)
+        seen["chances"] = np.asarray(trainer.train_dataset["soft_negatives"])
+        return train(trainer, checkpoint)
+
+    def keep(*given: Any, **options: Any) -> Any:
+        found = judge(*given, **options)
+        seen["logits"] = found.logits
+        return found
 
     monkeypatch.setattr(finetune_module, "run_training", look)
-    plain = ("--tune_thresholds=none", "--min_labels=0", "--calibrate=none", "--soft_negatives=0.5")
-    run(command, tmp_path, *FEW, *plain)
-    logits = np.load(tmp_path / "out_of_fold.npz")["logits"]
-    expected = 0.5 / (1 + np.exp(-2 * logits))
-    assert np.asarray(trained[0]["soft_negatives"]) == pytest.approx(expected, abs=1e-6)
+    monkeypatch.setattr(finetune_module, "cross_fit", keep)
+    run(command, tmp_path, *FEW, "--soft_negatives=0.5")
+    assert seen["chances"] == pytest.approx(0.5 / (1 + np.exp(-2 * seen["logits"])), abs=1e-6)
 
 
 def test_rates_of_dropout_are_those_of_the_checkpoint_after_training(
