@@ -33,7 +33,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import MultiLabelCollator, encode
 from zlpr_hf.data.targets import dense_targets
 from zlpr_hf.metrics.multi_label import compute_multi_label_metrics
-from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.outcome import predict_logits

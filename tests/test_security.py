@@ -19,7 +19,8 @@ from tests.runs import run
 from zlpr_hf import Classifier, InputError, LabelSpace, load_pipeline
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.corpora import read_cwe, read_reuters21578
-from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
 

@@ -84,7 +84,8 @@ if TYPE_CHECKING:
     )
     from zlpr_hf.metrics.risk_control import fit_guarantee as fit_guarantee
     from zlpr_hf.metrics.threshold_tuning import fit_thresholds as fit_thresholds
-    from zlpr_hf.models.loading import load_model as load_model, load_tokenizer as load_tokenizer
+    from zlpr_hf.models.loading import load_model as load_model
+    from zlpr_hf.models.tokenizer import load_tokenizer as load_tokenizer
     from zlpr_hf.reports.report import Report as Report
     from zlpr_hf.thresholds import Thresholds as Thresholds
     from zlpr_hf.training.arguments import ZLPRTrainingArguments as ZLPRTrainingArguments
@@ -182,10 +183,8 @@ _NAMES = {
     ),
     "metrics.risk_control": ("fit_guarantee",),
     "metrics.threshold_tuning": ("fit_thresholds",),
-    "models.loading": (
-        "load_model",
-        "load_tokenizer",
-    ),
+    "models.loading": ("load_model",),
+    "models.tokenizer": ("load_tokenizer",),
     "reports.report": ("Report",),
     "thresholds": ("Thresholds",),
     "training.arguments": ("ZLPRTrainingArguments",),

@@ -25,7 +25,7 @@ from zlpr_hf.data.encoding import MultiLabelCollator
 from zlpr_hf.inference.attribution import measure_words
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.demo_page import render_answer
-from zlpr_hf.models.loading import load_tokenizer
+from zlpr_hf.models.tokenizer import load_tokenizer
 
 EMPTY = ["", "  \n", "\t"]
 

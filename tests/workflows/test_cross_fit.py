@@ -205,6 +205,16 @@ def test_rates_of_dropout_are_those_of_the_checkpoint_after_training(
     assert saved.attention_probs_dropout_prob == source.attention_probs_dropout_prob
 
 
+def test_rates_of_dropout_are_kept_by_a_run_that_overwrites_its_own_model(
+    command: list[str], tmp_path: Path
+) -> None:
+    run(command, tmp_path, "--folds=0", "--num_train_epochs=1")
+    rate = AutoConfig.from_pretrained(tmp_path).hidden_dropout_prob
+    again = [f"--model_name_or_path={tmp_path}", "--overwrite_output_dir=true", "--dropout=0.25"]
+    run(command, tmp_path, "--folds=0", "--num_train_epochs=1", *again)
+    assert AutoConfig.from_pretrained(tmp_path).hidden_dropout_prob == rate != 0.25
+
+
 def test_rdrop_keeps_the_dropout_that_it_needs(command: list[str], tmp_path: Path) -> None:
     words = [*command, *FEW, "--rdrop_alpha=1", f"--output_dir={tmp_path}"]
     assert prepare(parse_arguments(words), cross_fits=True).config.model.dropout is None

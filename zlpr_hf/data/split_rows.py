@@ -20,7 +20,7 @@ from zlpr_hf.labels import LabelSpace
 ROW_WEIGHT = "row_weight"
 """Column with the weight of each training row in the loss."""
 SOFT_NEGATIVES = "soft_negatives"
-"""Column with how far each label of a training row counts as present if it is absent."""
+"""Column with the targets of a training row for the labels that it lacks, in place of 0."""
 
 
 @dataclass

@@ -22,9 +22,9 @@ from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.models.head import classification_head
 from zlpr_hf.models.head_bias import add_head_bias, check_head_bias, fold_stored_offsets
 from zlpr_hf.models.lengths import limit_to_positions
-from zlpr_hf.models.loading import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.pad_token import match_pad_token
 from zlpr_hf.models.paths import resolve_model_path
+from zlpr_hf.models.tokenizer import load_tokenizer, read_special_tokens_as_text
 from zlpr_hf.models.trained import check_float32, load_trained_model
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.zlpr_config import ZLPRConfig

@@ -1,44 +1,41 @@
-"""Thresholds from few rows: means over bootstrap samples, with half of what labels differ by."""
+"""Thresholds from few rows, averaged over bootstrap samples."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
 from zlpr_hf.labels import known_mask
+from zlpr_hf.metrics.bootstrap import Bools, DecisionCounts, draw_weights
+from zlpr_hf.metrics.counts import Floats
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds
 
-Floats = NDArray[np.float64]
-Cells = NDArray[np.bool_]
-
 SAMPLES = 100
-"""Bootstrap samples of the rows."""
+"""Number of bootstrap samples."""
 SHRINKAGE = 0.5
-"""Share that is kept of what the offset of a label differs from the mean over the labels."""
+"""Fraction of a label's deviation from the mean label offset that is kept."""
 CANDIDATES = 100
-"""Offsets for all labels that are compared, and zero."""
+"""Number of candidates for the shared offset, apart from zero."""
 FEWEST = 0.1
-"""Predicted labels at the highest of them, relative to the labels that the rows have."""
+"""Number of labels predicted at the highest candidate, relative to the number of true labels."""
+OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
 def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) -> Thresholds:
-    """Fit offsets on so few rows that the best ones follow chance.
+    """Fit a shared offset plus shrunken deviations per label, averaged over bootstrap samples.
 
-    With few rows many offsets are about equally good, and which one is best changes with a handful
-    of rows. So the rows are drawn again and again with replacement, and the offsets are means over
-    these samples: one for all labels, where a sample has the highest mean of micro-F1, macro-F1
-    and exact match among offsets that predict no more labels than the rows have, and one per
-    label, where it has the highest F1. The result is the first plus half of what the second differ
-    from their mean. Of equally good offsets, zero is taken.
+    On few rows the best offset is noisy: many offsets are nearly as good, and a handful of rows
+    decides between them. Averaging over bootstrap samples reduces this variance. The shared offset
+    maximises the mean of micro-F1, macro-F1 and exact match, among candidates that predict at most
+    as many labels as the targets have; the offset of a label maximises its F1. The result is the
+    shared offset plus half of the label's deviation from the mean label offset. Ties go to zero.
 
     Args:
-        logits: Raw scores of rows that no model was trained on, such as out-of-fold logits.
+        logits: Raw scores of held-out rows, such as out-of-fold logits.
         targets: Targets of those rows in [0, 1]; ``-100`` or NaN marks an unknown one.
-        min_labels: Least number of labels per row, in force while offsets for all labels are
-            compared (default: 0).
+        min_labels: Minimum number of labels per row, applied while fitting the shared offset
+            (default: 0).
 
     Shape:
         logits, targets: ``(N, L)``.
@@ -56,42 +53,35 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
     present = known & (truth >= 0.5)
     if not present.any():
         return Thresholds(min_labels=min_labels)
-    rows = len(scores)
-    weights = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), SAMPLES)
-    one = _fit_common(scores, present, known, weights.astype(np.float64), min_labels)
+    weights = np.concatenate(list(draw_weights(len(scores), SAMPLES, seed=0)))
+    shared = _fit_shared(scores, truth, weights, min_labels)
     columns = zip(scores.T, present.T, known.T, strict=True)
     own = np.array([_fit_label(*column, weights) for column in columns])
     own = np.where(np.isnan(own), np.nanmean(own), own)
-    offsets = one + SHRINKAGE * (own - own.mean())
+    offsets = shared + SHRINKAGE * (own - own.mean())
     return Thresholds(tuple(offsets) if offsets.any() else (), min_labels=min_labels)
 
 
-def _fit_common(
-    scores: Floats, present: Cells, known: Cells, weights: Floats, min_labels: int
-) -> float:
-    """Return the mean over the samples of the best offset for all labels."""
-    shares = present.sum() / known.sum() * np.geomspace(FEWEST, 1, CANDIDATES)
-    found = np.unique(np.append(np.quantile(scores[known], 1 - shares), 0.0))
-    candidates = found[np.argsort(np.abs(found), kind="stable")]  # the first of equal ones is taken
-    order = np.argsort(-scores, axis=1, kind="stable")
-    best = np.zeros(scores.shape, dtype=bool)
-    np.put_along_axis(best, order[:, :min_labels], True, axis=1)
-    actual = weights @ present
-    values = np.zeros((len(candidates), len(weights)))
-    for value, offset in zip(values, candidates, strict=True):
-        decided = ((scores > offset) | best) & known
-        hits = (sparse.csr_array((decided & present).T.astype(np.float64)) @ weights.T).T
-        sums = (sparse.csr_array(decided.T.astype(np.float64)) @ weights.T).T + actual
-        exact = weights @ (decided == present).all(1) / len(scores)
-        micro = 2 * hits.sum(1) / np.maximum(sums.sum(1), 1)
-        value += micro + (2 * hits / np.maximum(sums, 1)).mean(1) + exact
-    return float(candidates[values.round(9).argmax(0)].mean())
+def _fit_shared(scores: Floats, truth: Floats, weights: Floats, min_labels: int) -> float:
+    """Return the best shared offset, averaged over the samples ``(draws, N)``."""
+    known = known_mask(truth)
+    density = (known & (truth >= 0.5)).sum() / known.sum()
+    shares = density * np.geomspace(FEWEST, 1, CANDIDATES)
+    candidates = np.unique(np.append(np.quantile(scores[known], 1 - shares), 0.0))
+    candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]  # argmax: the first tie
+    above_all = (scores.max() + 1,) * scores.shape[1]
+    best = Thresholds(above_all, min_labels=min_labels).apply(scores)
+    values = []
+    for offset in candidates:
+        found = DecisionCounts.from_targets((scores > offset) | best, truth).metrics(weights)
+        values.append(np.sum([found[name] for name in OBJECTIVE], axis=0))
+    return float(candidates[np.round(values, 9).argmax(0)].mean())
 
 
-def _fit_label(scores: Floats, present: Cells, known: Cells, weights: NDArray[np.int64]) -> float:
-    """Return the mean over the samples of the offset with the best F1 of a label.
+def _fit_label(scores: Floats, present: Bools, known: Bools, weights: Floats) -> float:
+    """Return the offset with the best F1 of one label, averaged over the samples with that label.
 
-    Samples without the label do not count; the result is NaN if all are.
+    The result is NaN if no sample has it.
     """
     order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")]
     drawn = weights[:, order]
@@ -100,10 +90,11 @@ def _fit_label(scores: Floats, present: Cells, known: Cells, weights: NDArray[np
         return float("nan")
     hits = np.cumsum(drawn * present[order], axis=1)
     f1 = 2 * hits / (np.cumsum(drawn, axis=1) + hits[:, -1:])
-    ranked = np.append(scores[order], scores[order[-1]] - 1)  # the last offset is below all scores
+    ranked = np.append(scores[order], scores[order[-1]] - 1)  # lowest offset: predict all rows
     f1[:, ranked[:-1] == ranked[1:]] = -1  # no offset separates equal scores
-    last = f1.argmax(1)  # the last row above the offset; the first one below it must be drawn too
+    last = f1.argmax(1)  # lowest row above the offset
     places = np.where(drawn > 0, np.arange(len(order)), len(order))
+    # Highest drawn row below the offset: rows that a sample lacks do not bound its offset.
     below = np.where(np.arange(len(order)) > last[:, None], places, len(order)).min(1)
     high, low = ranked[last], ranked[below]
     return float(np.where((low <= 0) & (high > 0), 0.0, (low + high) / 2).mean())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -12,10 +11,8 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from zlpr_hf.choices import Pooling
@@ -24,7 +21,7 @@ from zlpr_hf.labels import LabelSets, LabelSpace
 from zlpr_hf.models.four_bits import check_head_is_float, four_bit_options
 from zlpr_hf.models.head_bias import fold_stored_offsets, restore_head_bias
 from zlpr_hf.models.label_changes import LabelChanges, set_label_changes
-from zlpr_hf.models.lengths import limit_to_positions
+from zlpr_hf.models.loading_errors import loading_error
 from zlpr_hf.models.lora import is_adapter, load_adapter
 from zlpr_hf.models.new_weights import (
     checkpoint_has_head,
@@ -34,7 +31,7 @@ from zlpr_hf.models.new_weights import (
     without_load_report,
 )
 from zlpr_hf.models.pad_token import has_pad_token, match_pad_token
-from zlpr_hf.models.paths import find_model, hub_options, resolve_model_path
+from zlpr_hf.models.paths import find_model, hub_options
 from zlpr_hf.models.pooling import (
     POOLED_BY_LAYER,
     append_pooling_layer,
@@ -42,115 +39,10 @@ from zlpr_hf.models.pooling import (
     has_added_layer,
     needs_added_layer,
 )
-from zlpr_hf.models.text_prefix import add_text_prefix
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.zlpr_config import ZLPRConfig
 
 logger = logging.getLogger(__name__)
-
-SCRIPTS = "red 1 \u0430 \u4e00"
-"""Characters of which any tokenizer knows some."""
-
-
-def load_tokenizer(
-    name: str,
-    *,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    text_prefix: str | None = None,
-) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model.
-
-    Args:
-        name: Hub id, folder, or ``package:MODULE/FOLDER`` for a Python package with weights in it.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Whether to run code from the model's folder or repository.
-        text_prefix: Words before every text, such as ``"query: "``, that the tokenizer adds from
-            now on, also in stock pipelines (default: those that the model was trained with, if
-            any).
-
-    Returns:
-        A tokenizer whose ``model_max_length`` is at most the number of positions of the model.
-
-    Raises:
-        InputError: If the tokenizer cannot be loaded, has far fewer tokens than the encoder, or
-            takes no prefix.
-
-    Example:
-        >>> tokenizer = load_tokenizer("google-bert/bert-base-uncased")
-        >>> len(tokenizer("a small cat").input_ids)  # three words and two special tokens
-        5
-    """
-    path = find_model(name, revision)
-    options = hub_options(revision, trust_remote_code)
-    try:
-        config = AutoConfig.from_pretrained(path, **options)
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **options)
-    except (ImportError, OSError, ValueError) as error:
-        raise _not_loaded(name, error) from error
-    vocabulary = getattr(config, "vocab_size", 0)
-    if 2 * len(tokenizer) < vocabulary:
-        # Without its files transformers builds a tokenizer that knows the special tokens only.
-        raise InputError(
-            f"model {name!r}: the tokenizer knows {len(tokenizer)} tokens, the encoder "
-            f"{vocabulary}; are the tokenizer's files (tokenizer.json) missing?"
-        )
-    _check_tokenizer(name, tokenizer)
-    _set_pad_token(name, tokenizer, config)
-    match_pad_token(tokenizer, config)
-    read_special_tokens_as_text(tokenizer)
-    if text_prefix is not None:
-        tokenizer = add_text_prefix(tokenizer, text_prefix, config)
-    limit_to_positions(tokenizer, config, trust_remote_code=trust_remote_code)
-    return tokenizer
-
-
-def _check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    kind = f"model {name!r}: its tokenizer, loaded as {type(tokenizer).__name__},"
-    try:
-        ids = tokenizer(SCRIPTS, add_special_tokens=False)["input_ids"]
-    except (AssertionError, TypeError, ValueError) as error:  # it needs a table, boxes or nodes
-        raise InputError(f"{kind} takes no plain texts: {explain_loading_error(error)}") from error
-    if not ids:
-        raise InputError(
-            f"{kind} finds no token in {SCRIPTS!r}; are its files those of another kind of "
-            "tokenizer?"
-        )
-
-
-def read_special_tokens_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let special tokens that are typed in a text be text, here and in a stock pipeline."""
-    tokenizer.split_special_tokens = True
-    tokenizer.init_kwargs["split_special_tokens"] = True  # saved with the tokenizer
-
-
-def _set_pad_token(name: str, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
-    """Let another special token fill up batches where there is no pad token, as in GPT-2.
-
-    A token that the tokenizer adds to every text will not do: decoders read the last other one. A
-    model that has no pad token itself, such as Qwen3-Embedding, was trained to read the added one.
-    """
-    added = tokenizer("")["input_ids"]
-    others: tuple[str, ...] = ()
-    if has_pad_token(config):
-        match_pad_token(tokenizer, config)
-    elif tokenizer.pad_token_id in added:
-        others = (*tokenizer.get_added_vocab(), tokenizer.pad_token)
-        tokenizer.pad_token = None
-    if tokenizer.pad_token is not None:
-        return
-    size = getattr(config.get_text_config(), "vocab_size", len(tokenizer))
-    for token in (tokenizer.eos_token, tokenizer.unk_token, *others):
-        row: Any = size if token is None else tokenizer.convert_tokens_to_ids(token)
-        if row not in added and row < size:
-            tokenizer.pad_token = token
-            return
-    if others:  # there is no other token
-        tokenizer.pad_token = others[-1]
-        return
-    raise InputError(
-        f"model {name!r}: its tokenizer has no pad_token, and no eos_token or unk_token in its "
-        "place; set pad_token in tokenizer_config.json"
-    )
 
 
 def load_model(
@@ -240,8 +132,7 @@ def load_model(
         thresholds = ZLPRConfig.read(config).thresholds
         ZLPRConfig(loss=loss, pooling=pooling, **sets).write(config)
         if dropout is not None:
-            for rate in _dropout_rates(config):
-                setattr(config, rate, dropout)
+            config.update(dict.fromkeys(_dropout_rates(config), dropout))
         if hasattr(config, "classifier_pooling"):
             _set_classifier_pooling(config, mean=pooling == "mean")
         if load_in_4bit and (adapted or (pooling == "mean" and needs_added_layer(config))):
@@ -260,7 +151,7 @@ def load_model(
     except InputError:
         raise
     except (ImportError, OSError, SafetensorError, ValueError) as error:
-        raise _not_loaded(name, error) from error
+        raise loading_error(name, error) from error
     checkpoint_had_head = checkpoint_has_head(model)
     if checkpoint_had_head:
         set_label_changes(model, changes)
@@ -322,14 +213,12 @@ def _set_classifier_pooling(config: Any, *, mean: bool) -> None:
         config.classifier_pooling = "cls" if own == "mean" else own
 
 
-def restore_dropout(
-    config: PretrainedConfig, name: str, *, revision: str | None, trust_remote_code: bool
-) -> None:
-    """Set all dropout rates to those of the checkpoint that training started from."""
-    path = find_model(name, revision)
-    own = AutoConfig.from_pretrained(path, **hub_options(revision, trust_remote_code))
-    for rate, value in _dropout_rates(own).items():
-        setattr(config, rate, value)
+def read_dropout_rates(
+    name: str, *, revision: str | None, trust_remote_code: bool
+) -> dict[str, float]:
+    """Return the dropout rates in the configuration of a checkpoint, by name."""
+    options = hub_options(revision, trust_remote_code)
+    return _dropout_rates(AutoConfig.from_pretrained(find_model(name, revision), **options))
 
 
 def _dropout_rates(config: PretrainedConfig) -> dict[str, float]:
@@ -339,24 +228,3 @@ def _dropout_rates(config: PretrainedConfig) -> dict[str, float]:
         for name, value in vars(config).items()
         if ("dropout" in name or name.endswith("_pdrop")) and type(value) in (int, float)
     }
-
-
-def _not_loaded(name: str, error: Exception) -> InputError:
-    where = "" if Path(resolve_model_path(name)).is_dir() else " is not a local folder and"
-    return InputError(f"model {name!r}{where} could not be loaded: {explain_loading_error(error)}")
-
-
-def explain_loading_error(error: Exception) -> str:
-    """Return one line on why transformers did not load a model, and how to go on."""
-    text = str(error).strip()
-    reason = text.splitlines()[0].strip() if text else type(error).__name__
-    if isinstance(error, ImportError):
-        return reason.partition(". ")[0]
-    if "trust_remote_code" in text:
-        return f"{reason} Read this code first, then run it with trust_remote_code"
-    if "safetensors" in text:
-        return (
-            f"{reason} (weights are read from safetensors only: a pickle such as "
-            "pytorch_model.bin can run code)"
-        )
-    return reason

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from zlpr_hf.errors import InputError
 from zlpr_hf.models.head_bias import restore_head_bias
-from zlpr_hf.models.loading import explain_loading_error
+from zlpr_hf.models.loading_errors import explain_loading_error
 from zlpr_hf.models.lora import is_adapter, load_adapter
 from zlpr_hf.models.new_weights import without_load_report
 from zlpr_hf.models.paths import hub_options, resolve_model_path

@@ -57,8 +57,8 @@ class ZLPRTrainingArguments(TrainingArguments):
             from 0 (default: a single pass). Requires the loss ``zlpr``.
         contrastive_alpha: Weight of a contrastive loss that draws the features of texts with common
             labels together, from 0 (default: none); see
-            :func:`zlpr_hf.losses.contrastive.contrastive_loss`. The two features of a text are
-            those of one pass, with dropout of 0.1 each. ``zlpr train`` takes 1 with few rows
+            :func:`zlpr_hf.losses.contrastive.contrastive_loss`. It compares two copies
+            of each text's features, with a dropout of 0.1 each. ``zlpr train`` uses 1 with few rows
             (``docs/few_texts.md``).
         distillation_alpha: Share of the divergence from a teacher in the loss, 0 to 1 (default:
             0.5), where the batch has ``teacher_logits``; the rest is the loss on the labels.

@@ -20,8 +20,8 @@ from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
 from zlpr_hf.models.head_bias import fold_stored_offsets
-from zlpr_hf.models.loading import load_tokenizer
 from zlpr_hf.models.pad_token import match_pad_token
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.models.trained import load_trained_model
 from zlpr_hf.thresholds import refuse_nan
 from zlpr_hf.zlpr_config import ZLPRConfig

@@ -26,7 +26,7 @@ from zlpr_hf.models.head import classification_head, kept_head_inputs, of_last_t
 from zlpr_hf.training.step_trainer import columns_of
 
 FEATURE_DROPOUT = 0.1
-"""Dropout that makes two features of a text for the contrastive loss, out of one pass."""
+"""Dropout between the two feature vectors of a text in the contrastive loss."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Objective:
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
         """Run a model on a batch with targets ``(B, L)``, and in training with what belongs to it.
 
-        That is ``teacher_logits`` for distillation, ``soft_negatives``, values in [0, 1] to which
-        targets of 0 are raised, and the ``row_weight`` of each row.
+        That is ``teacher_logits`` for distillation, ``soft_negatives``, the targets of absent
+        labels in [0, 1], and the ``row_weight`` of each row.
 
         Raises:
             ValueError: If the loss returns another shape, or has no divergence for a teacher.

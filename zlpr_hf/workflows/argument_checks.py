@@ -42,7 +42,7 @@ def check_config(config: RunConfig) -> None:
         )
     if model.soft_negatives and facts.probability_scale is None:
         raise InputError(
-            f"soft_negatives: loss {loss} fits no probabilities; expected 0, got "
+            f"soft_negatives: loss {loss} has no probabilities; expected 0, got "
             f"{model.soft_negatives:g}"
         )
     sources = {

@@ -150,7 +150,6 @@ def render_config(config: RunConfig) -> str:
                 values[spec.name] = hide_secrets(value) if isinstance(value, str) else value
     options = vars(config.model) | vars(config.training)
     for name in {*ALWAYS_SAVED, *AUTO_OPTIONS} - config.auto:
-        values[name] = getattr(options[name], "value", options[name])
-    if values.get("dropout", 0.0) is None:
-        del values["dropout"]  # the model's own rates, which no value stands for
+        if options[name] is not None:
+            values[name] = getattr(options[name], "value", options[name])
     return render_yaml(values)

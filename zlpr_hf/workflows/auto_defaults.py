@@ -34,11 +34,11 @@ FEW_EPOCHS = (8, 20)
 FEW_CONTRASTIVE_ALPHA = 1.0
 """Weight of the contrastive loss in a cross-fitted run; none in others."""
 FEW_DROPOUT = 0.0
-"""Dropout of a cross-fitted run; others keep that of the model."""
+"""Dropout in cross-fitted runs; other runs use the rates of the model."""
 FEW_SOFT_NEGATIVES = 0.2
-"""Share of out-of-fold probabilities in the targets of a cross-fitted run."""
+"""Target of an absent label in cross-fitted runs, relative to its out-of-fold probability."""
 OFF = {"contrastive_alpha": 0.0, "dropout": None, "soft_negatives": 0.0}
-"""Values of options that change nothing and need no mention."""
+"""Values that mean "unchanged"; the printed line leaves them out."""
 MAX_LENGTHS = (32, 128)
 """Least and greatest maximum length; the greatest bounds the cost of a step."""
 LENGTH_QUANTILE = 0.95

@@ -106,11 +106,11 @@ def cross_fit(
 
 
 def with_soft_negatives(rows: Dataset, logits: Logits, share: float, scale: float) -> Dataset:
-    r"""Return training rows with how far each label counts as present where it is absent.
+    r"""Return training rows with soft targets for absent labels, a column of their own.
 
-    A label that annotators overlooked is likely by a model that has not seen the row. With its
-    out-of-fold logit ``u``, the probability :math:`\sigma(c u)` of the loss and the share
-    :math:`\alpha`, training fits the target :math:`y + (1 - y) \alpha \sigma(c u)`.
+    Annotators miss labels, and a held-out model gives missed labels a high probability. With the
+    out-of-fold logit ``u`` of a label and its probability :math:`\sigma(c u)`, the training target
+    is :math:`y + (1 - y) \alpha \sigma(c u)`.
 
     Args:
         rows: Training rows.
@@ -119,8 +119,8 @@ def with_soft_negatives(rows: Dataset, logits: Logits, share: float, scale: floa
         scale: ``c``; 2 for ZLPR, 1 for binary cross-entropy.
 
     References:
-        Reed et al.: Training Deep Neural Networks on Noisy Labels with Bootstrapping, 2015, where
-        the model that is trained judges its own rows.
+        Reed et al.: Training Deep Neural Networks on Noisy Labels with Bootstrapping, 2015; there
+        the probabilities come from the model in training, not from a held-out one.
     """
     return rows.add_column(SOFT_NEGATIVES, list(share * expit(scale * logits)))
 

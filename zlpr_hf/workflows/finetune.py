@@ -14,7 +14,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.four_bits import move_adapters
 from zlpr_hf.models.label_changes import label_changes
-from zlpr_hf.models.loading import restore_dropout
+from zlpr_hf.models.loading import read_dropout_rates
 from zlpr_hf.models.lora import merge_lora
 from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
@@ -138,6 +138,11 @@ def finetune_config(
     teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
     model = build_model(prepared, config.model, checkpoint=checkpoint)
+    own_dropout = read_dropout_rates(  # now: the run may overwrite the folder that it starts from
+        config.model.model_name_or_path,
+        revision=config.model.model_revision,
+        trust_remote_code=config.model.trust_remote_code,
+    )
     card_name = _check_card_name(config.training)
     trainer = build_trainer(prepared, model, config)
     cost = TrainingCost()
@@ -192,13 +197,8 @@ def finetune_config(
         warnings=[*earlier.find_leaks(prepared.data), *report.warnings, *filter(None, [bias_note])],
         history=read_history(trainer.state.log_history, _kept_step(trainer)),
     )
-    if config.model.dropout is not None:  # rates of this training, not of one that goes on from it
-        restore_dropout(
-            trainer.model.config,  # type: ignore[union-attr,arg-type]
-            config.model.model_name_or_path,
-            revision=config.model.model_revision,
-            trust_remote_code=config.model.trust_remote_code,
-        )
+    # --dropout is for this run alone: later training on the saved model has the checkpoint's rates.
+    trainer.model.config.update(own_dropout)  # type: ignore[union-attr,operator]
     with run_end(output_dir, is_main=is_main) as part:
         trainer.save_model(str(part))  # on every process
         if is_main:

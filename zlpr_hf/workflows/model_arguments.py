@@ -72,17 +72,18 @@ class ModelArguments:
     )
     soft_negatives: Annotated[float, Range(0, 1)] = option(
         0.0,
-        "With folds: in the last training, an absent label counts as present by this share of the "
-        "probability that a model gave it which had not seen the row.",
+        "With folds: target of an absent label in the final training, as a fraction of its "
+        "out-of-fold probability; 0 turns it off.",
     )
     dropout: Annotated[float, Range(0, 1)] | None = option(
-        None, "All dropout rates while training, 0 to below 1; default: the model's own."
+        None,
+        "Dropout of all layers during training, 0 to below 1; default: the model's own rates.",
     )
     tune_thresholds: ThresholdTuning = option(
         "auto",
         "Offsets fitted on the validation split and folded into the head's bias: none (logit > 0), "
-        "rare_labels (rare labels that the model seldom predicts), shrunk (for few rows: one "
-        "offset, and half of what labels differ by), global (one offset), per_label, or auto: "
+        "rare_labels (rare labels that the model seldom predicts), shrunk (for few rows: a shared "
+        "offset plus half of each label's deviation), global (one offset), per_label, or auto: "
         "rare_labels, and shrunk with folds, for losses that decide at zero.",
     )
     min_labels: Annotated[int, Range(0)] | None = option(

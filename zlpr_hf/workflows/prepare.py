@@ -25,10 +25,11 @@ from zlpr_hf.models.fewer_layers import keep_layers
 from zlpr_hf.models.head_bias import add_head_bias
 from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
 from zlpr_hf.models.label_changes import new_rows, start_from_names
-from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model
 from zlpr_hf.models.lora import add_lora, is_adapter
 from zlpr_hf.models.pooling import has_added_layer
 from zlpr_hf.models.probe import check_model
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.training.checkpoints import check_same_task
 from zlpr_hf.training.progress import TrainingProgress
 from zlpr_hf.training.trainer import ZLPRTrainer
@@ -90,7 +91,7 @@ def prepare(
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
     if model.soft_negatives and not folds:
-        raise InputError("soft_negatives: needs logits of folds; set folds 5, or soft_negatives 0")
+        raise InputError("soft_negatives: requires cross-fitting; set folds 5, or soft_negatives 0")
     large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
     check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)

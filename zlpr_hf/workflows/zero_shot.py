@@ -14,7 +14,8 @@ from zlpr_hf.files.atomic import is_free
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.models.head_init import init_head_from_label_names
-from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.zlpr_config import ZLPRConfig
 

@@ -19,7 +19,8 @@ from zlpr_hf.files.atomic import whole_file, write_json, write_whole
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.models.features import compute_features
-from zlpr_hf.models.loading import load_model, load_tokenizer
+from zlpr_hf.models.loading import load_model
+from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.training.arguments import REGULARISERS
 from zlpr_hf.workflows.arguments import RunConfig, render_config
