@@ -37,7 +37,9 @@ def main() -> None:
     trainer = Trainer(model=model, args=arguments, train_dataset=rows)
     if spec["shortened"]:
         model.model_body.max_seq_length = 128
-    with torch.autocast("cpu", torch.bfloat16, enabled=spec["shortened"]):
+    # Without cache_enabled=False, each forward pass would use the weights before the first step.
+    half = torch.autocast("cpu", torch.bfloat16, enabled=spec["shortened"], cache_enabled=False)
+    with half:
         trainer.train_embeddings(spec["texts"], spec["targets"], args=arguments)
     features = model.encode(spec["texts"], show_progress_bar=False)
     trained = time.perf_counter() - start

@@ -2,20 +2,28 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 from sklearn.linear_model import LogisticRegression
 
 from tests.runs import check_plan_refused, write_plan
 from zlpr_hf import InputError, build_loss
 from zlpr_hf.cli.main import main
-from zlpr_hf.workflows.comparison.frozen import RATES, FrozenTier, train_head
+from zlpr_hf.models.features import compute_features
+from zlpr_hf.workflows.comparison import frozen
+from zlpr_hf.workflows.comparison.frozen import RATES, FrozenTier, read_features, train_head
+from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
+from zlpr_hf.workflows.comparison.run import LOCK_FILE
 from zlpr_hf.workflows.comparison.search import RANGES, Trial, draw_trials
 from zlpr_hf.workflows.comparison.variants import Variant
+from zlpr_hf.workflows.load_data import load_data
 
 
 def made_targets(rows: int = 200) -> Any:
@@ -150,7 +158,7 @@ def test_frozen_comparison_runs_and_is_not_repeated(
     assert set(comparison.baselines) == {"colours"}  # those of a variant would see the whole data
     table = (tmp_path / "out" / "comparison.md").read_text()
     assert "average rank" in table
-    assert len(list((tmp_path / "out" / "features").iterdir())) == 1
+    assert len(list((tmp_path / "out" / "features").glob("*.npz"))) == 1
     results = tmp_path / "out" / "few_texts" / "zlpr" / "seed1" / "results.json"
     before = results.stat().st_mtime_ns
     assert main(["compare", plan, "--no_plots"]) == 0
@@ -175,6 +183,48 @@ def test_plans_that_cannot_be(
     check_plan_refused(content | change, tmp_path, expected, capsys)
 
 
+def test_features_are_computed_once_for_processes_that_need_them_together(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(Path(write_plan(tmp_path, content)))
+    config = plan.cells[0].config
+    data = load_data(config.data)
+    computed: list[int] = []
+    together = Barrier(2)
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        computed.append(get_ident())
+        return compute_features(*args, **kwargs)
+
+    def read(_: int) -> dict[str, Any]:
+        together.wait()
+        return read_features(config, data, tmp_path)
+
+    monkeypatch.setattr(frozen, "compute_features", count)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(read, range(2))
+    assert len(computed) == 3
+    assert len(set(computed)) == 1
+    for split in ("train", "validation", "test"):
+        assert np.array_equal(first[split], second[split])
+
+
+def test_results_are_written_by_one_process_at_a_time(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content["seeds"], content["datasets"] = [1], {"colours": content["datasets"]["colours"]}
+    locked: list[str] = []
+
+    def save(_: Comparison, folder: Path) -> None:
+        with pytest.raises(Timeout):
+            FileLock(folder / LOCK_FILE).acquire(blocking=False)
+        locked.append(folder.name)
+
+    monkeypatch.setattr(Comparison, "save", save)
+    assert main(["compare", write_plan(tmp_path, content), "--no_plots"]) == 0
+    assert locked == ["out"]
+
+
 def test_processes_share_the_cells(content: dict[str, Any], tmp_path: Path) -> None:
     content["seeds"], content["datasets"] = [1], {"colours": content["datasets"]["colours"]}
     plan = write_plan(tmp_path, content)
@@ -183,7 +233,7 @@ def test_processes_share_the_cells(content: dict[str, Any], tmp_path: Path) -> N
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
+    outputs, errors = zip(*(process.communicate() for process in running), strict=True)
+    assert [process.returncode for process in running] == [0, 0], "".join(errors)
     assert sum(output.count(" · seed 1") for output in outputs) == 3
     assert len(Comparison.load(tmp_path / "out" / "comparison.json").rows) == 9

@@ -128,6 +128,7 @@ def test_every_loss_has_as_many_trials_and_test_rows_choose_nothing(
     plan = read_plan(Path(write_plan(tmp_path, content)))
     comparison = run_comparison(plan, log=lambda text: None)
     assert comparison is not None
+    comparison.save(plan.output_dir)
     assert comparison == load(tmp_path)
     assert comparison.search is not None
     trials = [run for run in training.runs if run.endswith("seed1")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from filelock import FileLock
+
 from zlpr_hf.cli.parser import CommandParser, add_recipes, without_token
 from zlpr_hf.distributed import announce_loading, is_main_process
 from zlpr_hf.errors import InputError
@@ -33,7 +35,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     announce_loading()
     from zlpr_hf.workflows.comparison.plan import read_plan  # these load torch
     from zlpr_hf.workflows.comparison.plots import check_plots, draw_comparison
-    from zlpr_hf.workflows.comparison.run import render_plan, run_comparison
+    from zlpr_hf.workflows.comparison.run import LOCK_FILE, render_plan, run_comparison
     from zlpr_hf.workflows.comparison.table import TABLE_FILE, render_comparison, render_summary
 
     if not options.no_plots and not options.dry_run:
@@ -50,8 +52,10 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if comparison is None:  # not the main process
         return 0
     table = render_comparison(comparison, threshold_metric=plan.threshold_metric)
-    write_whole(plan.output_dir / TABLE_FILE, table)
-    files = [] if options.no_plots else draw_comparison(comparison, plan.output_dir)
+    with FileLock(plan.output_dir / LOCK_FILE):  # processes that share the runs end together
+        comparison.save(plan.output_dir)
+        write_whole(plan.output_dir / TABLE_FILE, table)
+        files = [] if options.no_plots else draw_comparison(comparison, plan.output_dir)
     print(f"\n{render_summary(comparison)}")
     names = ", ".join(["comparison.json", TABLE_FILE, *(path.name for path in files)])
     print(f"written to {plan.output_dir}: {names}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from zlpr_hf.data.dataset import LabelledData
@@ -124,7 +125,10 @@ def train_head(
 
 
 def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[str, Floats]:
-    """Return the features of each split, from the folder if they have been computed before."""
+    """Return the features of each split, from the folder if they have been computed before.
+
+    Several processes can share the folder: one computes, the others wait for it.
+    """
     model_name, pooling = config.model.model_name_or_path, config.model.pooling
     max_length = MAX_LENGTH if "max_length" in config.auto else config.model.max_length
     bfloat16 = bool(config.training.bf16)
@@ -139,26 +143,34 @@ def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[s
         )
     )
     path = folder / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    if path.exists():
-        with np.load(path) as stored:
-            return dict(stored)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            found = _compute_splits(config, data, max_length)
+            with whole_file(path) as part, part.open("wb") as stream:
+                np.savez(stream, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def _compute_splits(config: RunConfig, data: LabelledData, max_length: int) -> dict[str, Floats]:
+    name, revision = config.model.model_name_or_path, config.model.model_revision
     trust = config.model.trust_remote_code
-    revision = config.model.model_revision
-    tokenizer = load_tokenizer(model_name, revision=revision, trust_remote_code=trust)
+    tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust)
     tokenizer.model_max_length = max_length
     model = load_model(
-        model_name, data.label_space, pooling=pooling, revision=revision, trust_remote_code=trust
+        name,
+        data.label_space,
+        pooling=config.model.pooling,
+        revision=revision,
+        trust_remote_code=trust,
     )
-    found = {
+    return {
         split: compute_features(
-            model, tokenizer, data.texts(split), bfloat16=bfloat16, progress=True
+            model, tokenizer, data.texts(split), bfloat16=bool(config.training.bf16), progress=True
         )
         for split in ("train", "validation", "test")
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("wb") as stream:
-        np.savez(stream, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
-    return found
 
 
 def run_frozen_cell(

@@ -46,7 +46,7 @@ WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "tokenizer.json")
 
 
 def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
-    """Run all unfinished cells, then compute the statistics and write them.
+    """Run all unfinished cells, then compute the statistics.
 
     All settings and data are checked before the first run. In a single process, a run that fails,
     for example because its loss diverges or memory runs out, does not end the others. The result is
@@ -78,9 +78,7 @@ def run_comparison(plan: Plan, *, log: Log = print) -> Comparison | None:
         raise InputError(f"all runs failed; the first one: {next(iter(failed.values()))}")
     if not is_main:
         return None
-    comparison = summarise(plan, data, failed, found)
-    comparison.save(plan.output_dir)
-    return comparison
+    return summarise(plan, data, failed, found)
 
 
 def _run_cells(
