@@ -92,7 +92,13 @@ def measure_steps() -> Figures:
         steps = Steps(compiled=compiled, device=DEVICE)
         for name, size in SIZES.items():
             for dtype in (torch.float32, torch.bfloat16):
-                with torch.autocast(DEVICE, torch.bfloat16, enabled=dtype is torch.bfloat16):
+                half = torch.autocast(
+                    DEVICE,
+                    torch.bfloat16,
+                    enabled=dtype is torch.bfloat16,
+                    cache_enabled=False,  # each step casts the weights, as in the trainer
+                )
+                with half:
                     found[f"{name}, {dtype}{', compiled' * compiled}"] = {
                         "training_milliseconds": 1000 * timed_steps(partial(steps.train, *size)),
                         "prediction_milliseconds": 1000
