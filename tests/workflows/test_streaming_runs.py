@@ -152,7 +152,6 @@ def test_two_processes_take_the_same_steps_as_one(streamed: list[str], tmp_path:
 PEAK = """
 import sys
 from zlpr_hf.workflows.data_arguments import DataArguments
-from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.workflows.load_data import load_data
 train, held, flag = sys.argv[1:]
