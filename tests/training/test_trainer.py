@@ -292,33 +292,6 @@ def test_contrastive_loss_is_of_two_dropouts_of_the_first_pass(
     torch.testing.assert_close(calm, zlpr_loss(outputs.logits, batch["labels"]))
 
 
-def test_soft_negatives_raise_targets_of_zero_in_training_alone(tmp_path: Path) -> None:
-    trainer, noisy, batch = noisy_batch(tmp_path)
-    labels = torch.tensor([[1.0, 0.0, torch.nan], [0.0, -100.0, 1.0]])
-    chances = torch.tensor([[0.2, 0.1, 0.2], [0.0, 0.2, 0.2]])
-    raised = torch.tensor([[1.0, 0.1, torch.nan], [0.0, -100.0, 1.0]])
-    batch = {"input_ids": batch["input_ids"][:2], "labels": labels, "soft_negatives": chances}
-    value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
-    torch.testing.assert_close(value, zlpr_loss(outputs.logits, raised))
-    noisy.eval()
-    calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
-    torch.testing.assert_close(calm, zlpr_loss(outputs.logits, labels))
-
-
-def test_soft_negatives_are_read_from_the_rows(tmp_path: Path) -> None:
-    chances = torch.rand(ROWS, 3, generator=torch.Generator().manual_seed(3)) / 2
-    data = rows().add_column("soft_negatives", chances.tolist())
-    args = arguments(
-        tmp_path, num_train_epochs=1, per_device_train_batch_size=ROWS, head_learning_rate=1e-3
-    )
-    found = trained(ZLPRTrainer(model=model(), args=args, train_dataset=data))
-    expected, batch = model(), data.with_format("torch")[:]
-    targets = batch["labels"] + chances * (1 - batch["labels"])
-    zlpr_loss(expected(batch["input_ids"]).logits, targets).backward()
-    for name, parameter in expected.named_parameters():
-        torch.testing.assert_close(found[name], (parameter - 1e-3 * parameter.grad).detach())
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_contrastive_loss_of_a_decoder_reads_the_last_token(tmp_path: Path, side: str) -> None:
     torch.manual_seed(0)

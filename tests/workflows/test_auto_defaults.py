@@ -76,14 +76,11 @@ def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:
     assert parse_arguments(["--loss=bce"]).training.metric_for_best_model == "f1_micro"
 
 
-@pytest.mark.parametrize(
-    ("folds", "alpha", "dropout", "soft_negatives"), [(2, 1, 0, 0.2), (0, 0, None, 0)]
-)
+@pytest.mark.parametrize(("folds", "alpha", "dropout"), [(2, 1, 0), (0, 0, None)])
 def test_a_run_records_the_values_it_chose(
     folds: int,
     alpha: float,
     dropout: float | None,
-    soft_negatives: float,
     command: list[str],
     tmp_path: Path,
 ) -> None:
@@ -96,7 +93,6 @@ def test_a_run_records_the_values_it_chose(
     assert saved["num_train_epochs"] == 1
     assert saved["contrastive_alpha"] == alpha
     assert saved.get("dropout") == dropout
-    assert saved["soft_negatives"] == soft_negatives
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
     assert again.auto == (frozenset() if folds else {"dropout"})
     assert yaml.safe_load(render_config(again)) == saved

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from tests.runs import check_refused, run
 from zlpr_hf import InputError, Report
 from zlpr_hf.cli.main import main
-from zlpr_hf.workflows import cross_fit as module, finetune as finetune_module
+from zlpr_hf.workflows import cross_fit as module
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.cross_fit import cross_fit
 from zlpr_hf.workflows.load_data import load_data
@@ -172,27 +172,6 @@ def test_label_sets_get_no_least_number_of_labels(
     check_refused([*words, "--min_labels=1"], tmp_path / "one", "min_labels", capsys)
 
 
-def test_absent_labels_are_raised_by_the_logits_of_the_folds_in_the_last_training(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, Any] = {}
-    train, judge = finetune_module.run_training, finetune_module.cross_fit
-
-    def look(trainer: Any, checkpoint: Any) -> float:
-        seen["chances"] = np.asarray(trainer.train_dataset["soft_negatives"])
-        return train(trainer, checkpoint)
-
-    def keep(*given: Any, **options: Any) -> Any:
-        found = judge(*given, **options)
-        seen["logits"] = found.logits
-        return found
-
-    monkeypatch.setattr(finetune_module, "run_training", look)
-    monkeypatch.setattr(finetune_module, "cross_fit", keep)
-    run(command, tmp_path, *FEW, "--soft_negatives=0.5")
-    assert seen["chances"] == pytest.approx(0.5 / (1 + np.exp(-2 * seen["logits"])), abs=1e-6)
-
-
 def test_rates_of_dropout_are_those_of_the_checkpoint_after_training(
     crossed: tuple[Path, Report, Prepared],
 ) -> None:
@@ -218,14 +197,6 @@ def test_rates_of_dropout_are_kept_by_a_run_that_overwrites_its_own_model(
 def test_rdrop_keeps_the_dropout_that_it_needs(command: list[str], tmp_path: Path) -> None:
     words = [*command, *FEW, "--rdrop_alpha=1", f"--output_dir={tmp_path}"]
     assert prepare(parse_arguments(words), cross_fits=True).config.model.dropout is None
-
-
-@pytest.mark.parametrize("words", [["--folds=0"], [*FEW, "--loss=lsep"]])
-def test_soft_negatives_need_folds_and_probabilities(
-    words: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [*command, *words, "--soft_negatives=0.2"]
-    check_refused(given, tmp_path / "out", "soft_negatives", capsys)
 
 
 def test_evaluate_says_that_there_is_no_test_split(

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from zlpr_hf.data.split_rows import ROW_WEIGHT, SOFT_NEGATIVES
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.data.targets import dense_targets, padded_ids
 from zlpr_hf.errors import InputError
 
@@ -75,8 +75,8 @@ class MultiLabelCollator:
 
     Shape:
         Result: token inputs ``(B, T)``, ``labels`` ``(B, L)`` in float32, NaN where not known, and
-        ``teacher_logits`` and ``soft_negatives`` ``(B, L)`` and ``row_weight`` ``(B,)`` if the rows
-        have them. With ``as_ids``: ``labels`` ``(B, K)`` in int64, padded with ``-100``.
+        ``teacher_logits`` ``(B, L)`` and ``row_weight`` ``(B,)`` if the rows have them. With
+        ``as_ids``: ``labels`` ``(B, K)`` in int64, padded with ``-100``.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -94,7 +94,7 @@ class MultiLabelCollator:
                 self.num_labels,
             )
             batch["labels"] = torch.from_numpy(targets)
-        for name in ("teacher_logits", SOFT_NEGATIVES, ROW_WEIGHT):
+        for name in ("teacher_logits", ROW_WEIGHT):
             if name in features[0]:
                 values = [row[name] for row in features]
                 batch[name] = torch.tensor(values, dtype=torch.float32)

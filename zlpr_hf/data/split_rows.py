@@ -19,8 +19,6 @@ from zlpr_hf.labels import LabelSpace
 
 ROW_WEIGHT = "row_weight"
 """Column with the weight of each training row in the loss."""
-SOFT_NEGATIVES = "soft_negatives"
-"""Column with the targets of a training row for the labels that it lacks, in place of 0."""
 
 
 @dataclass

@@ -17,8 +17,8 @@ SHRINKAGE = 0.5
 """Fraction of a label's deviation from the mean label offset that is kept."""
 CANDIDATES = 100
 """Number of candidates for the shared offset, apart from zero."""
-FEWEST = 0.1
-"""Number of labels predicted at the highest candidate, relative to the number of true labels."""
+PREDICTED = (0.1, 1.5)
+"""Labels predicted at the highest and the lowest candidate, relative to the true labels."""
 OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
@@ -28,8 +28,9 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
     On few rows the best offset is noisy: many offsets are nearly as good, and a handful of rows
     decides between them. Averaging over bootstrap samples reduces this variance. The shared offset
     maximises the mean of micro-F1, macro-F1 and exact match, among candidates that predict at most
-    as many labels as the targets have; the offset of a label maximises its F1. The result is the
-    shared offset plus half of the label's deviation from the mean label offset. Ties go to zero.
+    1.5 times as many labels as the targets have; the offset of a label maximises its F1. The result
+    is the shared offset plus half of the label's deviation from the mean label offset. Ties go to
+    zero.
 
     Args:
         logits: Raw scores of held-out rows, such as out-of-fold logits.
@@ -66,7 +67,7 @@ def _fit_shared(scores: Floats, truth: Floats, weights: Floats, min_labels: int)
     """Return the best shared offset, averaged over the samples ``(draws, N)``."""
     known = known_mask(truth)
     density = (known & (truth >= 0.5)).sum() / known.sum()
-    shares = density * np.geomspace(FEWEST, 1, CANDIDATES)
+    shares = np.minimum(density * np.geomspace(*PREDICTED, CANDIDATES), 1)
     candidates = np.unique(np.append(np.quantile(scores[known], 1 - shares), 0.0))
     candidates = candidates[np.argsort(np.abs(candidates), kind="stable")]  # argmax: the first tie
     above_all = (scores.max() + 1,) * scores.shape[1]

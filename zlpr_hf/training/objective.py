@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import TrainingArguments
 
-from zlpr_hf.data.split_rows import ROW_WEIGHT, SOFT_NEGATIVES
-from zlpr_hf.labels import known_mask
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.contrastive import contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
@@ -125,23 +124,18 @@ class Objective:
     def compute(self, model: nn.Module, inputs: Mapping[str, Any], targets: Tensor) -> BatchLoss:
         """Run a model on a batch with targets ``(B, L)``, and in training with what belongs to it.
 
-        That is ``teacher_logits`` for distillation, ``soft_negatives``, the targets of absent
-        labels in [0, 1], and the ``row_weight`` of each row.
+        That is ``teacher_logits`` for distillation and the ``row_weight`` of each row.
 
         Raises:
             ValueError: If the loss returns another shape, or has no divergence for a teacher.
         """
         inputs = dict(inputs)
         teacher_logits = inputs.pop("teacher_logits", None)
-        soft_negatives = inputs.pop(SOFT_NEGATIVES, None)
         weights = self._relative_weights(inputs.pop(ROW_WEIGHT, None), model)
         rows, copies, given_targets = len(targets), 1, targets
         smoothing = self._option("label_smoothing_factor", 0.0)
         rdrop_alpha = self._option("rdrop_alpha", 0.0)
         contrastive_alpha = self._option("contrastive_alpha", 0.0) if model.training else 0.0
-        if model.training and soft_negatives is not None:
-            raised = targets + soft_negatives * (1 - targets)
-            targets = torch.where(known_mask(targets), raised, targets)
         if model.training and smoothing:
             mode = self._option("label_smoothing_mode", "mass_preserving")
             targets = smooth_targets(targets, smoothing, mode=mode)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from zlpr_hf.data.split_rows import ROW_WEIGHT, SOFT_NEGATIVES
+from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.models.head import encoder_parameters, without_adapters
 from zlpr_hf.training.best_model import EarlyStopping, is_as_good
@@ -44,7 +44,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_mo
 
 ROW_INPUTS = frozenset(
     ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "labels",
-     "teacher_logits", SOFT_NEGATIVES, ROW_WEIGHT)
+     "teacher_logits", ROW_WEIGHT)
 )  # fmt: skip
 """Tensors of a batch with one entry per row, for any tokenizer and dataset."""
 
@@ -247,7 +247,7 @@ class StepTrainer(Trainer):
         # The collator reads columns that the model does not.
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
-        read = ("label_values", "teacher_logits", SOFT_NEGATIVES, ROW_WEIGHT)
+        read = ("label_values", "teacher_logits", ROW_WEIGHT)
         columns += [name for name in read if name not in columns]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

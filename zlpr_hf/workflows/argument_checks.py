@@ -40,11 +40,6 @@ def check_config(config: RunConfig) -> None:
         raise InputError(
             f"min_labels: loss {loss} predicts whole label sets; expected 0, got {model.min_labels}"
         )
-    if model.soft_negatives and facts.probability_scale is None:
-        raise InputError(
-            f"soft_negatives: loss {loss} has no probabilities; expected 0, got "
-            f"{model.soft_negatives:g}"
-        )
     sources = {
         "teacher_model_name_or_path": model.teacher_model_name_or_path,
         "teacher_logits_column": data.teacher_logits_column,

@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.streaming.streamed_data import StreamedData
-from zlpr_hf.losses.registry import loss_class
 from zlpr_hf.models.size import count_layer_weights
 from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.model_arguments import ModelArguments
@@ -35,9 +34,7 @@ FEW_CONTRASTIVE_ALPHA = 1.0
 """Weight of the contrastive loss in a cross-fitted run; none in others."""
 FEW_DROPOUT = 0.0
 """Dropout in cross-fitted runs; other runs use the rates of the model."""
-FEW_SOFT_NEGATIVES = 0.2
-"""Target of an absent label in cross-fitted runs, relative to its out-of-fold probability."""
-OFF = {"contrastive_alpha": 0.0, "dropout": None, "soft_negatives": 0.0}
+OFF = {"contrastive_alpha": 0.0, "dropout": None}
 """Values that mean "unchanged"; the printed line leaves them out."""
 MAX_LENGTHS = (32, 128)
 """Least and greatest maximum length; the greatest bounds the cost of a step."""
@@ -61,9 +58,6 @@ def choose_defaults(
         chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few else 0.0
     if "dropout" in config.auto:  # R-Drop compares passes with different dropout
         chosen["dropout"] = FEW_DROPOUT if few and not training.rdrop_alpha else None
-    if "soft_negatives" in config.auto:
-        known = loss_class(training.loss).probability_scale is not None
-        chosen["soft_negatives"] = FEW_SOFT_NEGATIVES if few and known else 0.0
     processes = max(1, training.world_size) * max(1, training.n_gpu)
     if "per_device_train_batch_size" in config.auto:
         step_rows = _up_to(rows, BATCH_SIZES)

@@ -10,7 +10,7 @@ from zlpr_hf.choices import FALSE_WORDS
 
 AUTO_OPTIONS = (
     "contrastive_alpha", "dropout", "learning_rate", "max_length", "num_train_epochs",
-    "per_device_train_batch_size", "soft_negatives",
+    "per_device_train_batch_size",
 )  # fmt: skip
 """Options that commands choose from the data and the encoder unless they are given."""
 COMMAND_DEFAULTS: dict[str, Any] = {

@@ -16,12 +16,10 @@ from zipfile import BadZipFile
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
-from scipy.special import expit
 from transformers import set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from zlpr_hf.data.dataset import LabelledData
-from zlpr_hf.data.split_rows import SOFT_NEGATIVES
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import known_mask
@@ -103,26 +101,6 @@ def cross_fit(
         if len(found) > 1:
             window_logits[held_windows] = found[1]
     return OutOfFold(logits, folds, window_logits, window_rows)
-
-
-def with_soft_negatives(rows: Dataset, logits: Logits, share: float, scale: float) -> Dataset:
-    r"""Return training rows with soft targets for absent labels, a column of their own.
-
-    Annotators miss labels, and a held-out model gives missed labels a high probability. With the
-    out-of-fold logit ``u`` of a label and its probability :math:`\sigma(c u)`, the training target
-    is :math:`y + (1 - y) \alpha \sigma(c u)`.
-
-    Args:
-        rows: Training rows.
-        logits: Their out-of-fold logits, ``(N, L)``.
-        share: ``alpha`` in [0, 1].
-        scale: ``c``; 2 for ZLPR, 1 for binary cross-entropy.
-
-    References:
-        Reed et al.: Training Deep Neural Networks on Noisy Labels with Bootstrapping, 2015; there
-        the probabilities come from the model in training, not from a held-out one.
-    """
-    return rows.add_column(SOFT_NEGATIVES, list(share * expit(scale * logits)))
 
 
 def save_out_of_fold(folder: Path, logits: Logits, targets: Any, folds: Any) -> None:

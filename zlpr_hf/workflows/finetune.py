@@ -32,7 +32,6 @@ from zlpr_hf.workflows.baselines import predict_baselines
 from zlpr_hf.workflows.cross_fit import (
     cross_fit,
     save_out_of_fold,
-    with_soft_negatives,
     without_evaluation,
 )
 from zlpr_hf.workflows.data_arguments import reading_options
@@ -167,11 +166,6 @@ def finetune_config(
     out_of_fold = None
     if folds is not None:
         out_of_fold = cross_fit(prepared, config, predict_logits, log=log)
-        if share := config.model.soft_negatives:
-            scale = prepared.loss.probability_scale
-            assert scale is not None, "checked before"
-            rows = prepared.encoded["train"]
-            trainer.train_dataset = with_soft_negatives(rows, out_of_fold.logits, share, scale)
         set_seed(config.training.seed)  # training starts alike after folds that were read
     train_loss = run_training(trainer, checkpoint)
     seconds = time.monotonic() - started

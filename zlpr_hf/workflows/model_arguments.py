@@ -70,11 +70,6 @@ class ModelArguments:
         "Texts longer than max_length, after training: cut, or mean or max of the logits of all "
         "windows; auto: cut unless another one is clearly better on the validation split.",
     )
-    soft_negatives: Annotated[float, Range(0, 1)] = option(
-        0.0,
-        "With folds: target of an absent label in the final training, as a fraction of its "
-        "out-of-fold probability; 0 turns it off.",
-    )
     dropout: Annotated[float, Range(0, 1)] | None = option(
         None,
         "Dropout of all layers during training, 0 to below 1; default: the model's own rates.",

@@ -90,8 +90,6 @@ def prepare(
         raise InputError("folds: max_train_samples leaves a fold without rows; add rows")
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
-    if model.soft_negatives and not folds:
-        raise InputError("soft_negatives: requires cross-fitting; set folds 5, or soft_negatives 0")
     large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
     check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
