@@ -40,7 +40,8 @@ def test_an_offset_is_the_mean_of_the_best_ones_of_bootstrap_samples(min_labels:
     logits = np.repeat(logits, 2, 1) + 1e-3 * rng.normal(size=(30, 2))
     found = fit_few_row_thresholds(logits, targets.astype(float), min_labels=min_labels)
     shares = np.minimum(targets.mean() * np.geomspace(0.1, 1.5, 100), 1)
-    offsets = sorted({0.0, *np.quantile(logits, 1 - shares).tolist()}, key=abs)
+    offsets = np.quantile(logits, 1 - shares).tolist()
+    offsets = sorted({max(0.0, min(offsets)), *offsets}, key=abs)
     best = np.eye(2, dtype=bool)[logits.argmax(1)] if min_labels else np.zeros((30, 2), bool)
     chosen = []
     for weights in np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), 100):
@@ -55,15 +56,18 @@ def test_an_offset_is_the_mean_of_the_best_ones_of_bootstrap_samples(min_labels:
     assert np.mean(found.offsets) == pytest.approx(np.mean(chosen))
 
 
-@pytest.mark.parametrize(("share", "most"), [(0.4, 0.65), (0.8, 1.0)])
-def test_predicted_labels_are_at_most_half_again_as_many_as_true_ones(
-    share: float, most: float
+@pytest.mark.parametrize("shift", [-5, 5])
+@pytest.mark.parametrize("density", [0.4, 0.8])
+def test_shared_offset_predicts_at_most_half_again_as_many_labels_as_there_are(
+    density: float, shift: float
 ) -> None:
-    """Random logits have the best F1 if all labels are predicted."""
+    """Random logits have the best F1 if all labels are predicted, as zero does after a shift up."""
     rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(200, 4)), (rng.random((200, 4)) < share).astype(np.float32)
-    found = fit_few_row_thresholds(logits - 5, targets)
-    assert found.apply(logits - 5).mean() == pytest.approx(most, abs=0.07)
+    logits = rng.normal(size=(200, 4)) + shift
+    targets = (rng.random((200, 4)) < density).astype(np.float32)
+    shared = np.mean(fit_few_row_thresholds(logits, targets).offsets)
+    limit = min(1.5 * targets.mean(), 1)
+    assert 0.9 * limit < (logits > shared).mean() <= limit + 1 / logits.size
 
 
 def test_labels_that_no_row_has_get_the_offset_of_all() -> None:
@@ -88,6 +92,13 @@ def test_unknown_targets_do_not_count() -> None:
     known, both = (fit_few_row_thresholds(*each) for each in ((logits, targets), more))
     assert both.offsets[0] == pytest.approx(known.offsets[0], abs=1.5)
     assert np.array_equal(both.apply(logits), targets > 0)
+
+
+def test_rows_without_a_known_target_do_not_count() -> None:
+    logits, targets = make_rows(-3.0)
+    more = np.vstack([logits, np.zeros((9, 4))]), np.vstack([targets, np.full((9, 4), -100)])
+    found, expected = (fit_few_row_thresholds(*each) for each in (more, (logits, targets)))
+    assert found.offsets == expected.offsets
 
 
 def test_min_labels_are_kept() -> None:

@@ -113,7 +113,7 @@ class DataArguments:
         None,
         "Cross-fitting: train this many models on all folds but one each, choose thresholds on "
         "the rows that each leaves out, and train the final model on all rows; 0 uses a validation "
-        "split. Default: 5 with few rows (docs/few_texts.md), else 0.",
+        "split. Default: 5 with few rows (docs/how_to/cross_fitting.md), else 0.",
     )
     split_seed: int = option(0, "Random seed of the splits; independent of the training seed.")
     max_train_samples: Annotated[int, Range(1)] | None = option(
