@@ -13,6 +13,7 @@ from benchmarks.output import RESULTS, markdown_table, save_figure
 METRICS = {"f1_micro": "micro-F1", "f1_macro": "macro-F1", "subset_accuracy": "exact match"}
 ROWS = {
     "zlpr": "`zlpr train`",
+    "zlpr_oracle": "`zlpr train`, threshold of the test split",
     "setfit_oracle": "SetFit, threshold of the test split",
     "setfit_balanced": "SetFit, balanced weights",
     "setfit_default": "SetFit",

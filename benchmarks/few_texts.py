@@ -21,16 +21,17 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import t
 
 from benchmarks import defaults
@@ -42,7 +43,7 @@ from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.reports.report import MODEL_ROW
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_data
-from zlpr_hf.workflows.output_dir import RESULTS_FILE
+from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
 
 DATASETS = ("cooking", "cwe", "go_emotions", "reuters")
 METHODS = ("zlpr", "svm", "embeddings", "setfit")
@@ -165,6 +166,7 @@ def run_zlpr(
         sys.executable, "-m", "zlpr_hf.cli", "train", str(folder / "train.jsonl"),
         f"--test_file={folder / 'test.jsonl'}", f"--seed={cell.seed}",
         f"--output_dir={model}", "--overwrite_output_dir=true", "--join_rows=false",
+        "--save_logits=true",
     ]  # fmt: skip
     seconds = run_command(words, folder / "log.txt")
     results = json.loads((model / RESULTS_FILE).read_text(encoding="utf-8"))
@@ -172,9 +174,34 @@ def run_zlpr(
     labels = len(results["label_scores"])
     if labels != len(data["names"]):
         raise SystemExit(f"{cell.name}: the model has {labels} labels")
+    with np.load(model / LOGITS_FILE) as stored:
+        scored = {"zlpr": expit(stored["test_logits"])}
+        best = find_best_threshold(scored, stored["test_targets"] >= 0.5)
     shutil.rmtree(model)
     facts = {"training": results["training"], "versions": results["provenance"]}
-    return {"scores": {"zlpr": scores}, "seconds": seconds, "facts": facts}
+    facts |= {"best_threshold": best.threshold}
+    scores = {"zlpr": scores, "zlpr_oracle": best.metrics}
+    return {"scores": scores, "seconds": seconds, "facts": facts}
+
+
+class BestThreshold(NamedTuple):
+    """The scores and the threshold with the best F1 on the test texts."""
+
+    name: str
+    threshold: float
+    metrics: dict[str, float]
+
+
+def find_best_threshold(
+    scores: Mapping[str, NDArray[np.float32]], targets: NDArray[np.bool_]
+) -> BestThreshold:
+    """Return the best threshold for scores in [0, 1], by the mean of micro-F1 and macro-F1."""
+    every = (
+        BestThreshold(name, threshold, measure(each > threshold, targets))
+        for name, each in scores.items()
+        for threshold in (*THRESHOLDS, 0.5)
+    )
+    return max(every, key=lambda each: each.metrics["f1_micro"] + each.metrics["f1_macro"])
 
 
 def run_setfit(
@@ -200,15 +227,10 @@ def run_setfit(
         arrays = {name: stored[name] for name in ("default", "balanced")}
         facts = json.loads(str(stored["facts"]))
     targets = data["test"]["targets"]
-    every = [
-        (name, threshold, measure(scores > threshold, targets))
-        for name, scores in arrays.items()
-        for threshold in (*THRESHOLDS, 0.5)
-    ]
-    best = max(every, key=lambda each: each[2]["f1_micro"] + each[2]["f1_macro"])
-    facts |= {"best_threshold": best[1], "best_head": best[0]}
+    best = find_best_threshold(arrays, targets)
+    facts |= {"best_threshold": best.threshold, "best_head": best.name}
     scores = {f"setfit_{name}": measure(each > 0.5, targets) for name, each in arrays.items()}
-    return {"scores": scores | {"setfit_oracle": best[2]}, "seconds": seconds, "facts": facts}
+    return {"scores": scores | {"setfit_oracle": best.metrics}, "seconds": seconds, "facts": facts}
 
 
 def summarize(output: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.few_texts import DATASETS, draw_sample, summarize
+from benchmarks.few_texts import DATASETS, draw_sample, find_best_threshold, summarize
 from benchmarks.output import RESULTS
 
 
@@ -43,3 +43,12 @@ def test_stored_means_are_those_of_the_stored_cells(tmp_path: Path) -> None:
     assert summarize(tmp_path)["means"] == stored["means"]
     assert {cell["dataset"] for cell in stored["cells"]} <= set(DATASETS)
     assert "/" not in json.dumps([cell["scores"] for cell in stored["cells"]])
+
+
+def test_best_threshold_is_that_of_all_scores() -> None:
+    targets = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], bool)
+    scores = {"poor": 1.0 - targets, "good": 0.2 + 0.1 * targets}
+    best = find_best_threshold(scores, targets)
+    assert best.name == "good"
+    assert 0.2 <= best.threshold < 0.3
+    assert best.metrics["f1_macro"] == best.metrics["subset_accuracy"] == 1.0
