@@ -29,11 +29,7 @@ from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.auto_defaults import render_defaults
 from zlpr_hf.workflows.baselines import predict_baselines
-from zlpr_hf.workflows.cross_fit import (
-    cross_fit,
-    save_out_of_fold,
-    without_evaluation,
-)
+from zlpr_hf.workflows.cross_fit import cross_fit, save_out_of_fold, without_evaluation
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.outcome import SPLITS, evaluate_run, predict_logits
