@@ -72,7 +72,7 @@ def draw() -> None:
                         each["f1_macro"]["half_width"],
                         fmt="o",
                         color=f"C{number}",
-                        label=title.strip("`"),
+                        label=title.replace("`", ""),
                     )
         axis.set(xscale="log", xlabel="seconds", title=TASKS[name].title.partition(",")[0])
         axis.set_ylim(bottom=0)
