@@ -1,6 +1,6 @@
-"""The table and the picture of docs/few_texts.md, from the results of benchmarks.few_texts.
+"""The tables and pictures of docs/few_texts.md, from the results of benchmarks.few_texts.
 
-Run: python -m benchmarks.few_tables      (draws the picture)
+Run: python -m benchmarks.few_tables      (draws the pictures)
 """
 
 import json
@@ -20,8 +20,11 @@ ROWS = {
     "embeddings": "logistic regression on embeddings",
     "svm": "linear SVM on TF-IDF",
 }
-SHOWN = 8
-"""Texts per label in the picture."""
+COMPARED = 8
+"""Texts per label at which the datasets are compared."""
+GROWING = "go_emotions"
+"""Dataset whose samples grow."""
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def read_means() -> list[dict[str, Any]]:
@@ -34,11 +37,30 @@ def read_means() -> list[dict[str, Any]]:
     )
 
 
+def compared() -> list[dict[str, Any]]:
+    """Return the means at the number of texts at which the datasets are compared."""
+    return [each for each in read_means() if each["per_label"] == COMPARED]
+
+
+def growing() -> list[dict[str, Any]]:
+    """Return the means of the dataset whose samples grow."""
+    return [each for each in read_means() if each["dataset"] == GROWING]
+
+
 def table() -> str:
-    """Quality and processor seconds per dataset, number of texts and method."""
+    """Quality and processor seconds per dataset and method."""
+    return _table(compared())
+
+
+def growing_table() -> str:
+    """Quality and processor seconds per number of texts and method, for one dataset."""
+    return _table(growing())
+
+
+def _table(means: list[dict[str, Any]]) -> str:
     rows, last = [], ""
-    for each in read_means():
-        title = TASKS[each["dataset"]].title.partition(",")[0]
+    for each in means:
+        title = _title(each["dataset"])
         sample = f"{title}, {each['per_label']} per label ({each['texts']:.0f} texts)"
         values = [_with_interval(each[metric]) for metric in METRICS]
         seconds = f"{each['seconds']['mean']:,.0f}"
@@ -54,37 +76,73 @@ def _with_interval(value: dict[str, float | None]) -> str:
     return f"{value['mean']:.3f}" + ("" if half is None else f" ± {half:.3f}")
 
 
+def _title(dataset: str) -> str:
+    return TASKS[dataset].title.partition(",")[0]
+
+
 def draw() -> None:
     """Draw macro-F1 over seconds, one plot per dataset."""
     from matplotlib.figure import Figure
 
-    means = [each for each in read_means() if each["per_label"] == SHOWN]
+    means = compared()
     names = list(dict.fromkeys(each["dataset"] for each in means))
     figure = Figure(figsize=(3 * len(names), 3.4), layout="constrained")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        for number, (row, title) in enumerate(ROWS.items()):
-            for each in means:
-                if (each["dataset"], each["row"]) == (name, row):
-                    axis.errorbar(
-                        each["seconds"]["mean"],
-                        each["f1_macro"]["mean"],
-                        each["f1_macro"]["half_width"],
-                        fmt="o",
-                        color=f"C{number}",
-                        label=title.replace("`", ""),
-                    )
-        axis.set(xscale="log", xlabel="seconds", title=TASKS[name].title.partition(",")[0])
+        _draw_rows(axis, [each for each in means if each["dataset"] == name], "f1_macro", "seconds")
+        axis.set(xscale="log", xlabel="seconds", title=_title(name))
         axis.set_ylim(bottom=0)
     axes[0].set_ylabel("macro-F1")
+    _add_legend(figure, axes)
+    save_figure("few_texts", figure, folder=DOCS)
+
+
+def draw_growing() -> None:
+    """Draw micro-F1, macro-F1 and exact match over the number of texts of one dataset."""
+    from matplotlib.figure import Figure
+
+    means = growing()
+    figure = Figure(figsize=(3 * len(METRICS), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(METRICS), squeeze=False)[0]
+    sizes = sorted({each["texts"] for each in means})
+    for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
+        _draw_rows(axis, means, metric, "texts")
+        axis.set(xscale="log", xlabel="training texts", title=title)
+        axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], minor=False)
+        axis.minorticks_off()
+        axis.set_ylim(bottom=0)
+    _add_legend(figure, axes)
+    save_figure("few_texts_growing", figure, folder=DOCS)
+
+
+def _draw_rows(axis: Any, means: list[dict[str, Any]], metric: str, over: str) -> None:
+    """Draw one line per method with the intervals of a metric."""
+    for number, (row, title) in enumerate(ROWS.items()):
+        found = [each for each in means if each["row"] == row]
+        if found:
+            axis.errorbar(
+                [_mean(each[over]) for each in found],
+                [each[metric]["mean"] for each in found],
+                [each[metric]["half_width"] or 0.0 for each in found],
+                fmt="o-",
+                color=f"C{number}",
+                label=title.replace("`", ""),
+            )
+
+
+def _mean(value: Any) -> float:
+    return float(value["mean"] if isinstance(value, dict) else value)
+
+
+def _add_legend(figure: Any, axes: Any) -> None:
     handles, labels = max(
         (axis.get_legend_handles_labels() for axis in axes), key=lambda x: len(x[1])
     )
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    save_figure("few_texts", figure, folder=Path(__file__).parents[1] / "docs")
 
 
-BLOCKS = {"few_texts": table}
+BLOCKS = {"few_texts": table, "few_texts_growing": growing_table}
 
 if __name__ == "__main__":
     draw()
+    draw_growing()

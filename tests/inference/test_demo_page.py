@@ -379,7 +379,9 @@ def test_page_works_by_keyboard_alone(page: Any, classifier: Classifier) -> None
     predicted = [name for name, logit in zip(NAMES, logits, strict=True) if logit > 0]
     assert predicted == ["red"]
     assert read_rows(page) == {"red": "✓"}
-    assert f"{compute_scores(logits[2]):.3f}" in page.locator(".zlpr tr.predicted").inner_text()
+    score = compute_scores(logits[2])
+    shown_score = f"{score:.3f}" if score < 0.9995 else "> 0.999"
+    assert shown_score in page.locator(".zlpr tr.predicted").inner_text()
     title = page.locator(".zlpr tr.predicted").get_attribute("title")
     assert title.translate(PLAIN) == f"logit {logits[2]:+.2f}"
     tab_to(page, "summary")

@@ -69,7 +69,7 @@ def test_tuned_offsets_are_folded_into_the_head_of_the_adapter(
 ) -> None:
     more = ["--peft_save=adapter", "--tune_thresholds=global", "--threshold_metric=f1_micro"]
     report = run(command, tmp_path / "tuned", *LORA, *more)
-    plain = run(command, tmp_path / "plain", *LORA, "--peft_save=adapter")
+    plain = run(command, tmp_path / "plain", *LORA, "--peft_save=adapter", "--tune_thresholds=none")
     texts = [("red sky",), ("the blue sea",)]
     logits = [
         each.temperature * Classifier.load(str(tmp_path / name)).compute_logits(texts)

@@ -10,7 +10,7 @@ from transformers import AutoModel, BertConfig
 from tests.runs import run
 from zlpr_hf.models.size import count_layer_weights
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
-from zlpr_hf.workflows.auto_defaults import choose_epochs, choose_max_length
+from zlpr_hf.workflows.auto_defaults import FEW_ROWS, choose_epochs, choose_max_length
 from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, command_defaults, without_auto
 
 
@@ -76,16 +76,28 @@ def test_a_loss_without_a_threshold_is_compared_by_its_ranking() -> None:
     assert parse_arguments(["--loss=bce"]).training.metric_for_best_model == "f1_micro"
 
 
-@pytest.mark.parametrize(("folds", "alpha", "dropout"), [(2, 1, 0), (0, 0, None)])
+@pytest.mark.parametrize(
+    ("words", "few_rows", "alpha", "dropout"),
+    [
+        (["--folds=2"], FEW_ROWS, 1, 0),
+        ([], FEW_ROWS, 1, 0),
+        ([], 1, 0, None),
+        (["--large_label_space=true"], FEW_ROWS, 0, 0),
+    ],
+)
 def test_a_run_records_the_values_it_chose(
-    folds: int,
+    words: list[str],
+    few_rows: int,
     alpha: float,
     dropout: float | None,
     command: list[str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("zlpr_hf.workflows.auto_defaults.FEW_ROWS", few_rows)
     data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
-    run(data, tmp_path, "--bf16=false", "--num_train_epochs=1", f"--folds={folds}")
+    folds = [] if words else ["--folds=0"]
+    run(data, tmp_path, "--bf16=false", "--num_train_epochs=1", *words, *folds)
     saved = yaml.safe_load((tmp_path / "train_config.yaml").read_text())
     assert saved["per_device_train_batch_size"] == 16
     assert saved["learning_rate"] == 3e-4
@@ -94,10 +106,10 @@ def test_a_run_records_the_values_it_chose(
     assert saved["contrastive_alpha"] == alpha
     assert saved.get("dropout") == dropout
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
-    assert again.auto == (frozenset() if folds else {"dropout"})
+    assert again.auto == (frozenset() if dropout == 0 else {"dropout"})
     assert yaml.safe_load(render_config(again)) == saved
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(3, 20), (10, 11), (14, 8), (38, 8)])
 def test_few_rows_are_trained_for_more_epochs(steps: int, epochs: int) -> None:
-    assert choose_epochs(steps, few=True) == epochs
+    assert choose_epochs(steps, cross_fitted=True) == epochs

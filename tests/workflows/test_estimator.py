@@ -39,7 +39,7 @@ def options(encoder_dir: Path) -> dict[str, Any]:
     return {
         "model": str(encoder_dir), "num_train_epochs": 12, "per_device_train_batch_size": 8,
         "learning_rate": 5e-3, "head_learning_rate": 1e-2, "pooling": "mean", "max_length": 16,
-        "bf16": False, "baselines": False, "folds": 0,
+        "bf16": False, "baselines": False, "folds": 0, "contrastive_alpha": 0,
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ Weights = dict[str, torch.Tensor]
 SETTINGS = {
     "num_train_epochs": 1, "per_device_train_batch_size": 8, "learning_rate": 5e-3,
     "pooling": "mean", "max_length": 16, "test_size": 0.25, "save_strategy": "no", "bf16": False,
-    "disable_tqdm": True, "folds": 0,
+    "disable_tqdm": True, "folds": 0, "contrastive_alpha": 0, "dropout": 0,
 }  # fmt: skip
 
 

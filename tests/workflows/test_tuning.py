@@ -146,7 +146,7 @@ def _running(journal: Path) -> list[int]:
 def test_trial_below_the_median_is_pruned(searched: Any, tmp_path: Path) -> None:
     """The first four trials are better at every epoch than any trial can be."""
     config, _, trials, _ = searched
-    plan = plan_of(config, tmp_path / "out", "--contrastive_alpha=0", prune=True)
+    plan = plan_of(config, tmp_path / "out", "--contrastive_alpha=0", "--dropout=0", prune=True)
     data = load_data(plan.config.data)
     known = fingerprint({name: data.splits[name] for name in ("train", "validation")})
     with open_journal(tmp_path / "out") as storage:

@@ -27,13 +27,13 @@ BATCH_SIZES = ((1_000, 16), (20_000, 32), (math.inf, 64))
 STEPS = 1_000
 """Optimizer steps that the number of epochs aims at, within EPOCHS."""
 EPOCHS = (2, 8)
-FEW_STEPS = 110
-"""Optimizer steps that the epochs of a cross-fitted run aim at, within FEW_EPOCHS."""
-FEW_EPOCHS = (8, 20)
+FOLD_STEPS = 110
+"""Optimizer steps that the epochs of a cross-fitted run aim at, within FOLD_EPOCHS."""
+FOLD_EPOCHS = (8, 20)
+FEW_ROWS = 2_000
+"""Most training rows with a contrastive loss and no dropout; others use the rates of the model."""
 FEW_CONTRASTIVE_ALPHA = 1.0
-"""Weight of the contrastive loss in a cross-fitted run; none in others."""
 FEW_DROPOUT = 0.0
-"""Dropout in cross-fitted runs; other runs use the rates of the model."""
 OFF = {"contrastive_alpha": 0.0, "dropout": None}
 """Values that mean "unchanged"; the printed line leaves them out."""
 MAX_LENGTHS = (32, 128)
@@ -45,17 +45,20 @@ SAMPLE = 1_000
 
 
 def choose_defaults(
-    config: RunConfig, data: LabelledData, tokenizer: PreTrainedTokenizerBase
+    config: RunConfig, data: LabelledData, tokenizer: PreTrainedTokenizerBase, *, large: bool
 ) -> RunConfig:
-    """Return the configuration with values for all options that were left at ``auto``."""
+    """Return the configuration with values for all options that were left at ``auto``.
+
+    A large label space (``large``) has no contrastive loss.
+    """
     chosen: dict[str, Any] = {}
     if "max_length" in config.auto:
         chosen["max_length"] = choose_max_length(count_tokens(data, tokenizer), tokenizer)
     rows = count_rows(data)
     training = config.training
-    few = data.folds is not None
+    few = rows <= FEW_ROWS
     if "contrastive_alpha" in config.auto:
-        chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few else 0.0
+        chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few and not large else 0.0
     if "dropout" in config.auto:  # R-Drop compares passes with different dropout
         chosen["dropout"] = FEW_DROPOUT if few and not training.rdrop_alpha else None
     processes = max(1, training.world_size) * max(1, training.n_gpu)
@@ -66,7 +69,8 @@ def choose_defaults(
     if "num_train_epochs" in config.auto:
         batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
         step_rows = batch * processes * training.gradient_accumulation_steps
-        chosen["num_train_epochs"] = choose_epochs(math.ceil(rows / step_rows), few=few)
+        steps = math.ceil(rows / step_rows)
+        chosen["num_train_epochs"] = choose_epochs(steps, cross_fitted=data.folds is not None)
     if "learning_rate" in config.auto:
         chosen["learning_rate"] = choose_learning_rate(config.model)
     return with_values(config, chosen)
@@ -118,9 +122,9 @@ def choose_max_length(lengths: Sequence[int], tokenizer: PreTrainedTokenizerBase
     return int(min(max(least, wanted), most, tokenizer.model_max_length))
 
 
-def choose_epochs(steps_per_epoch: int, *, few: bool = False) -> int:
-    """Return the number of epochs that comes near to 1,000 steps, or 110 from few rows."""
-    steps, (least, most) = (FEW_STEPS, FEW_EPOCHS) if few else (STEPS, EPOCHS)
+def choose_epochs(steps_per_epoch: int, *, cross_fitted: bool = False) -> int:
+    """Return the number of epochs that comes near to 1,000 steps, or 110 in a cross-fitted run."""
+    steps, (least, most) = (FOLD_STEPS, FOLD_EPOCHS) if cross_fitted else (STEPS, EPOCHS)
     return min(max(least, math.ceil(steps / steps_per_epoch)), most)
 
 

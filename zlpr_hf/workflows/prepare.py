@@ -105,7 +105,7 @@ def prepare(
         trust_remote_code=model.trust_remote_code,
         text_prefix=model.text_prefix,
     )
-    config = choose_defaults(config, data, tokenizer)
+    config = choose_defaults(config, data, tokenizer, large=large)
     model = config.model
     if model.long_texts in ("mean", "max") and not tokenizer.is_fast:
         raise InputError(

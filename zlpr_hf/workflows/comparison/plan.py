@@ -319,8 +319,13 @@ def _build_config(dataset: str, loss: str, settings: Settings, *, frozen: bool) 
         for name, value in settings.items():
             argv += [] if name == "recipe" else option_words(name, value)
         config = parse_arguments(argv)
-        # Offsets of all cells come from one validation split, however few the rows are.
-        config = replace(config, data=replace(config.data, folds=config.data.folds or 0))
+        # However few the rows are, the offsets of all cells come from one validation split, and
+        # losses are compared without an added one and with the dropout of the model.
+        config = replace(
+            config,
+            data=replace(config.data, folds=config.data.folds or 0),
+            auto=config.auto - {"contrastive_alpha", "dropout"},
+        )
         check_config(config)
         if config.data.streaming:
             raise InputError("streaming: not supported, because a comparison reads all labels")
