@@ -58,13 +58,13 @@ def growing_table() -> str:
 
 
 def _table(means: list[dict[str, Any]]) -> str:
-    rows, last = [], ""
+    rows, last = [], ("", 0)
     for each in means:
-        title = _title(each["dataset"])
-        sample = f"{title}, {each['per_label']} per label ({each['texts']:.0f} texts)"
+        sample = (_title(each["dataset"]), each["per_label"])
+        title = f"{sample[0]}, {sample[1]} per label ({each['texts']:,.0f} texts)"
         values = [_with_interval(each[metric]) for metric in METRICS]
         seconds = f"{each['seconds']['mean']:,.0f}"
-        first = "" if sample == last else sample
+        first = "" if sample == last else title
         rows.append([first, ROWS[each["row"]], *values, seconds, str(each["seeds"])])
         last = sample
     columns = ["dataset", "method", *METRICS.values(), "seconds", "seeds"]
@@ -98,17 +98,17 @@ def draw() -> None:
 
 
 def draw_growing() -> None:
-    """Draw micro-F1, macro-F1 and exact match over the number of texts of one dataset."""
+    """Draw micro-F1, macro-F1 and exact match over the texts per label of one dataset."""
     from matplotlib.figure import Figure
 
     means = growing()
     figure = Figure(figsize=(3 * len(METRICS), 3.4), layout="constrained")
     axes = figure.subplots(1, len(METRICS), squeeze=False)[0]
-    sizes = sorted({each["texts"] for each in means})
+    sizes = sorted({each["per_label"] for each in means})
     for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        _draw_rows(axis, means, metric, "texts")
-        axis.set(xscale="log", xlabel="training texts", title=title)
-        axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], minor=False)
+        _draw_rows(axis, means, metric, "per_label")
+        axis.set(xscale="log", xlabel="texts per label", title=title)
+        axis.set_xticks(sizes, map(str, sizes))
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
     _add_legend(figure, axes)
@@ -124,7 +124,7 @@ def _draw_rows(axis: Any, means: list[dict[str, Any]], metric: str, over: str) -
                 [_mean(each[over]) for each in found],
                 [each[metric]["mean"] for each in found],
                 [each[metric]["half_width"] or 0.0 for each in found],
-                fmt="o-",
+                fmt="o-" if len(found) > 1 else "o",
                 color=f"C{number}",
                 label=title.replace("`", ""),
             )
