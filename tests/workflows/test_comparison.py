@@ -352,3 +352,14 @@ def test_plan_of_the_repository_is_valid(path: Path) -> None:
     assert plan.cells
     assert str(plan.output_dir).startswith("out/")
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(("settings", "alpha"), [({}, 0.0), ({"contrastive_alpha": 0.5}, 0.5)])
+def test_losses_are_compared_without_an_added_one(
+    settings: dict[str, Any], alpha: float, content: dict[str, Any], tmp_path: Path
+) -> None:
+    own = content["settings"] | settings
+    plan = read_plan(plan_file(tmp_path, content, settings=own, losses=["zlpr", "bce"]))
+    assert {cell.config.training.contrastive_alpha for cell in plan.cells} == {alpha}
+    assert not any("contrastive_alpha" in cell.config.auto for cell in plan.cells)
+    assert {cell.config.data.folds for cell in plan.cells} == {0}

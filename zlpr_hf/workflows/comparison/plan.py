@@ -320,11 +320,11 @@ def _build_config(dataset: str, loss: str, settings: Settings, *, frozen: bool) 
             argv += [] if name == "recipe" else option_words(name, value)
         config = parse_arguments(argv)
         # However few the rows are, the offsets of all cells come from one validation split, and
-        # losses are compared without an added one and with the dropout of the model.
+        # losses are compared without an added one.
         config = replace(
             config,
             data=replace(config.data, folds=config.data.folds or 0),
-            auto=config.auto - {"contrastive_alpha", "dropout"},
+            auto=config.auto - {"contrastive_alpha"},
         )
         check_config(config)
         if config.data.streaming:
