@@ -4,6 +4,8 @@ Run: python -m benchmarks.few_tables      (draws the pictures)
 """
 
 import json
+from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def draw() -> None:
     figure = Figure(figsize=(3 * len(names), 3.4), layout="constrained")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        _draw_rows(axis, [each for each in means if each["dataset"] == name], "f1_macro", "seconds")
+        found = [each for each in means if each["dataset"] == name]
+        _draw_rows(axis, found, "f1_macro", lambda each: each["seconds"]["mean"])
         axis.set(xscale="log", xlabel="seconds", title=_title(name))
         axis.set_ylim(bottom=0)
     axes[0].set_ylabel("macro-F1")
@@ -106,7 +109,7 @@ def draw_growing() -> None:
     axes = figure.subplots(1, len(METRICS), squeeze=False)[0]
     sizes = sorted({each["per_label"] for each in means})
     for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        _draw_rows(axis, means, metric, "per_label")
+        _draw_rows(axis, means, metric, itemgetter("per_label"))
         axis.set(xscale="log", xlabel="texts per label", title=title)
         axis.set_xticks(sizes, map(str, sizes))
         axis.minorticks_off()
@@ -115,23 +118,21 @@ def draw_growing() -> None:
     save_figure("few_texts_growing", figure, folder=DOCS)
 
 
-def _draw_rows(axis: Any, means: list[dict[str, Any]], metric: str, over: str) -> None:
+def _draw_rows(
+    axis: Any, means: list[dict[str, Any]], metric: str, over: Callable[[dict[str, Any]], float]
+) -> None:
     """Draw one line per method with the intervals of a metric."""
     for number, (row, title) in enumerate(ROWS.items()):
         found = [each for each in means if each["row"] == row]
         if found:
             axis.errorbar(
-                [_mean(each[over]) for each in found],
+                [over(each) for each in found],
                 [each[metric]["mean"] for each in found],
                 [each[metric]["half_width"] or 0.0 for each in found],
                 fmt="o-" if len(found) > 1 else "o",
                 color=f"C{number}",
                 label=title.replace("`", ""),
             )
-
-
-def _mean(value: Any) -> float:
-    return float(value["mean"] if isinstance(value, dict) else value)
 
 
 def _add_legend(figure: Any, axes: Any) -> None:
