@@ -1,5 +1,6 @@
 """Options at ``auto``, and the other defaults of commands."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,23 @@ def test_a_run_records_the_values_it_chose(
     again = parse_arguments([str(tmp_path / "train_config.yaml")])
     assert again.auto == (frozenset() if dropout == 0 else {"dropout"})
     assert yaml.safe_load(render_config(again)) == saved
+
+
+@pytest.mark.parametrize("how", [[], ["--streaming=true"]])
+@pytest.mark.parametrize(("empty", "dropout"), [(3, 0), (4, None)])
+def test_rows_mostly_without_a_label_keep_the_dropout_of_the_model(
+    empty: int, dropout: float | None, how: list[str], encoder_dir: Path, tmp_path: Path
+) -> None:
+    labels = [["a"], ["b"], ["a", "b"], *[[]] * empty]
+    rows = [{"text": f"text {number}", "labels": names} for number, names in enumerate(labels)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    files = [f"--{split}_file={file}" for split in ("train", "validation", "test")]
+    data = [f"--model_name_or_path={encoder_dir}", *files]
+    run(data, tmp_path / "out", "--bf16=false", "--num_train_epochs=1", "--folds=0", *how)
+    saved = yaml.safe_load((tmp_path / "out" / "train_config.yaml").read_text())
+    assert saved["contrastive_alpha"] == (0 if dropout is None else 1)
+    assert saved.get("dropout") == dropout
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(3, 20), (10, 11), (14, 8), (38, 8)])

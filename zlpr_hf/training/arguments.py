@@ -59,7 +59,7 @@ class ZLPRTrainingArguments(TrainingArguments):
             labels together, from 0 (default: none); see
             :func:`zlpr_hf.losses.contrastive.contrastive_loss`. It compares two copies
             of each text's features, with a dropout of 0.1 each. ``zlpr train`` uses 1 up to 2,000
-            rows (``docs/how_to/few_labels.md``).
+            rows of which half have a label (``docs/how_to/few_labels.md``).
         distillation_alpha: Share of the divergence from a teacher in the loss, 0 to 1 (default:
             0.5), where the batch has ``teacher_logits``; the rest is the loss on the labels.
             Requires the loss ``zlpr``.

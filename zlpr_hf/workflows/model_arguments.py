@@ -73,7 +73,7 @@ class ModelArguments:
     dropout: Annotated[float, Range(0, 1)] | None = option(
         None,
         "Dropout of all layers during training, 0 to below 1; default: the model's own rates, and "
-        "0 up to 2,000 training rows, where rdrop_alpha is not set.",
+        "0 up to 2,000 training rows of which half have a label, where rdrop_alpha is not set.",
     )
     tune_thresholds: ThresholdTuning = option(
         "auto",
