@@ -33,8 +33,8 @@ FOLD_EPOCHS = (8, 20)
 FEW_ROWS = 2_000
 """Most training rows with a contrastive loss and no dropout; others use the rates of the model."""
 LABELLED_SHARE = 0.5
-"""Least share of rows with a label for both. They gain where every row has one; where a tenth has
-(Jigsaw), rare labels are missed. The value between is not measured."""
+"""Least share of rows with a label for both. They gain where at least 92 % of the rows have one;
+where a tenth has (Jigsaw), rare labels are missed. Nothing between was measured."""
 FEW_CONTRASTIVE_ALPHA = 1.0
 FEW_DROPOUT = 0.0
 OFF = {"contrastive_alpha": 0.0, "dropout": None}
