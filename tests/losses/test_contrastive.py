@@ -78,3 +78,8 @@ def test_texts_with_common_labels_are_drawn_together() -> None:
 def test_targets_outside_the_unit_interval_are_refused() -> None:
     with pytest.raises(ValueError, match=r"targets must be in \[0, 1\]"):
         contrastive_loss(*draw_features(), TARGETS * 2)
+
+
+def test_temperature_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="temperature: expected a value above 0"):
+        contrastive_loss(*draw_features(), TARGETS, temperature=0.0)

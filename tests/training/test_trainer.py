@@ -270,7 +270,11 @@ def test_contrastive_loss_is_of_two_dropouts_of_the_first_pass(
     rdrop: float, tmp_path: Path
 ) -> None:
     trainer, noisy, batch = noisy_batch(
-        tmp_path, contrastive_alpha=2.0, label_smoothing_factor=0.1, rdrop_alpha=rdrop
+        tmp_path,
+        contrastive_alpha=2.0,
+        contrastive_temperature=0.2,
+        label_smoothing_factor=0.1,
+        rdrop_alpha=rdrop,
     )
     torch.manual_seed(1)
     value, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)
@@ -285,7 +289,7 @@ def test_contrastive_loss_is_of_two_dropouts_of_the_first_pass(
     if rdrop:
         first, second = logits.chunk(2)
         expected += rdrop * (zlpr_divergence(first, second) + zlpr_divergence(second, first)) / 2
-    expected += 2.0 * contrastive_loss(one, other, batch["labels"]).mean()
+    expected += 2.0 * contrastive_loss(one, other, batch["labels"], temperature=0.2).mean()
     torch.testing.assert_close(value, expected)
     noisy.eval()
     calm, outputs = trainer.compute_loss(noisy, batch, return_outputs=True)

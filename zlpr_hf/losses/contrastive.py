@@ -38,7 +38,7 @@ def contrastive_loss(
         one, other: ``(B, H)``. targets: ``(B, L)``. Result: ``(B,)``, the mean of both features.
 
     Raises:
-        ValueError: If a target is outside [0, 1].
+        ValueError: If a target is outside [0, 1], or the temperature is not above 0.
 
     References:
         Khosla et al.: Supervised Contrastive Learning, 2020, equation 2.
@@ -50,6 +50,8 @@ def contrastive_loss(
         >>> contrastive_loss(features, features, torch.ones(2, 1))  # one label, far apart
         tensor([13.3333, 13.3333])
     """
+    if temperature <= 0:
+        raise ValueError(f"temperature: expected a value above 0, got {temperature:g}")
     _, shares, _ = prepare(targets, targets)
     products = shares @ shares.T
     sizes = products.diagonal()

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainingArguments
 
 from zlpr_hf.losses.base import MultiLabelLoss
+from zlpr_hf.losses.contrastive import TEMPERATURE
 from zlpr_hf.losses.registry import LOSSES, check_loss, example_loss, losses_with, render_loss
 from zlpr_hf.losses.smoothing import SmoothingMode, check_smoothing
 from zlpr_hf.training.best_model import BestModelRule
@@ -28,6 +29,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data_seed": (0, 2**32 - 1),
     "rdrop_alpha": (0.0, 1e6),
     "contrastive_alpha": (0.0, 1e6),
+    "contrastive_temperature": (0.001, 1e3),
     "distillation_alpha": (0.0, 1.0),
     "evaluated_labels": (1, math.inf),
     "early_stopping_patience": (0, math.inf),
@@ -60,6 +62,8 @@ class ZLPRTrainingArguments(TrainingArguments):
             :func:`zlpr_hf.losses.contrastive.contrastive_loss`. It compares two copies
             of each text's features, with a dropout of 0.1 each. ``zlpr train`` uses 1 up to 2,000
             rows of which half have a label (``docs/how_to/few_labels.md``).
+        contrastive_temperature: Temperature of the contrastive loss, from 0.001 (default: 0.05).
+            Smaller values weigh the most similar texts of a batch more.
         distillation_alpha: Share of the divergence from a teacher in the loss, 0 to 1 (default:
             0.5), where the batch has ``teacher_logits``; the rest is the loss on the labels.
             Requires the loss ``zlpr``.
@@ -125,6 +129,13 @@ class ZLPRTrainingArguments(TrainingArguments):
         default=0.0,
         metadata={
             "help": "Weight of a loss that draws texts with common labels together; 0 turns it off."
+        },
+    )
+    contrastive_temperature: float = field(
+        default=TEMPERATURE,
+        metadata={
+            "help": "Temperature of the contrastive loss; smaller values weigh the most similar "
+            "texts more."
         },
     )
     distillation_alpha: float = field(

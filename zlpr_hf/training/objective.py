@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 
 from zlpr_hf.data.split_rows import ROW_WEIGHT
 from zlpr_hf.losses.base import MultiLabelLoss
-from zlpr_hf.losses.contrastive import contrastive_loss
+from zlpr_hf.losses.contrastive import TEMPERATURE, contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
@@ -169,7 +169,8 @@ class Objective:
         if contrastive_alpha:
             kept = of_last_token(features[0], inputs.get("attention_mask"))[:rows]
             one, other = (F.dropout(kept, FEATURE_DROPOUT) for _ in range(2))
-            drawn = contrastive_loss(one, other, given_targets)
+            temperature = self._option("contrastive_temperature", TEMPERATURE)
+            drawn = contrastive_loss(one, other, given_targets, temperature=temperature)
             total = total + contrastive_alpha * _weighted_sum(drawn, of_rows)
         if model.training and rdrop_alpha:
             one, other = logits.chunk(2)

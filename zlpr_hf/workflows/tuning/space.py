@@ -22,8 +22,8 @@ INTEGER_OPTIONS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 SEARCHABLE = (
     *INTEGER_OPTIONS, "learning_rate", "head_learning_rate", HEAD_RATE_RATIO,
     "num_train_epochs", "warmup_steps", "weight_decay", "lr_scheduler_type",
-    "label_smoothing_factor", "rdrop_alpha", "contrastive_alpha", "max_grad_norm", "adam_beta1",
-    "adam_beta2",
+    "label_smoothing_factor", "rdrop_alpha", "contrastive_alpha", "contrastive_temperature",
+    "max_grad_norm", "adam_beta1", "adam_beta2",
 )  # fmt: skip
 LOSS_PREFIX = "loss_kwargs."
 """Prefix of the hyper-parameters of the loss, as in ``loss_kwargs.gamma``."""
