@@ -175,25 +175,52 @@ def test_near_duplicates_with_other_labels_are_listed(tmp_path: Path) -> None:
     assert {each.label for each in listed} == {"price", "quality"}
 
 
-def test_raters_who_differ_are_counted(tmp_path: Path) -> None:
-    output = write_run(tmp_path)
-    rows = ["text,labels,annotator"]
-    for row in range(60):
-        rows += [f"text number {row},price,{name}" for name in ("ann", "ben", "cem")]
-    rows[-1] = "text number 59,quality,cem"
-    (tmp_path / "data.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+def write_rated_run(data: Path, lines: list[str], **options: Any) -> Path:
+    """Write a run on this data, whose logits agree with all tags."""
+    output = write_run(data.parent)
+    data.write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = json.loads((output / "train_config.yaml").read_text())
-    config |= {"join_rows": True, "test_size": 0.05, "validation_size": 0.05}
+    config |= {"train_file": str(data), "join_rows": True, "folds": 5, **options}
     (output / "train_config.yaml").write_text(json.dumps(config))
     loaded = load_data(parse_arguments([str(output / "train_config.yaml")]).data)
     targets = loaded.targets("train")
     save_logits(output, np.where(targets == 1, 7.0, -7.0), targets)
+    return output
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"label_delimiter": ";"}, {"label_delimiter": None}],
+    ids=["several labels", "one label in each row"],
+)
+def test_raters_who_differ_are_counted(form: dict[str, Any], tmp_path: Path) -> None:
+    rows = ["text,labels,annotator"]
+    for row in range(60):
+        rows += [f"text number {row},price,{name}" for name in ("ann", "ben", "cem")]
+    rows[3] = "text number 0,quality,cem"
+    # Two rows of one rater are one judgement of two tags; nobody is named in the last row.
+    rows += ["text number 1,quality,ann", "text number 1,quality,"]
+    output = write_rated_run(tmp_path / "data.csv", rows, **form)
     found, _ = audit_run(output)
-    if ("text number 59",) in loaded.texts("train"):
-        assert [(each.label, each.yes, each.total) for each in found.rater_cells] == [
-            ("price", 2, 3), ("quality", 1, 3),
-        ]  # fmt: skip
-        assert found.raters["cem"] > found.raters["ann"]
+    assert {(each.text, each.label): (each.yes, each.total) for each in found.rater_cells} == {
+        ("text number 0", "price"): (2, 3),
+        ("text number 0", "quality"): (1, 3),
+        ("text number 1", "quality"): (1, 3),
+    }
+    assert found.raters["cem"] > found.raters["ann"] > found.raters["ben"]
+
+
+def test_responses_in_one_cell_name_no_rater(tmp_path: Path) -> None:
+    responses = [["price"], ["quality"]]
+    rows = [
+        {"text": f"text {row}", "annotator": "ann", "labels": responses,
+         "labels.status": ["submitted"] * 2}
+        for row in range(40)
+    ]  # fmt: skip
+    lines = [json.dumps(row) for row in rows]
+    output = write_rated_run(tmp_path / "data.jsonl", lines, label_delimiter=None)
+    found, _ = audit_run(output)
+    assert not found.rater_cells
 
 
 def test_changed_data_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from datasets import Dataset
 
@@ -79,6 +80,36 @@ def read_rows(
     Raises:
         InputError: If a column is missing, a row is wrong, or a text has different labels.
     """
+    judged = read_judged_rows(dataset, origin, labels, text_columns, ask_unknown=ask_unknown)
+    join = True if judged.has_rejected else labels.join_rows
+    return judged.reader, join_rows(judged.rows, origin, join)
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """The judged rows of one split before rows of one text are joined.
+
+    ``has_rejected`` tells that a verdict rejects the labels of a row.
+    """
+
+    reader: LabelReader
+    rows: SplitRows
+    has_rejected: bool
+
+
+def read_judged_rows(
+    dataset: Dataset,
+    origin: str,
+    labels: LabelColumns,
+    text_columns: Sequence[str],
+    *,
+    ask_unknown: bool = True,
+) -> JudgedRows:
+    """Read the judged rows of one split.
+
+    Raises:
+        InputError: If a column is missing or a row is wrong.
+    """
     texts = [read_texts(dataset, column, origin) for column in text_columns]
     reader, found = labels.read(dataset, origin, ask_unknown=ask_unknown)
     verdicts = _read_verdicts(dataset, origin, labels, text_columns)
@@ -102,9 +133,7 @@ def read_rows(
         [row or {} for row in found],
         list(range(1, dataset.num_rows + 1)),
     )
-    return reader, join_rows(
-        everything.take(judged), origin, True if rejected else labels.join_rows
-    )
+    return JudgedRows(reader, everything.take(judged), bool(rejected))
 
 
 def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
