@@ -326,6 +326,31 @@ def test_contrastive_loss_of_a_decoder_reads_the_last_token(tmp_path: Path, side
     torch.testing.assert_close(value, expected)
 
 
+class TwoReplicas(nn.DataParallel[BertForSequenceClassification]):
+    """Each half of a batch in its own pass, as on two GPUs without a launcher."""
+
+    def forward(self, **inputs: Any) -> Any:
+        parts = [{name: value.chunk(2)[i] for name, value in inputs.items()
+                  if isinstance(value, torch.Tensor)} for i in range(2)]  # fmt: skip
+        first, second = (self.module(**part, return_dict=True) for part in parts)
+        first.logits = torch.cat([first.logits, second.logits])
+        return first
+
+
+@pytest.mark.parametrize("rdrop", [0.0, 0.5])
+def test_contrastive_loss_compares_the_texts_of_all_replicas(rdrop: float, tmp_path: Path) -> None:
+    trainer, plain, batch = noisy_batch(tmp_path, contrastive_alpha=1.0, rdrop_alpha=rdrop)
+    for module in plain.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    values = []
+    for each in (plain, TwoReplicas(plain)):
+        each.train()
+        torch.manual_seed(1)
+        values.append(trainer.compute_loss(each, dict(batch)))
+    torch.testing.assert_close(values[0], values[1])
+
+
 def test_contrastive_loss_needs_a_linear_head(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="contrastive_alpha: needs a model that ends with"):
         ZLPRTrainer(model=nn.Embedding(30, 3), args=arguments(tmp_path, contrastive_alpha=1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,17 @@ def kept_head_inputs(model: PreTrainedModel) -> Iterator[list[Tensor]]:
         yield kept
     finally:
         handle.remove()
+
+
+def join_replicas(kept: Sequence[Tensor]) -> Tensor:
+    """Return the features of a whole batch, of which ``nn.DataParallel`` gives each GPU a part.
+
+    The GPUs finish in any order; the parts of the batch are in the order of their numbers.
+    """
+    if len(kept) == 1:
+        return kept[0]
+    ordered = sorted(kept, key=lambda part: part.get_device())
+    return torch.cat([part.to(ordered[0].device) for part in ordered])
 
 
 def of_last_token(features: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -21,7 +21,12 @@ from zlpr_hf.losses.contrastive import TEMPERATURE, contrastive_loss
 from zlpr_hf.losses.registry import loss_name, losses_with
 from zlpr_hf.losses.smoothing import smooth_targets
 from zlpr_hf.losses.zlpr import zlpr_divergence
-from zlpr_hf.models.head import classification_head, kept_head_inputs, of_last_token
+from zlpr_hf.models.head import (
+    classification_head,
+    join_replicas,
+    kept_head_inputs,
+    of_last_token,
+)
 from zlpr_hf.training.step_trainer import columns_of
 
 FEATURE_DROPOUT = 0.1
@@ -167,7 +172,7 @@ class Objective:
             total = (1 - share) * total + share * regret
         of_rows = None if weights is None else weights[:rows]
         if contrastive_alpha:
-            kept = of_last_token(features[0], inputs.get("attention_mask"))[:rows]
+            kept = of_last_token(join_replicas(features), inputs.get("attention_mask"))[:rows]
             one, other = (F.dropout(kept, FEATURE_DROPOUT) for _ in range(2))
             temperature = self._option("contrastive_temperature", TEMPERATURE)
             drawn = contrastive_loss(one, other, given_targets, temperature=temperature)
