@@ -111,7 +111,8 @@ def _measure_level(
         except ValueError:
             refused += 1
             continue
-        risks = measure_risks(*(each[rest] for each in pool), guarantee.offsets)
+        logits, targets = (each[rest] for each in pool)
+        risks = measure_risks(logits > guarantee.offsets, targets)
         measured[rest, len(found)] = 1
         found.append(risks[kind])
         sizes.append(risks["labels_per_text"])
@@ -143,7 +144,7 @@ def measure_reuse(logits: Any, targets: Any) -> dict[str, dict[str, float]]:
         cases = {"fresh": logits, "tuned": logits - np.array(tuned.offsets), "chosen": chosen}
         for name, each in cases.items():
             guarantee = fit_guarantee(each[own], targets[own], recall=REUSE_LEVEL)
-            risks = measure_risks(each[new], targets[new], guarantee.offsets)
+            risks = measure_risks(each[new] > guarantee.offsets, targets[new])
             found[name].append(risks["recall"])
     return {
         name: {

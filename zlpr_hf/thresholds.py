@@ -20,6 +20,21 @@ MAX_LOGIT_THRESHOLD = 1e4
 negative is the logit of all labels of a text without content."""
 
 
+def move_logits(
+    logits: Any, offsets: Sequence[float] | float = 0.0, temperature: float | None = None
+) -> NDArray[np.float32]:
+    """Return logits after offsets and a temperature; those of texts without content stay.
+
+    Example:
+        >>> move_logits([[1.0, -1e4]], 0.5, 2.0).tolist()
+        [[0.25, -10000.0]]
+    """
+    values = np.asarray(logits, np.float32)
+    moved = (values - np.asarray(offsets, np.float32)) / np.float32(temperature or 1.0)
+    kept: NDArray[np.float32] = np.where(values <= -MAX_LOGIT_THRESHOLD, values, moved)
+    return kept
+
+
 def refuse_nan(logits: Any, *, texts: Sequence[Any] = ()) -> None:
     """Refuse logits ``(N, L)`` with NaN, which no threshold separates; quote the first text.
 

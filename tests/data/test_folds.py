@@ -46,6 +46,11 @@ def test_too_few_rows_or_folds_are_refused(rows: int, folds: int) -> None:
         assign_folds([["a"]] * rows, folds, seed=0)
 
 
+def test_rows_without_any_label_are_refused() -> None:
+    with pytest.raises(InputError, match="no row has a label"):
+        assign_folds([[]] * 40, 5, seed=0)
+
+
 def test_few_rows_are_few_in_all_or_per_label() -> None:
     assert [has_few_rows(rows, 3) for rows in (1, 299, 300)] == [True, True, False]
     assert [has_few_rows(rows, 28) for rows in (559, 560)] == [True, False]

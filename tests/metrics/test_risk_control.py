@@ -120,7 +120,7 @@ def test_mean_risk_of_new_rows_is_at_the_level(kind: str, level: float) -> None:
         own, new = rows[:60], rows[60:]
         arguments: Any = {kind: level}
         found = fit_guarantee(logits[own], targets[own], **arguments)
-        values.append(measure_risks(logits[new], targets[new], found.offsets)[kind])
+        values.append(measure_risks(logits[new] > found.offsets, targets[new])[kind])
     error = float(np.std(values) / math.sqrt(len(values)))
     surplus = np.mean(values) - level if kind == "recall" else level - np.mean(values)
     bound = 1 if kind == "recall" else 6
@@ -139,7 +139,7 @@ def test_precision_is_violated_in_at_most_the_share_of_the_confidence() -> None:
             )
         except ValueError:  # no promise, none broken
             continue
-        violated += measure_risks(logits, targets, found.offsets)["precision"] < 0.8
+        violated += measure_risks(logits > found.offsets, targets)["precision"] < 0.8
     assert violated / draws <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / draws)
     assert violated > 0.05 * draws  # a test that never errs would be too careful
 
@@ -170,11 +170,11 @@ def test_precision_passes_an_exact_test_computed_cell_by_cell() -> None:
 def test_risks_of_texts_without_labels_or_known_cells() -> None:
     logits = np.array([[2.0, 1.0], [2.0, -1.0], [3.0, 3.0]])
     targets = np.array([[1, 0], [0, 0], [-100, np.nan]])
-    assert measure_risks(logits, targets) == {
+    assert measure_risks(logits > 0, targets) == {
         "recall": 1.0,  # of the first text alone
-        "false_labels": pytest.approx(2 / 3),
+        "false_labels": 1.0,  # of the first two texts
         "precision": 0.25,  # 1/2 and 0
-        "labels_per_text": 1.0,
+        "labels_per_text": 1.5,
     }
 
 
@@ -204,6 +204,7 @@ def test_too_few_rows_name_the_number_that_is_needed(
         {"false_labels": 6.0},
         {"precision": 0.8, "confidence": 1.0},
         {"precision": 0.8, "scope": "per_label"},
+        {"recall": 0.8, "scope": "every label"},
         {"false_labels": 0.5, "scope": "per_label"},
     ],
 )
@@ -223,6 +224,21 @@ def test_broken_arrays_and_hopeless_levels_are_refused() -> None:
     blank = np.full_like(logits, -1e4)
     with pytest.raises(ValueError, match="without content"):
         fit_guarantee(blank, np.ones_like(targets), recall=0.9)
+    with pytest.raises(ValueError, match="no offset has precision"):
+        fit_guarantee(blank, np.ones_like(targets), precision=0.9)
+
+
+def test_recall_of_almost_nothing_is_reached() -> None:
+    logits, targets = make_rows(100)
+    found = fit_guarantee(logits, targets, recall=1e-12)
+    assert found.offsets[0] < logits[targets == 1].max()
+
+
+def test_texts_without_content_do_not_move_the_offset_of_false_labels() -> None:
+    logits, targets = make_rows(100)
+    logits[:3] = -1e4
+    found = fit_guarantee(logits, np.ones_like(targets), false_labels=2.0)  # all may be predicted
+    assert found.offsets[0] == pytest.approx(logits[3:].min() - 1)
 
 
 def test_guarantee_survives_the_configuration() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from tests.builders import make_colour_rows, save_encoder
 from tests.runs import FAST, run
@@ -16,7 +17,8 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.metrics.cell_errors import find_cell_errors
 from zlpr_hf.reports.audit import AUDIT_FILE, CSV_COLUMNS, PAGE_FILE, SUSPECTS_FILE
 from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.audit import audit_run
+from zlpr_hf.workflows.audit import audit_run, compare_runs
+from zlpr_hf.workflows.cross_fit import StoredLogits, save_out_of_fold
 from zlpr_hf.workflows.load_data import load_data, load_own_data
 from zlpr_hf.workflows.masked_copy import CONFIG_FILE
 
@@ -230,6 +232,61 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="changed"):
         audit_run(output)
     assert not (output / "audit").exists()
+
+
+def test_changed_text_is_refused(command: list[str], tmp_path: Path) -> None:
+    source = Path(next(word for word in command if word.startswith("--train_file")).split("=")[1])
+    data = tmp_path / "rows.jsonl"
+    data.write_text(source.read_text())
+    words = [*command, f"--train_file={data}", "--folds=2", "--num_train_epochs=1"]
+    run(words, tmp_path / "run")
+    audit_run(tmp_path / "run")
+    first, *others = data.read_text().splitlines()
+    changed = json.loads(first)
+    changed["text"] += " again"
+    data.write_text("\n".join([json.dumps(changed), *others]))
+    with pytest.raises(InputError, match="changed"):
+        audit_run(tmp_path / "run")
+
+
+def test_finished_run_without_folds_is_not_audited_by_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = write_run(tmp_path)
+    (output / "out_of_fold.npz").unlink()
+    words = [
+        "audit",
+        str(tmp_path / "data.csv"),
+        "--label_delimiter=;",
+        "--output_dir",
+        str(output),
+    ]
+    words += ["--missing_labels=no_label"]
+    assert main(words) == 2
+    assert "--overwrite_output_dir true" in capsys.readouterr().err
+    assert main([*words, "--folds", "0"]) == 2
+    assert "--folds 0" in capsys.readouterr().err
+
+
+def test_comparison_without_test_rows_uses_offsets_of_other_folds(
+    command: list[str], tmp_path: Path
+) -> None:
+    words = [*command, "--folds=2", "--num_train_epochs=1"]
+    run(words, tmp_path / "run")
+    run(words, tmp_path / "other")
+    stored = StoredLogits.load(tmp_path / "run")
+    arguments = parse_arguments([str(tmp_path / "run" / "train_config.yaml")]).data
+    data = load_own_data(str(tmp_path / "run"), arguments)
+    decisions = stored.targets >= 0.5  # right everywhere, unlike the logits
+    save_out_of_fold(
+        tmp_path / "other", stored.logits, stored.targets, stored.folds, decisions=decisions
+    )
+    found = compare_runs(tmp_path / "run", tmp_path / "other", data)
+    before = f1_score(stored.targets >= 0.5, stored.decisions, average="micro")
+    assert found["f1_micro"].difference == pytest.approx(1 - before)
+    save_out_of_fold(tmp_path / "other", stored.logits, stored.targets, stored.folds)
+    with pytest.raises(InputError, match="earlier releases"):
+        compare_runs(tmp_path / "run", tmp_path / "other", data)
 
 
 @pytest.mark.parametrize("content", [None, b"broken"])

@@ -16,7 +16,7 @@ from zlpr_hf import InputError, Report
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows import cross_fit as module
 from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.cross_fit import cross_fit
+from zlpr_hf.workflows.cross_fit import StoredLogits, cross_fit
 from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.outcome import predict_logits
 from zlpr_hf.workflows.prepare import Prepared, prepare
@@ -50,6 +50,7 @@ def test_metrics_are_those_of_the_out_of_fold_logits(
     assert np.array_equal(stored["folds"], prepared.data.folds)
     truth, decided = stored["targets"] > 0.5, stored["logits"] > 0
     assert report.metrics["f1_micro"] == pytest.approx(f1_score(truth, decided, average="micro"))
+    assert np.array_equal(stored["decisions"], decided)
     assert report.is_cross_validated
     assert list(report.profile.splits) == ["train"]
     assert report.folds == 3
@@ -132,6 +133,7 @@ def test_a_test_file_is_kept_and_thresholds_come_from_the_folds(
     report = run(command, tmp_path / "run", *FEW, f"--test_file={path}", "--tune_thresholds=shrunk")
     assert list(report.profile.splits) == ["train", "test"]
     assert not report.is_cross_validated
+    assert StoredLogits.load(tmp_path / "run").decisions is None
     assert main(["evaluate", str(tmp_path / "run"), "--output", str(tmp_path / "e.json")]) == 0
     again = json.loads((tmp_path / "e.json").read_text())["metrics"]
     assert again["f1_micro"] == pytest.approx(report.metrics["f1_micro"], abs=1e-6)
@@ -158,6 +160,22 @@ def test_min_labels_are_learned_and_stored(command: list[str], tmp_path: Path) -
     assert (stored.get("min_labels", 0) == 1) == every_row
     if every_row:
         assert report.metrics["empty_predictions"] == 0
+
+
+def test_blank_text_gets_no_label_where_every_row_has_one(
+    command: list[str], tmp_path: Path
+) -> None:
+    path = next(word for word in command if word.startswith("--train_file")).split("=")[1]
+    rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    rows = [row for row in rows if row["labels"]][:60]
+    rows[5]["text"] = " "
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run([*command, f"--train_file={tmp_path / 'rows.jsonl'}", *FEW], tmp_path / "run")
+    stored = StoredLogits.load(tmp_path / "run")
+    (blank,) = np.flatnonzero((stored.logits == -1e4).all(1))
+    assert stored.decisions is not None
+    assert stored.decisions.any(1).sum() == len(rows) - 1
+    assert not stored.decisions[blank].any()
 
 
 def test_label_sets_get_no_least_number_of_labels(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from zlpr_hf.cli.main import main
 from zlpr_hf.inference.model_folder import write_folder
 from zlpr_hf.metrics.guarantee import Guarantee
 from zlpr_hf.metrics.risk_control import fit_guarantee, measure_risks
+from zlpr_hf.workflows.guarantee import Rows, render_effect
 from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
 
 TEXTS = [
@@ -102,7 +104,7 @@ def test_own_validation_rows_card_and_report(
     logits = {name: classifier.compute_logits(data.texts(name)) for name in ("validation", "test")}
     expected = fit_guarantee(logits["validation"], data.targets("validation"), false_labels=0.6)
     np.testing.assert_allclose(stored.offsets, expected.offsets, atol=1e-4)
-    risks = measure_risks(logits["test"], data.targets("test"), stored.offsets)
+    risks = measure_risks(logits["test"] > stored.offsets, data.targets("test"))
     assert report.metrics["predicted_cardinality"] == pytest.approx(risks["labels_per_text"])
     assert f"{risks['false_labels']:.3f}" in printed
     now = (source / "config.json").read_bytes(), (source / "model.safetensors").read_bytes()
@@ -126,6 +128,42 @@ def test_repeated_calls_are_right(
     argv[1], argv[-1] = str(folder), str(again)
     assert main(argv) == 0
     np.testing.assert_allclose(Classifier.load(again).compute_logits(TEXTS), logits, atol=3e-3)
+
+
+def test_texts_of_the_training_promise_nothing(
+    source: Path, fresh: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["guarantee", str(source), "--recall", "0.5", "--output_dir", str(tmp_path / "new")]
+    assert main([*argv, "--split", "train"]) == 2
+    assert "--split train" in capsys.readouterr().err
+    data = load_own_data(str(source), read_data_arguments(str(source), otherwise=""))
+    names = data.label_space.names
+    known = [
+        json.dumps({"text": text, "labels": [names[i] for i in np.flatnonzero(row == 1)]})
+        for (text,), row in zip(data.texts("train"), data.targets("train"), strict=True)
+    ]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(known))
+    assert main([*argv, "--dataset", str(rows)]) == 2
+    assert "trained on all of these texts" in capsys.readouterr().err
+    both = tmp_path / "both.jsonl"
+    both.write_text("\n".join(known) + "\n" + Path(fresh).read_text())
+    assert main([*argv, "--dataset", str(both)]) == 0
+    assert f"{len(known)} of {len(known) + 200} texts are left out" in capsys.readouterr().out
+    mixed = stored_guarantee(tmp_path / "new")
+    assert main([*argv, "--dataset", fresh, "--overwrite"]) == 0
+    assert stored_guarantee(tmp_path / "new")["offsets"] == mixed["offsets"]
+
+
+def test_effect_is_that_of_both_models_with_their_limits(source: Path) -> None:
+    limits = Thresholds(min_labels=1, max_labels=2)
+    model = replace(Classifier.load(source), thresholds=limits)
+    logits = np.array([[-2.0, -1, -3], [3, 2, 1]], np.float32)
+    rows = Rows("", "", logits, np.array([[0, 0, 1], [1, 1, 0]], np.float32))
+    table = render_effect(Guarantee("recall", 0.9, (1.5,) * 3, 2), model, rows, "texts")
+    numbers = {line.split("  ")[0]: line.split()[-2:] for line in table.splitlines()}
+    assert numbers["false labels per text"] == ["0.500", "1.000"]
+    assert numbers["labels per text"] == ["1.500", "2.000"]
 
 
 def test_saved_logits_are_used_and_moved(source: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from zlpr_hf.cli.own_file import complete_options
 from zlpr_hf.cli.parser import CommandParser, share_type
 from zlpr_hf.cli.terminal import print_log
 from zlpr_hf.distributed import announce_loading
+from zlpr_hf.errors import InputError
 
 FOLDS = "5"
 
@@ -75,8 +76,18 @@ def _train(argv: list[str], program: Sequence[str]) -> Path:
 
     words, _ = complete_options(argv, program)
     given = [word.partition("=")[0] for word in words]
-    folder = _find_folder(words)
+    folder, folds = _find_folder_and_folds(words)
+    if "--folds" in given and not folds:
+        raise InputError(
+            "--folds 0: an audit needs models that did not see a text; leave it out (default: "
+            f"{FOLDS}), or set 2 or more"
+        )
     if (folder / "results.json").is_file() and "--overwrite_output_dir" not in given:
+        if not (folder / "out_of_fold.npz").is_file():
+            raise InputError(
+                f"{folder} is a finished run without folds, and an audit needs them: train beside "
+                f"it with --output_dir {folder}-audit, or anew with --overwrite_output_dir true"
+            )
         print(f"{folder} is finished and not trained again (--overwrite_output_dir true does so)")
         return folder
     if "--folds" not in given:
@@ -88,11 +99,12 @@ def _train(argv: list[str], program: Sequence[str]) -> Path:
     return folder
 
 
-def _find_folder(words: list[str]) -> Path:
-    """Return the output folder of a complete command line of ``zlpr train``."""
+def _find_folder_and_folds(words: list[str]) -> tuple[Path, int | None]:
+    """Return the output folder and the folds of a complete command line of ``zlpr train``."""
     from zlpr_hf.workflows.arguments import parse_arguments  # loads torch
 
-    return Path(str(parse_arguments(words).training.output_dir))
+    config = parse_arguments(words)
+    return Path(str(config.training.output_dir)), config.data.folds
 
 
 def _next_command(folder: Path, program: Sequence[str], options: Namespace) -> str:

@@ -73,11 +73,17 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     source = Path(options.model).expanduser()
     folder = options.output_dir or _beside(source, kind, options)
     _check_folder(folder, source, options.overwrite)
+    if options.split == "train" and options.dataset is None:
+        raise InputError(
+            "--split train: the model was trained on these texts, so that they promise nothing "
+            "about new ones; use validation or test, or give new texts with --dataset"
+        )
     classifier = load_classifier(options)
     from zlpr_hf.metrics.risk_control import fit_guarantee
     from zlpr_hf.workflows.guarantee import (
         Rows,
         check_model,
+        find_new_texts,
         find_stored_rows,
         own_test_split,
         render_effect,
@@ -92,8 +98,15 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         rows = find_stored_rows(source, labels.num_labels)
     if rows is None:
         texts = read_labelled_texts(options, labels, given)
-        logits = classifier.compute_logits(texts.texts, **reading)
-        rows = Rows(texts.origin, shorten_path(texts.origin), logits, texts.targets)
+        new = find_new_texts(options.model, texts)
+        logits = classifier.compute_logits([texts.texts[row] for row in new], **reading)
+        rows = Rows(texts.origin, shorten_path(texts.origin), logits, texts.targets[new])
+        total = len(texts.texts)
+        if len(new) < total:
+            print(
+                f"{texts.origin}: {total - len(new):,} of {total:,} texts are left out: the model "
+                "was trained on them"
+            )
     try:
         guarantee = fit_guarantee(
             rows.logits,
@@ -110,9 +123,9 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     print(f"{guarantee.describe()}\n{guarantee.describe_assumption()}")
     _print_notes(guarantee, classifier)
     if test is None or (options.split == "test" and options.dataset is None):
-        effect = render_effect(guarantee, rows, "calibration texts")
+        effect = render_effect(guarantee, classifier, rows, "calibration texts")
     else:
-        effect = render_effect(guarantee, test, f"{len(test.texts):,} test texts")
+        effect = render_effect(guarantee, classifier, test, f"{len(test.texts):,} test texts")
     print(f"\n{effect}")
     save_guaranteed(
         classifier,

@@ -8,7 +8,7 @@ import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from numpy.typing import NDArray
 
-from zlpr_hf.data.splits import find_strata, find_units
+from zlpr_hf.data.splits import find_strata, find_units, refuse_no_labels
 from zlpr_hf.errors import InputError
 
 FOLDS = 5
@@ -47,7 +47,7 @@ def assign_folds(
         groups: Group of each row; rows of a group are in one fold.
 
     Raises:
-        InputError: If there are fewer rows, or groups, than folds.
+        InputError: If there are fewer rows, or groups, than folds, or no row has a label.
 
     References:
         Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label data, 2011.
@@ -59,6 +59,7 @@ def assign_folds(
     """
     if folds < 2:
         raise InputError(f"folds: expected 0, or 2 or more, got {folds}")
+    refuse_no_labels(label_sets)
     unit_of_row, units = find_units(label_sets, groups)
     strata = find_strata(units)
     kind = "rows" if groups is None else "groups"

@@ -82,6 +82,10 @@ class SeenTexts:
         """Fingerprints of all texts that the weights were trained on."""
         return np.union1d(self._of("train"), self._of("earlier"))
 
+    def find_trained(self, texts: Iterable[Sequence[str]]) -> NDArray[np.bool_]:
+        """Return which texts the weights were trained on."""
+        return np.isin(hash_texts(texts), self.trained)
+
     def count(self, texts: Iterable[Sequence[str]]) -> dict[str, int]:
         """Count texts that the weights were trained on, and others that chose epoch or offsets."""
         found = hash_texts(texts)

@@ -53,11 +53,7 @@ def split_rows(
     check_share(size)
     unit_of_row, units = find_units(label_sets, groups)
     kind = "rows" if groups is None else "groups"
-    if not any(map(len, label_sets)):
-        raise InputError(
-            "no row has a label (a value of 0.5 or more); "
-            "see label_column, label_form and label_delimiter"
-        )
+    refuse_no_labels(label_sets)
     count = units.shape[0]
     if not 0 < round(size * count) < count:
         raise InputError(
@@ -105,6 +101,15 @@ def find_strata(units: Any) -> NDArray[np.int_]:
     """Return a dense matrix of the most frequent labels of units, and of having no label."""
     frequent = np.sort(np.argsort(-units.getnnz(axis=0), kind="stable")[:MAX_STRATIFIED_LABELS])
     return np.column_stack([units[:, frequent].toarray(), units.getnnz(axis=1) == 0]).astype(int)
+
+
+def refuse_no_labels(label_sets: Sequence[Collection[str]]) -> None:
+    """Refuse rows of which none has a label."""
+    if not any(map(len, label_sets)):
+        raise InputError(
+            "no row has a label (a value of 0.5 or more); "
+            "see label_column, label_form and label_delimiter"
+        )
 
 
 def check_share(size: float) -> None:

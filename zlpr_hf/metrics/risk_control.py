@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +128,8 @@ def check_level(
         raise ValueError(f"{kind}: expected a number above 0 and below {below}, got {level:g}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number above 0 and below 1, got {confidence:g}")
+    if scope not in get_args(Scope):
+        raise ValueError(f"scope: expected {' or '.join(get_args(Scope))}, got {scope!r}")
     if scope == "per_label" and kind != "recall":
         raise ValueError(f"per_label: goes with recall, got {kind}")
 
@@ -184,7 +185,7 @@ def _largest_offset(
     missed = np.cumsum(shares[order])
     # Rounding of the shares, such as three thirds, must not decide.
     first = int(np.searchsorted(missed, (rows + 1) * level - 1 + 1e-9, side="right"))
-    critical = float(positives[order][first])
+    critical = float(positives[order][min(first, len(missed) - 1)])
     if critical <= -MAX_LOGIT_THRESHOLD / 2:
         raise ValueError(
             f"no offset reaches recall {1 - level:g}: too many labels are of texts without content"
@@ -204,7 +205,8 @@ def _limit_false_labels(scores: Floats, absent: Bools, known: Bools, level: floa
     ordered = -np.sort(-highest[highest > -np.inf])
     allowed = math.floor((rows + 1) * level - bound + 1e-9)
     if allowed >= len(ordered):
-        offset = float(scores.min()) - 1
+        with_content = scores[scores > -MAX_LOGIT_THRESHOLD / 2]
+        offset = float(with_content.min()) - 1 if with_content.size else 0.0
     else:
         critical = float(ordered[allowed])
         higher = scores[scores > critical]
@@ -255,6 +257,8 @@ class _Draws:
     def candidates(self) -> Floats:
         """Return falling offsets, each of which predicts two percent more labels of these rows."""
         values = -self.logits[self.logits < MAX_LOGIT_THRESHOLD / 2]
+        if not values.size:
+            return values
         steps = math.ceil(math.log(max(len(values), 2)) / math.log(STEP))
         ranks = np.unique(np.minimum(np.ceil(STEP ** np.arange(steps)), len(values) - 1))
         found: Floats = values[ranks.astype(int)]
@@ -286,7 +290,7 @@ def _certify_precision(
     # The most convincing offset comes first; after it, more and more labels.
     predicted, wrong = order.count(offsets)
     convincing = (most * predicted - wrong) / np.sqrt(np.maximum(predicted, 1))
-    offsets = offsets[int(np.argmax(convincing)) :]
+    offsets = offsets[int(np.argmax(convincing)) :] if offsets.size else offsets
     predicted, wrong = tested.count(offsets)
     rejected = (binom.cdf(wrong, predicted, most) <= 1 - confidence) & (predicted > 0)
     passed = int(np.argmin(np.append(rejected, False)))
@@ -322,26 +326,32 @@ def _need(rows: int, least: float, what: str, promise: str) -> None:
         )
 
 
-def measure_risks(
-    logits: Any, targets: Any, offsets: Sequence[float] | float = 0.0
-) -> dict[str, float]:
-    """Return the values that guarantees are about, at given offsets.
+def measure_risks(predictions: Any, targets: Any) -> dict[str, float]:
+    """Return the values that guarantees are about.
 
-    ``recall`` and ``precision`` are means over texts with a label or a prediction; NaN if there is
-    none.
+    ``recall`` and ``precision`` are means over texts with a label or a predicted one, the others
+    over texts with a known target; NaN if there is none.
+
+    Args:
+        predictions: Predicted labels.
+        targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target.
+
+    Shape:
+        predictions, targets: ``(N, L)``.
     """
     truth = np.asarray(targets, np.float32)
     known = known_mask(truth)
     present = known & (truth >= 0.5)
-    predicted = known & (np.asarray(logits, np.float64) > np.asarray(offsets))
-    right, labels, said = ((each).sum(1) for each in (present & predicted, present, predicted))
+    counted = known & np.asarray(predictions, bool)
+    right, support, predicted = (each.sum(1) for each in (present & counted, present, counted))
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall, precision = right / labels, right / said
+        recall, precision = right / support, right / predicted
+    is_known = known.any(1)
     return {
-        "recall": _mean(recall[labels > 0]),
-        "false_labels": _mean(np.minimum(said - right, MAX_FALSE_LABELS)),
-        "precision": _mean(precision[said > 0]),
-        "labels_per_text": _mean(said),
+        "recall": _mean(recall[support > 0]),
+        "false_labels": _mean(np.minimum(predicted - right, MAX_FALSE_LABELS)[is_known]),
+        "precision": _mean(precision[predicted > 0]),
+        "labels_per_text": _mean(predicted[is_known]),
     }
 
 

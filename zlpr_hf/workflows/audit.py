@@ -316,8 +316,11 @@ def _train_masked(config_file: Path, output_dir: Path, log: Log) -> None:
 def compare_runs(run: Path, other: Path, data: LabelledData) -> dict[str, Difference]:
     """Return the differences of another run from a run, on the tags that the original data has.
 
-    The rows are those of the test split. Without one, they are the training rows, each judged by
-    the model that did not see it.
+    The rows are those of the test split. Without one, they are the training rows, each decided by
+    a model and offsets that did not see it.
+
+    Raises:
+        InputError: If there is no test split, and a run of an earlier release lacks decisions.
     """
     split = "test" if "test" in data.splits else "train"
     decided = {
@@ -333,10 +336,14 @@ def _decide(run: Path, data: LabelledData, split: str) -> Bools:
 
     classifier = Classifier.load(str(run))
     order = [classifier.label_space.label2id[name] for name in data.label_space.names]
-    logits = (
-        classifier.compute_logits(data.texts(split))
-        if split == "test"
-        else StoredLogits.load(run).logits
-    )
-    decided: Bools = np.asarray(classifier.decide(logits))[:, order]
-    return decided
+    if split == "test":
+        decided = np.asarray(classifier.decide(classifier.compute_logits(data.texts(split))))
+    else:
+        stored = StoredLogits.load(run).decisions
+        if stored is None:
+            raise InputError(
+                f"{run}: no out-of-fold decisions to compare, as in runs of earlier releases; "
+                "train it again with --overwrite_output_dir true"
+            )
+        decided = stored
+    return decided[:, order]

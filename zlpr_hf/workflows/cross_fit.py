@@ -28,7 +28,7 @@ from zlpr_hf.training.progress import render_loss_value, render_seconds
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.long_texts import split_rows
-from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE
+from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE, RESULTS_FILE
 from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer
 from zlpr_hf.workflows.run_training import run_training
 
@@ -103,22 +103,33 @@ def cross_fit(
     return OutOfFold(logits, folds, window_logits, window_rows)
 
 
-def save_out_of_fold(folder: Path, logits: Logits, targets: Any, folds: Any) -> None:
+def save_out_of_fold(
+    folder: Path, logits: Logits, targets: Any, folds: Any, *, decisions: Any = None
+) -> None:
     """Write ``logits``, ``targets`` and ``folds`` of the training rows for ``numpy.load``.
 
-    The logits are in the units of the saved model: a label is predicted above zero.
+    The logits are in the units of the saved model: a label is predicted above zero. ``decisions``
+    are those with offsets that were fitted without the row's fold, if there is no test split.
     """
+    arrays = {"logits": logits, "targets": targets, "folds": folds}
+    if decisions is not None:
+        arrays["decisions"] = decisions
     with whole_file(folder / OUT_OF_FOLD_FILE) as part:
-        np.savez_compressed(part, logits=logits, targets=targets, folds=folds)
+        np.savez_compressed(part, **arrays)
 
 
 @dataclass(frozen=True)
 class StoredLogits:
-    """Logits and targets ``(N, L)`` of training rows by models that did not see them, by fold."""
+    """Logits and targets ``(N, L)`` of training rows by models that did not see them, by fold.
+
+    ``decisions`` are those with offsets that were fitted without the row's fold; None for a run
+    with a test split.
+    """
 
     logits: NDArray[np.float32]
     targets: NDArray[np.float32]
     folds: NDArray[np.int64]
+    decisions: NDArray[np.bool_] | None = None
 
     @classmethod
     def load(cls, run: Path) -> StoredLogits:
@@ -135,14 +146,19 @@ class StoredLogits:
             )
         try:
             with path.open("rb") as stream, np.load(stream) as stored:
-                return cls(*(stored[name] for name in ("logits", "targets", "folds")))
+                logits, targets, folds = (stored[name] for name in ("logits", "targets", "folds"))
+                return cls(logits, targets, folds, stored.get("decisions"))
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(f"{path}: cannot be read ({error}); train the run again") from error
 
     def check(self, data: LabelledData, run: Path) -> None:
         """Refuse data that is not what the run was trained on."""
+        results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+        provenance = results.get("provenance") or {}
+        fingerprint = provenance.get("data", {}).get("train")
         targets = data.targets("train")
         same = targets.shape == self.targets.shape == self.logits.shape
+        same = same and fingerprint in (None, data.fingerprints()["train"])
         if same:
             known = known_mask(targets)
             same = bool((known == known_mask(self.targets)).all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from zlpr_hf.reports.report import render_label_scores
 from zlpr_hf.reports.sanity_checks import check_split
 from zlpr_hf.reports.terminal import join_names, render_plain, table
 from zlpr_hf.reports.verdict import COMPARED
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import Thresholds, move_logits
 
 MAIN_METRICS = {**COMPARED, "precision_micro": "precision micro", "recall_micro": "recall micro"}
 MAX_LABELS = 12
@@ -140,9 +140,10 @@ def evaluate(
         logits = classifier.compute_logits(rows.texts, **reading)
         numbers = _evaluate_logits(classifier, rows, logits, resamples)
         if tune is not None:
-            numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune)
+            limits = replace(classifier.thresholds, offsets=())
+            numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune, limits)
             found = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
-            margins = logits - np.asarray(found.offsets, np.float32)
+            margins = move_logits(logits, found.offsets)
             numbers["thresholds"] = found
             numbers["temperature"] = fit_temperature(margins, rows.targets)
     judged = sorted(rows.judged_labels)
@@ -215,12 +216,16 @@ def _evaluate_top_k(
 
 
 def _cross_fit(
-    logits: NDArray[np.float32], targets: NDArray[np.float32], metric: str, scope: Scope
+    logits: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    metric: str,
+    scope: Scope,
+    limits: Thresholds,
 ) -> dict[str, float]:
     """Return metrics with offsets for each half of the rows fitted on the other half."""
     halves = np.array_split(np.random.default_rng(0).permutation(len(logits)), 2)
     margins: Any = np.empty_like(logits)
     for fitted, evaluated in (halves, halves[::-1]):
         found = fit_thresholds(logits[fitted], targets[fitted], metric=metric, scope=scope)
-        margins[evaluated] = logits[evaluated] - np.asarray(found.offsets, np.float32)
-    return compute_multi_label_metrics(margins, targets)
+        margins[evaluated] = move_logits(logits[evaluated], found.offsets)
+    return compute_multi_label_metrics(margins, targets, predictions=limits.apply(margins))

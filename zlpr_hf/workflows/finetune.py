@@ -198,7 +198,14 @@ def finetune_config(
             write_report(part, report, outcome, prepared, config, card_name=card_name)
             if out_of_fold is not None:
                 targets = prepared.data.targets("train")
-                save_out_of_fold(part, outcome.logits["validation"], targets, folds)
+                judged = prepared.data.split_of("test") == "train"
+                save_out_of_fold(
+                    part,
+                    outcome.logits["validation"],
+                    targets,
+                    folds,
+                    decisions=outcome.decisions["test"] if judged else None,
+                )
     trainer.accelerator.wait_for_everyone()  # afterwards every process may read the files
     return report
 

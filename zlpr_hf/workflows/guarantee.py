@@ -30,12 +30,13 @@ from zlpr_hf.reports.html import render_html_report
 from zlpr_hf.reports.model_card import CardFacts, write_model_card
 from zlpr_hf.reports.report import MODEL_ROW, Report, align_columns
 from zlpr_hf.reports.sanity_checks import check_run
-from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD
+from zlpr_hf.thresholds import move_logits
 from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
     LOGITS_FILE,
+    OUT_OF_FOLD_FILE,
     PROFILE_FILE,
     REPORT_FILE,
     RESULTS_FILE,
@@ -43,7 +44,6 @@ from zlpr_hf.workflows.output_dir import (
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_FOLD_FILE = "out_of_fold.npz"
 BEFORE_ROW = "before the guarantee"
 TITLES = {
     "recall": "labels found",
@@ -85,6 +85,24 @@ def check_model(classifier: Classifier) -> None:
             f"guarantees are not supported for more than {MAX_DENSE_LABELS:,} labels, got "
             f"{classifier.label_space.num_labels:,}"
         )
+
+
+def find_new_texts(model: str, texts: EvaluationSet) -> NDArray[np.int64]:
+    """Return the numbers, from 0, of the texts that the model was not trained on.
+
+    Raises:
+        InputError: If there is none.
+    """
+    seen = SeenTexts.find(model)
+    if seen is None:
+        return np.arange(len(texts.texts))
+    new = np.flatnonzero(~seen.find_trained(texts.texts))
+    if not new.size:
+        raise InputError(
+            f"{texts.origin}: the model was trained on all of these texts, so that they promise "
+            "nothing about new ones; give new texts with --dataset"
+        )
+    return new
 
 
 def find_stored_rows(folder: Path, labels: int) -> Rows | None:
@@ -162,11 +180,13 @@ def _same(first: Floats, second: Floats) -> bool:
     return np.array_equal(first, second, equal_nan=True)
 
 
-def render_effect(guarantee: Guarantee, rows: Any, where: str) -> str:
-    """Return a table of the risks before and after the offsets."""
-    before, after = (
-        measure_risks(rows.logits, rows.targets, offsets) for offsets in (0.0, guarantee.offsets)
+def render_effect(guarantee: Guarantee, classifier: Classifier, rows: Any, where: str) -> str:
+    """Return a table of the risks of a model and of the one with the guarantee."""
+    decided = (
+        classifier.decide(rows.logits),
+        guarantee.keep_limits(classifier.thresholds).apply(move(rows.logits, guarantee)),
     )
+    before, after = (measure_risks(each, rows.targets) for each in decided)
     lines = [[where, "before", "after"]]
     lines += [
         [title, f"{before[name]:.3f}", f"{after[name]:.3f}"] for name, title in TITLES.items()
@@ -218,15 +238,14 @@ def _move_stored_logits(source: Path, target: Path, guarantee: Guarantee) -> Non
         moved = {
             name: move(values, guarantee) if name.endswith("logits") else values
             for name, values in arrays.items()
+            if name != "decisions"
         }
         np.savez_compressed(target, **moved)  # type: ignore[arg-type]
 
 
 def move(logits: Any, guarantee: Guarantee) -> Floats:
     """Return logits after the offsets; those of texts without content stay."""
-    offsets = np.asarray(guarantee.offsets, np.float32)
-    moved: Floats = np.where(logits <= -MAX_LOGIT_THRESHOLD, logits, logits - offsets)
-    return moved
+    return move_logits(logits, guarantee.offsets)
 
 
 def _write_report(
@@ -243,14 +262,17 @@ def _write_report(
     """
     old, names = Report.load(source / RESULTS_FILE), classifier.label_space.names
     logits = move(test.logits, guarantee)
-    decided = guarantee.keep_limits(classifier.thresholds).apply(logits)
+    limits = guarantee.keep_limits(classifier.thresholds)
+    decided = limits.apply(logits)
     moved = replace(test, logits=logits, decided=decided)
     metrics = compute_multi_label_metrics(logits, moved.targets, predictions=decided)
     validation = find_saved_split(part, "validation", len(names))
     on_validation = (
         {}
         if validation is None
-        else compute_multi_label_metrics(validation.logits, validation.targets)
+        else compute_multi_label_metrics(
+            validation.logits, validation.targets, predictions=limits.apply(validation.logits)
+        )
     )
     report = replace(
         old,

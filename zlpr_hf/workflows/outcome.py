@@ -36,7 +36,7 @@ from zlpr_hf.metrics.top_k import (
 )
 from zlpr_hf.models.head import classification_head, has_bias, reshard
 from zlpr_hf.models.head_bias import add_head_bias
-from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, scale_head
+from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds, move_logits, scale_head
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.cross_fit import OutOfFold
 from zlpr_hf.workflows.long_texts import LongTextRule, apply_long_texts, count_longer
@@ -156,10 +156,7 @@ class _Fit:
 
     def apply(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits that the head will compute."""
-        offsets = np.asarray(self.thresholds.offsets or 0.0, np.float32)
-        divisor = np.float32(1.0 if self.temperature is None else self.temperature)
-        moved: NDArray[np.float32] = (logits - offsets) / divisor
-        return moved
+        return move_logits(logits, self.thresholds.offsets or 0.0, self.temperature)
 
 
 def _fit_head(
