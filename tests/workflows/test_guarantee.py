@@ -160,7 +160,7 @@ def test_effect_is_that_of_both_models_with_their_limits(source: Path) -> None:
     model = replace(Classifier.load(source), thresholds=limits)
     logits = np.array([[-2.0, -1, -3], [3, 2, 1]], np.float32)
     rows = Rows("", "", logits, np.array([[0, 0, 1], [1, 1, 0]], np.float32))
-    table = render_effect(Guarantee("recall", 0.9, (1.5,) * 3, 2), model, rows, "texts")
+    table = render_effect(Guarantee("recall", 0.9, (-1.5,) * 3, 2), model, rows, "texts")
     numbers = {line.split("  ")[0]: line.split()[-2:] for line in table.splitlines()}
     assert numbers["false labels per text"] == ["0.500", "1.000"]
     assert numbers["labels per text"] == ["1.500", "2.000"]
