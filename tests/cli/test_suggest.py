@@ -42,11 +42,11 @@ def test_suggestions_can_be_trained_on(
     argv = ["suggest", str(trained), str(pool), "--strategy", strategy, "--count", "4"]
     assert main([*argv, "--output_file", str(output)]) == 0
     printed = capsys.readouterr().out
-    assert "13 rows, left out: 5 seen in training, 1 repeated, 1 without a text" in printed
+    assert "13 rows, left out: 5 seen in training, 1 repeated, 1 without a text\n" in printed
     assert f"zlpr train {output}" in printed
     with output.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert 1 <= len(rows) <= 4
+    assert len(rows) == 4
     assert list(rows[0]) == ["text", "labels", "file", "line", "score"]
     model = Classifier.load(trained)
     for row in rows:
@@ -55,6 +55,19 @@ def test_suggestions_can_be_trained_on(
         assert int(row["line"]) == 7 + NEW.index(text)
         assert row["labels"] == ";".join(model.predict([text])[0])
         assert row["text"].startswith("'") == text.startswith("=")
+
+
+def test_near_duplicates_are_left_out_and_counted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["the blue cat sleeps on the red mat", "The blue cat sleeps on the red mat!", *NEW]
+    (tmp_path / "pool.csv").write_text("\n".join(["text", *texts]))
+    output = tmp_path / "next.csv"
+    argv = ["suggest", str(trained), str(tmp_path / "pool.csv"), "--count", "8"]
+    assert main([*argv, "--output_file", str(output)]) == 0
+    assert "8 rows, left out: 1 near-duplicates of chosen ones" in capsys.readouterr().out
+    with output.open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 7
 
 
 def test_the_printed_command_trains(

@@ -16,6 +16,7 @@ import pytest
 from zlpr_hf import InputError
 from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
+from zlpr_hf.data.sample_rows import read_sample
 from zlpr_hf.data.sources import read_file
 from zlpr_hf.workflows.data_arguments import DataArguments
 from zlpr_hf.workflows.load_data import load_data
@@ -59,6 +60,16 @@ def test_quoted_tsv_of_pandas_is_read_as_csv_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 7"):
         read_file(tmp_path / "e.tsv")
     assert read_file(tmp_path / "e.tsv", FileOptions(quoting="csv"))["text"][:] == texts
+
+
+@pytest.mark.parametrize("quoting", ["csv", "backslash"])
+def test_unclosed_quote_does_not_join_rows(quoting: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text('text,labels\n"it rattles,a\n"I like it.",b\n"It works.",a\n')
+    with pytest.raises(InputError, match="line [23]: not valid CSV"):
+        read_file(path, FileOptions(quoting=quoting))
+    with pytest.raises(InputError, match="line [23]: not valid CSV"):
+        read_sample(str(path))
 
 
 def test_quotes_escaped_by_backslashes(tmp_path: Path) -> None:

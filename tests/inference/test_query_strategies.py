@@ -54,12 +54,12 @@ def test_gradients_are_those_of_autograd() -> None:
 
 @pytest.mark.parametrize("strategy", SCORES)
 def test_batches_are_ranked_by_the_score(strategy: str) -> None:
-    chosen = choose_texts(POOL, strategy, 6, max_similarity=2.0)
+    chosen = choose_texts(POOL, strategy, 6)
     assert chosen.tolist() == np.argsort(-SCORES[strategy](POOL), kind="stable")[:6].tolist()
 
 
 def test_diversity_takes_the_farthest_text() -> None:
-    chosen = choose_texts(POOL, "diversity", 5, max_similarity=2.0).tolist()
+    chosen = choose_texts(POOL, "diversity", 5).tolist()
     features = POOL.features
     expected = [int((features**2).sum(1).argmax())]
     while len(expected) < 5:
@@ -75,9 +75,14 @@ def test_first_gradient_is_the_longest_of_the_outer_products() -> None:
 
 @pytest.mark.parametrize("strategy", get_args(QueryStrategy))
 def test_batches_have_no_near_duplicates(strategy: str) -> None:
-    copies = np.repeat(POOL.features[:10], 4, axis=0)
-    copies += 1e-3 * GENERATOR.normal(size=copies.shape)
-    pool = Pool(POOL.logits, copies)
-    chosen = choose_texts(pool, strategy, 40, seed=3)
+    pairs = [(4 * text + i, 4 * text + j) for text in range(10) for i in range(4) for j in range(i)]
+    chosen = choose_texts(POOL, strategy, 40, seed=3, near_duplicates=pairs)
     assert sorted(row // 4 for row in chosen) == list(range(10))
-    assert choose_texts(pool, strategy, 40, seed=3).tolist() == chosen.tolist()
+    again = choose_texts(POOL, strategy, 40, seed=3, near_duplicates=pairs)
+    assert again.tolist() == chosen.tolist()
+
+
+@pytest.mark.parametrize("strategy", get_args(QueryStrategy))
+def test_texts_with_equal_features_are_no_near_duplicates(strategy: str) -> None:
+    pool = Pool(POOL.logits, np.repeat(POOL.features[:1], 40, axis=0))
+    assert len(set(choose_texts(pool, strategy, 30).tolist())) == 30

@@ -102,7 +102,8 @@ class DelimitedFile(RowFile):
             return
         dialect: dict[str, Any] = {
             "none": {"quoting": CSV.QUOTE_NONE},
-            "backslash": {"escapechar": "\\", "doublequote": False},
+            # doublequote stays on: without it, csv accepts text after a closing quote.
+            "backslash": {"escapechar": "\\"},
         }.get(quoting, {})
         lines: list[str] = []
         width = 0

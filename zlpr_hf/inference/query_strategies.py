@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,6 @@ from scipy.special import expit, logsumexp
 
 from zlpr_hf.thresholds import decide
 
-MAX_SIMILARITY = 0.95
-"""Cosine of the features of two texts from which on they are near-duplicates."""
 Array = NDArray[np.float64]
 
 
@@ -126,7 +125,7 @@ def choose_texts(
     count: int,
     *,
     seed: int = 0,
-    max_similarity: float = MAX_SIMILARITY,
+    near_duplicates: Iterable[tuple[int, int]] = (),
 ) -> NDArray[np.intp]:
     """Return the rows of a batch to label next, best first, without near-duplicates.
 
@@ -138,7 +137,8 @@ def choose_texts(
             so far, on the features; ``random`` draws.
         count: Number of texts; fewer if all others are near-duplicates.
         seed: Random seed.
-        max_similarity: Cosine of the features from which on a text is left out beside a chosen one.
+        near_duplicates: Pairs of rows of which a batch takes one. The features do not tell: a model
+            that is trained well has nearly the same ones for different texts with equal labels.
 
     References:
         Ash et al.: Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, 2020.
@@ -147,15 +147,16 @@ def choose_texts(
     """
     generator = np.random.default_rng(seed)
     picker = _make_picker(pool, strategy, generator)
-    norms = np.linalg.norm(pool.features, axis=1, keepdims=True)
-    unit = pool.features / np.maximum(norms, 1e-12)
-    free = np.ones(len(unit), dtype=bool)
+    twins: defaultdict[int, list[int]] = defaultdict(list)
+    for first, second in near_duplicates:
+        twins[first].append(second)
+        twins[second].append(first)
+    free = np.ones(len(pool.logits), dtype=bool)
     chosen: list[int] = []
     while len(chosen) < count and free.any():
         row = picker.pick(free)
         chosen.append(row)
-        free &= unit @ unit[row] < max_similarity
-        free[row] = False
+        free[[row, *twins[row]]] = False
     return np.asarray(chosen, dtype=np.intp)
 
 

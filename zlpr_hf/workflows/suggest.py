@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from zlpr_hf.choices import QueryStrategy
 from zlpr_hf.data.formats import FORMULA
+from zlpr_hf.data.near_duplicates import find_near_duplicates
 from zlpr_hf.data.row_reader import BadRow, RowReader
 from zlpr_hf.data.seen_texts import SeenTexts, text_key
 from zlpr_hf.errors import InputError
@@ -50,6 +51,7 @@ class Suggestions:
     seen: int
     repeated: int
     bad: int
+    near: int
 
     def render_counts(self) -> str:
         """Return one line on the pool."""
@@ -57,6 +59,7 @@ class Suggestions:
             "seen in training": self.seen,
             "repeated": self.repeated,
             "without a text": self.bad,
+            "near-duplicates of chosen ones": self.near,
         }
         parts = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
         return f"{self.rows:,} rows" + (f", left out: {', '.join(parts)}" if parts else "")
@@ -74,8 +77,8 @@ def suggest_texts(
 ) -> Suggestions:
     """Choose texts of a pool to label next.
 
-    Rows that the model has seen, repeated texts (case and white space do not count) and rows
-    without a text are left out.
+    Rows that the model has seen, repeated texts (case and white space do not count), rows without
+    a text and near-duplicates of chosen texts are left out.
 
     Raises:
         InputError: If the model has no head of torch, or no row is left.
@@ -102,7 +105,10 @@ def suggest_texts(
         classifier.model, classifier.tokenizer, texts, batch_size=batch_size, progress=True
     )
     pool = Pool(logits.astype(float), features.astype(float), _read_cardinality(model))
-    chosen = choose_texts(pool, strategy, count, seed=seed)
+    pairs = [(first, second) for first, second, _ in find_near_duplicates(texts)]
+    chosen = choose_texts(pool, strategy, count, seed=seed, near_duplicates=pairs)
+    taken = set(chosen.tolist())
+    near = {row for pair in pairs if taken & set(pair) for row in pair} - taken
     decided = classifier.label_space.decode(classifier.decide(logits[chosen]))
     nearest = np.abs(logits[chosen]).argmin(1)
     scores = compute_scores(logits[chosen, nearest])
@@ -110,7 +116,7 @@ def suggest_texts(
         Suggestion(lines[row], texts[row], names, float(score))
         for row, names, score in zip(chosen, decided, scores, strict=True)
     ]
-    return Suggestions(found, rows, seen, repeated, bad)
+    return Suggestions(found, rows, seen, repeated, bad, len(near))
 
 
 def _has_linear_head(model: PreTrainedModel) -> bool:
