@@ -111,6 +111,20 @@ def test_columns_of_unknown_names(
     assert guess(write(tmp_path / "f.csv", columns)) == {"text_column": "b"} | expected
 
 
+@pytest.mark.parametrize("join", [True, False])
+@pytest.mark.parametrize(
+    ("maker", "expected"),
+    [(labels(";"), {"label_delimiter": ";"}), (one_of(*NAMES), {"label_form": "names"})],
+    ids=["several names", "one name"],
+)
+def test_joining_rows_keeps_the_form_of_the_labels(
+    maker: Maker, expected: dict[str, Any], join: bool, tmp_path: Path
+) -> None:
+    found = guess(write(tmp_path / "f.csv", {"b": TEXT, "c": maker}), join_rows=join)
+    expected = {} if join and "label_form" in expected else expected  # join_rows says so
+    assert found == {"text_column": "b", "label_column": "c"} | expected
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [

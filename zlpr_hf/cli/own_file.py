@@ -89,13 +89,18 @@ def _read_given(words: list[str]) -> dict[str, Any]:
         names = (f"--{spec.name}", f"--{spec.name.replace('_', '-')}")
         how: dict[str, Any] = {"nargs": "+"} if "list" in str(spec.type) else {}
         if "bool" in str(spec.type):
-            how = {"nargs": "?", "const": "true"}
+            how = {"nargs": "?", "const": True, "type": _read_flag}
         parser.add_argument(*dict.fromkeys(names), default=argparse.SUPPRESS, **how)
     parser.add_argument("--output_dir", "--output-dir", default=argparse.SUPPRESS)
     try:
         return vars(parser.parse_known_args(words)[0])
     except argparse.ArgumentError as error:
         raise InputError(f"{error.argument_name}: {error.message} (see --help)") from error
+
+
+def _read_flag(word: str) -> bool | str:
+    """Return the value of true and false; parsing all options reports other words."""
+    return {"true": True, "false": False}.get(word.lower(), word)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

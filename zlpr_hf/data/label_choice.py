@@ -181,10 +181,14 @@ def _read_texts(
         counts.check_separators(where, sign)
         return replace(delimited(name, sign, rows, unlabelled), options={})
     single = single_names(name, [[text] for text in texts], unlabelled)
-    if given.get("join_rows") is not None:
+    clear = None if candidate is None or candidate.question else candidate
+    join = given.get("join_rows")
+    if join and (clear is None or not clear.has_several):
         return replace(single, options={})
-    if candidate is not None and not candidate.question:
-        return candidate
+    if clear is not None:
+        return clear
+    if join is False:
+        return single
     if ids := ask_about_ids(texts):
         raise InputError(f"{where}: expected names of labels, got ids. Name them: {command} {ids}")
     choices = [] if candidate is None else [candidate.question]
