@@ -68,6 +68,7 @@ class LabelSpace:
             raise InputError(
                 f"multi-label classification needs at least two labels, got {len(self.names)}"
                 + (f" ({self.names[0]!r})" if self.names else "")
+                + "; for a single yes/no label, train a binary classifier instead"
             )
 
     @classmethod

@@ -159,6 +159,14 @@ def test_given_options_are_kept(tmp_path: Path) -> None:
     assert "'z'" in ask(path, text_column="z")
 
 
+def test_columns_with_one_name_each_may_be_one_set_of_labels(tmp_path: Path) -> None:
+    columns = {"b": TEXT, "label1": one_of(*NAMES), "label2": one_of(*NAMES)}
+    question = ask(write(tmp_path / "f.csv", columns))
+    assert "--label_columns label1 label2 --label_form names" in question
+    columns["label2"] = one_of("other", "words", "only")
+    assert "--label_columns" not in ask(write(tmp_path / "g.csv", columns))
+
+
 def test_numbers_per_label_are_not_names_between_separators(tmp_path: Path) -> None:
     path = write(tmp_path / "f.csv", {"b": TEXT, "c": lambda r: ",".join(r.choices("01", k=4))})
     found = guess(path, label_column="c", label_delimiter=",")

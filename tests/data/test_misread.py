@@ -54,6 +54,26 @@ def train_rows(folder: Path, content: str, **options: Any) -> list[dict[str, flo
     ]
 
 
+@pytest.mark.parametrize("options", [{}, {"label_delimiter": ";"}, {"label_delimiter": ","}])
+def test_two_separators_in_one_column_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    cells = ["a;b", '"b,a"', '"c,a"', "a", "b", "c;b", '"b,c"', "a;c"]
+    content = "\n".join(["text,labels", *(f"text {i},{cell}" for i, cell in enumerate(cells))])
+    if not options:
+        options = {"label_form": "names", "join_rows": True}
+    with pytest.raises(InputError, match="write one separator in all cells"):
+        train_rows(tmp_path, content, **options)
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
+    cells = ["1,0", "0,0", "0,25", "1,00"]
+    content = "text;x;y\n" + "".join(f"text {i};{cell};1\n" for i, cell in enumerate(cells))
+    content += "text;0;0\n"
+    found = train_rows(tmp_path, content, label_columns=["x", "y"])
+    assert [row.get("x", 0) for row in found] == [1, 0, 0.25, 1, 0]
+    with pytest.raises(InputError, match="1,000"):  # one, or a thousand
+        train_rows(tmp_path, content.replace("1,00;", "1,000;"), label_columns=["x", "y"])
+
+
 @pytest.mark.parametrize("last", ["None", "null", "x", "10 10"])
 def test_long_lists_of_numbers_end_quickly(last: str) -> None:
     """A pattern that tries every way to cut a number takes hours for this cell."""

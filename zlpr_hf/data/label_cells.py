@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,6 +27,8 @@ CellReader = Callable[[Any], RowLabels]
 
 MAX_ID_DIGITS = 19
 """Longer digits are not ids, and Python refuses to convert thousands of them."""
+DECIMAL_COMMA = re.compile(r"0,\d+|1,00?")
+"""Numbers from 0 to 1 as a spreadsheet writes them in many countries; 1,000 may be a thousand."""
 YES_WORDS = frozenset("true yes y t x on ja oui si sí ✓ ✔ ☑ ✅".split())
 NO_WORDS = frozenset("false no n f off nein non ✗ ✘ ☐ ❌".split())
 UNJUDGED_NUMBERS = (IGNORE_INDEX, -1)
@@ -183,6 +186,8 @@ def _number(raw: object, name: str) -> float:
     if isinstance(raw, str):
         word = raw.strip().lower()
         raw = 1.0 if word in YES_WORDS else 0.0 if word in NO_WORDS else raw
+        if DECIMAL_COMMA.fullmatch(word):
+            raw = word.replace(",", ".")
     try:
         value = float(raw)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -103,9 +103,12 @@ def _choose_candidate(
         ids = {name: ask_about_ids(sample.cells(name)) for name in sample.columns}
         for name, question in ids.items():
             if question and sample.kinds[name] in ("text", "lists"):
+                names = "; if the numbers are names, leave --label_form and --label_names_file out"
                 raise InputError(
                     f"{sample.origin}: no column looks like labels, but {name} may hold their ids: "
                     f"{command} --label_column {shlex.quote(name)} {question}"
+                    + names
+                    * ("--label_delimiter" in question)
                 )
         hint = separator_hint(sample.columns) if sample.has_header else ""
         raise InputError(
@@ -116,8 +119,23 @@ def _choose_candidate(
     shown = "; ".join(f"{shorten_columns(each.columns)} ({each.words})" for each in pool)
     ((option, value),) = column_options(pool[0]).items()
     words = shlex.join([f"--{option}", *([value] if isinstance(value, str) else value)])
+    if _share_names(pool):
+        columns = shlex.join([each.columns[0] for each in pool])
+        words += f", or for one name per column: {command} --label_columns {columns} "
+        words += "--label_form names"
     raise InputError(
         f"{sample.origin}: several columns look like labels: {shown}. Name them: {command} {words}"
+    )
+
+
+def _share_names(pool: Sequence[Candidate]) -> bool:
+    """Whether all columns have one name per row, and each of the others shares one with the first.
+
+    That is how a form writes several choices: in columns such as ``label1`` and ``label2``.
+    """
+    first, *others = pool
+    return not any(each.has_several or each.in_columns for each in pool) and all(
+        set(first.names) & set(each.names) for each in others
     )
 
 
@@ -149,7 +167,8 @@ def _read_column(
     if kind == "numbers" and not given.get("join_rows"):
         raise InputError(
             f"{where}: expected names of labels, got numbers. For ids: {command} --label_form ids "
-            "--label_names_file FILE, with one name per line"
+            f"--label_names_file FILE, with one name per line. If the numbers are names: {command} "
+            "--label_form names"
         )
     candidate = read_candidate(sample, name)
     if kind == "text" and (candidate is None or not candidate.in_lists):

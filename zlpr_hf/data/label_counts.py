@@ -67,16 +67,28 @@ class LabelCounts:
 
     def check_separators(self, where: str, delimiter: str | None) -> None:
         """Refuse names that another separator splits into fewer labels."""
+        others = {}
         for other in LABEL_SEPARATORS:
             joined = [name for name in self.known if other in name]
             parts = {clean_name(part) for name in self.known for part in name.split(other)} - {""}
             if len(joined) > 1 and len(parts) <= len(self.known) and other != delimiter:
-                given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
-                raise InputError(
-                    f"{where}: {len(self.known)} labels such as {joined[0]!r:.60} with {given}, "
-                    f"but {len(parts)} such as {min(parts)!r:.40} with label_delimiter {other!r}: "
-                    f"add --label_delimiter {other!r}, or declare the names in label_names_file"
-                )
+                others[other] = joined[0], parts
+        if not others:
+            return
+        other, (example, parts) = next(iter(others.items()))
+        used = [*([delimiter] if delimiter and self.several else []), *others]
+        if len(used) > 1:
+            signs = " and others by ".join(map(repr, used))
+            raise InputError(
+                f"{where}: some labels are separated by {signs}, as in {example!r:.60}; write one "
+                "separator in all cells, or declare the names in label_names_file"
+            )
+        given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
+        raise InputError(
+            f"{where}: {len(self.known)} labels such as {example!r:.60} with {given}, "
+            f"but {len(parts)} such as {min(parts)!r:.40} with label_delimiter {other!r}: "
+            f"add --label_delimiter {other!r}, or declare the names in label_names_file"
+        )
 
     def check_unknown(self, origin: str) -> None:
         """Refuse numbers per label that never say no, and warn of single labels that do not."""
