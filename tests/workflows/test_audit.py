@@ -281,6 +281,8 @@ def test_comparison_without_test_rows_uses_offsets_of_other_folds(
     save_out_of_fold(
         tmp_path / "other", stored.logits, stored.targets, stored.folds, decisions=decisions
     )
+    audited, _ = audit_run(tmp_path / "run")
+    assert not audited.has_test_rows
     found = compare_runs(tmp_path / "run", tmp_path / "other", data)
     before = f1_score(stored.targets >= 0.5, stored.decisions, average="micro")
     assert found["f1_micro"].difference == pytest.approx(1 - before)
@@ -342,4 +344,5 @@ def test_training_on_the_masked_copy_is_compared_on_the_test_rows(
     assert content["masked"] >= 3
     assert (tmp_path / "run-masked" / "results.json").is_file()
     shown = capsys.readouterr().out
-    assert "masked minus original" in shown
+    assert "masked minus original, same test rows" in shown
+    assert f"evaluate {output}-masked" in shown.splitlines()[-1]

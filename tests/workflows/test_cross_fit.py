@@ -1,6 +1,7 @@
 """Cross-fitting: out-of-fold logits, runs without a validation split, and resuming by fold."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,10 @@ def test_no_model_sees_the_rows_that_it_judges(
 
 
 def test_interrupted_folds_are_not_trained_again(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = run(command, tmp_path / "whole", *FEW)
     trained: list[str] = []
@@ -93,15 +97,18 @@ def test_interrupted_folds_are_not_trained_again(
         return actual(trainer)
 
     monkeypatch.setattr(module, "run_training", count)
-    with pytest.raises(KeyboardInterrupt):
-        run(command, tmp_path / "part", *FEW)
+    more = ("--overwrite_output_dir", "true", f"--output_dir={tmp_path / 'part'}")
+    assert main(["train", *command, *FEW, *more]) == 130
+    printed = capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "part/folds").glob("*.npz")) == [
         "fold-1.npz", "fold-2.npz",
     ]  # fmt: skip
     limit = 5
-    resumed = run(command, tmp_path / "part", *FEW)
+    words = shlex.split(printed.partition("2 finished folds were kept; resume with: ")[2])
+    assert main(words[words.index("train") :]) == 0
     assert len(trained) == 3
-    assert resumed.metrics == whole.metrics
+    resumed = Report.load(tmp_path / "part" / "results.json")
+    assert resumed.metrics == pytest.approx(whole.metrics)
     logits = [np.load(tmp_path / name / "out_of_fold.npz")["logits"] for name in ("whole", "part")]
     assert np.array_equal(*logits)
 

@@ -62,7 +62,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
         folder, mask=mask, retrain=options.retrain, mask_above=options.mask_above, log=print_log
     )
     print(f"\n{found.render(place)}")
-    print(f"next: {_next_command(folder, program, options)}")
+    print(f"next: {_next_command(folder, program, options, found.has_test_rows)}")
     return 0
 
 
@@ -107,10 +107,14 @@ def _find_folder_and_folds(words: list[str]) -> tuple[Path, int | None]:
     return Path(str(config.training.output_dir)), config.data.folds
 
 
-def _next_command(folder: Path, program: Sequence[str], options: Namespace) -> str:
+def _next_command(
+    folder: Path, program: Sequence[str], options: Namespace, has_test_rows: bool
+) -> str:
     """Return the next command."""
     if options.retrain:
-        return shlex.join([*program[:-1], "evaluate", f"{folder}-masked"])
+        masked = f"{folder}-masked"
+        words = ["evaluate", masked] if has_test_rows else ["predict", masked, "type a text here"]
+        return shlex.join([*program[:-1], *words])
     words = [*program, str(folder), "--retrain"]
     if options.mask_above != DOUBTFUL_PROBABILITY:
         words += ["--mask_above", f"{options.mask_above:g}"]

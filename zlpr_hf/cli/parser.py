@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 
 
 def without_token(words: Sequence[str]) -> list[str]:
-    """Return a command line without the token for the Hub, to print it.
+    """Return a command line without the token for the Hub, to print it."""
+    return without_options(words, "--hub_token")
+
+
+def without_options(words: Sequence[str], *names: str) -> list[str]:
+    """Return a command line without some options and their values.
 
     Example:
-        >>> without_token(["--seed", "1", "--hub_token", "hf_secret"])
+        >>> without_options(["--seed", "1", "--hub_token", "hf_secret"], "--hub_token")
         ['--seed', '1']
     """
     kept: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--hub_token":
-            next(rest, None)
-        elif not word.startswith("--hub_token="):
+    in_option = False
+    for word in words:
+        if word.startswith("--"):
+            in_option = word.partition("=")[0] in names
+        if not in_option:
             kept.append(word)
+        in_option = in_option and word in names  # its value is the next word, if that is none
     return kept
 
 
@@ -39,11 +45,12 @@ def resume_command(command: str, words: Sequence[str]) -> list[str]:
     """Return the arguments that resume a command instead of replacing its output.
 
     Example:
-        >>> resume_command("train", ["config.yaml"])
+        >>> resume_command("train", ["config.yaml", "--overwrite_output_dir", "true"])
         ['config.yaml', '--resume_from_checkpoint', 'true']
     """
     words = without_token(words)
     if command == "train":
+        words = without_options(words, "--overwrite_output_dir", "--resume_from_checkpoint")
         return [*words, "--resume_from_checkpoint", "true"]
     return [word for word in words if command != "predict" or word != "--overwrite"]
 

@@ -82,10 +82,16 @@ def _how_to_continue(
     arguments: ZLPRTrainingArguments, program: Sequence[str], argv: Sequence[str]
 ) -> str:
     """Return one line for an interrupted run: its checkpoint, or that there is none."""
+    from zlpr_hf.workflows.output_dir import FOLDS_FOLDER
+
     last = _last_checkpoint(arguments)
-    if last is None:
-        return f"interrupted before the first checkpoint: start again ({SAVE_MORE_OFTEN})"
     again = shlex.join([*program, *resume_command("train", argv)])
+    if last is None:
+        folds = len(list(Path(str(arguments.output_dir), FOLDS_FOLDER).glob("fold-*.npz")))
+        if not folds:
+            return f"interrupted before the first checkpoint: start again ({SAVE_MORE_OFTEN})"
+        kept = "1 finished fold was kept" if folds == 1 else f"{folds} finished folds were kept"
+        return f"interrupted; {kept}; resume with: {again}"
     return f"interrupted; {last} was kept; resume with: {again}"
 
 

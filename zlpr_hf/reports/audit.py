@@ -105,6 +105,7 @@ class Audit:
     masked_copy: str | None = None
     retrained: str | None = None
     differences: dict[str, Difference] = field(default_factory=dict)
+    has_test_rows: bool = True
 
     @property
     def estimate(self) -> dict[Kind, float]:
@@ -189,7 +190,8 @@ class Audit:
         return lines
 
     def _render_differences(self) -> str:
-        rows = [["masked minus original, same test rows", "difference", "95 % interval"]]
+        compared = "test rows" if self.has_test_rows else "out-of-fold rows"
+        rows = [[f"masked minus original, same {compared}", "difference", "95 % interval"]]
         for name in PAIRED_METRICS:
             each = self.differences[name]
             between = each.missing or f"{each.low:+.3f} to {each.high:+.3f}"

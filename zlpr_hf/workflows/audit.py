@@ -85,6 +85,7 @@ def audit_run(
         suspects=list_suspects(data, stored, errors, duplicates, mask_above),
         labels=count_labels(data.label_space.names, stored.targets, errors, mask_above),
         duplicates=[_describe_pair(data, stored.targets, *pair) for pair in duplicates],
+        has_test_rows=data.split_of("test") == "test",
     )
     found = _add_ratings(found, config.data, data)
     folder = run / AUDIT_FOLDER
@@ -322,7 +323,7 @@ def compare_runs(run: Path, other: Path, data: LabelledData) -> dict[str, Differ
     Raises:
         InputError: If there is no test split, and a run of an earlier release lacks decisions.
     """
-    split = "test" if "test" in data.splits else "train"
+    split = data.split_of("test")
     decided = {
         key: [_decide(folder, data, split)]
         for key, folder in (("original", run), ("masked", other))
