@@ -125,3 +125,10 @@ def test_evaluation_says_how_it_reads_rows(tmp_path: Path) -> None:
     assert rows.reading is not None
     assert rows.reading.label_order == "in the order of the model"
     assert rows.reading.labels == tuple(NAMES)
+
+
+def test_names_with_commas_are_quoted(tmp_path: Path) -> None:
+    found = read(tmp_path / "d.jsonl", lines(["red, dark", "sky"], ["sky"]))
+    shown = found.render().splitlines()
+    assert shown[-2].endswith("'red, dark', sky")
+    assert shown[-1].endswith("-> 'red, dark', sky")

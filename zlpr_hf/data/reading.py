@@ -84,7 +84,7 @@ class Reading:
         if self.example is not None:
             number, texts, labels = self.example
             shown = ", ".join(
-                name if value == 1 else f"{name} {value:g}"
+                _quoted(name) if value == 1 else f"{_quoted(name)} {value:g}"
                 for name, value in labels.items()
                 if value > 0
             )
@@ -108,8 +108,14 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _quoted(name: str) -> str:
+    """Return a name in quotes if it has a comma, which separates names in a line."""
+    return repr(name) if "," in name else name
+
+
 def _shorten(names: Sequence[str], shown: int) -> str:
-    return ", ".join(names[:shown]) + (f", ..., {names[-1]}" if len(names) > shown else "")
+    quoted = [*map(_quoted, names)]
+    return ", ".join(quoted[:shown]) + (f", ..., {quoted[-1]}" if len(names) > shown else "")
 
 
 def _words_of_form(reader: LabelReader, columns: LabelColumns) -> str:

@@ -84,7 +84,7 @@ def _masked_config(
     data: LabelledData, config: RunConfig, folder: Path, output_dir: str
 ) -> RunConfig:
     files: dict[str, Any] = {
-        f"{split}_file": str(folder / f"{split}.jsonl") for split in data.splits
+        f"{split}_file": str(folder.resolve() / f"{split}.jsonl") for split in data.splits
     }
     files = {"validation_file": None, "test_file": None} | files
     is_pair = TEXT_PAIR in data.splits["train"].column_names
