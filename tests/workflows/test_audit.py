@@ -20,7 +20,7 @@ from zlpr_hf.workflows.arguments import parse_arguments
 from zlpr_hf.workflows.audit import audit_run, compare_runs
 from zlpr_hf.workflows.cross_fit import StoredLogits, save_out_of_fold
 from zlpr_hf.workflows.load_data import load_data, load_own_data
-from zlpr_hf.workflows.masked_copy import CONFIG_FILE
+from zlpr_hf.workflows.masked_copy import MASKED_CONFIG_FILE
 
 LABELS = ("price", "quality", "=cmd()")
 WRONG_ROW = 7
@@ -119,7 +119,7 @@ def test_masked_copy_changes_the_doubtful_cells_only(tmp_path: Path, columns: bo
     output = write_run(tmp_path, columns=columns)
     found, folder = audit_run(output, mask=True)
     original = load_own_data(str(output), parse_arguments([str(output / "train_config.yaml")]).data)
-    copy = load_data(parse_arguments([str(folder / "masked" / CONFIG_FILE)]).data)
+    copy = load_data(parse_arguments([str(folder / "masked" / MASKED_CONFIG_FILE)]).data)
     order = [copy.label_space.label2id[name] for name in original.label_space.names]
     for split in original.splits:
         assert copy.texts(split) == original.texts(split)

@@ -73,6 +73,7 @@ def _is_run(folder: Path) -> bool:
 def _train(argv: list[str], program: Sequence[str]) -> Path:
     """Train with cross-fitting unless the run is finished; return its folder."""
     from zlpr_hf.cli.train import run as train
+    from zlpr_hf.workflows.output_dir import OUT_OF_FOLD_FILE, RESULTS_FILE  # loads torch
 
     words, _ = complete_options(argv, program)
     given = [word.partition("=")[0] for word in words]
@@ -82,8 +83,9 @@ def _train(argv: list[str], program: Sequence[str]) -> Path:
             "--folds 0: an audit needs models that did not see a text; leave it out (default: "
             f"{FOLDS}), or set 2 or more"
         )
-    if (folder / "results.json").is_file() and "--overwrite_output_dir" not in given:
-        if not (folder / "out_of_fold.npz").is_file():
+    is_finished = (folder / RESULTS_FILE).is_file()
+    if is_finished and "--overwrite_output_dir" not in given:
+        if not (folder / OUT_OF_FOLD_FILE).is_file():
             raise InputError(
                 f"{folder} is a finished run without folds, and an audit needs them: train beside "
                 f"it with --output_dir {folder}-audit, or anew with --overwrite_output_dir true"
@@ -92,8 +94,7 @@ def _train(argv: list[str], program: Sequence[str]) -> Path:
         return folder
     if "--folds" not in given:
         argv = [*argv, "--folds", FOLDS]
-    is_unfinished = _is_run(folder) and not (folder / "results.json").is_file()
-    if is_unfinished and "--resume_from_checkpoint" not in given:
+    if _is_run(folder) and not is_finished and "--resume_from_checkpoint" not in given:
         argv = [*argv, "--resume_from_checkpoint", "true"]
     train(argv, program)
     return folder

@@ -22,7 +22,7 @@ from zlpr_hf.workflows.data_arguments import DataArguments
 TEXT, TEXT_PAIR, LABELS = "text", "text_pair", "labels"
 TEACHER_LOGITS = "teacher_logits"
 OTHER_COLUMNS = (TEACHER_LOGITS, ROW_WEIGHT)
-CONFIG_FILE = "train.yaml"
+MASKED_CONFIG_FILE = "train.yaml"
 OTHER_SOURCE = (
     "dataset_name", "dataset_config_name", "data_dir", "labels_file", "column_names", "quoting",
     "label_columns", "label_form", "label_delimiter", "label_names_file", "group_column",
@@ -54,9 +54,10 @@ def write_masked_copy(
             lines = "".join(f"{line}\n" for line in _lines(data, split, hidden))
             write_whole(part / f"{split}.jsonl", lines)
         write_whole(
-            part / CONFIG_FILE, render_config(_masked_config(data, config, folder, output_dir))
+            part / MASKED_CONFIG_FILE,
+            render_config(_masked_config(data, config, folder, output_dir)),
         )
-    return folder / CONFIG_FILE
+    return folder / MASKED_CONFIG_FILE
 
 
 def _lines(data: LabelledData, split: str, masked: NDArray[np.bool_]) -> Iterator[str]:
