@@ -103,12 +103,13 @@ def _choose_candidate(
         ids = {name: ask_about_ids(sample.cells(name)) for name in sample.columns}
         for name, question in ids.items():
             if question and sample.kinds[name] in ("text", "lists"):
-                names = "; if the numbers are names, leave --label_form and --label_names_file out"
+                if "--label_delimiter" in question:
+                    question += (
+                        "; for numbers as names, without --label_form and --label_names_file"
+                    )
                 raise InputError(
                     f"{sample.origin}: no column looks like labels, but {name} may hold their ids: "
                     f"{command} --label_column {shlex.quote(name)} {question}"
-                    + names
-                    * ("--label_delimiter" in question)
                 )
         hint = separator_hint(sample.columns) if sample.has_header else ""
         raise InputError(

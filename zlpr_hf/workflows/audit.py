@@ -343,8 +343,8 @@ def _decide(run: Path, data: LabelledData, split: str) -> Bools:
         stored = StoredLogits.load(run).decisions
         if stored is None:
             raise InputError(
-                f"{run}: no out-of-fold decisions to compare, as in runs of earlier releases; "
-                "train it again with --overwrite_output_dir true"
+                f"{run}: no out-of-fold decisions to compare, as in runs of earlier releases and "
+                "models with a guarantee; compare a new run"
             )
         decided = stored
     return decided[:, order]
