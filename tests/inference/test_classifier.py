@@ -219,7 +219,10 @@ def test_powerset_model_decides_for_its_best_set(
 
 
 def test_folders_without_a_classifier_are_refused(tmp_path: Path, encoder_dir: Path) -> None:
-    with pytest.raises(InputError, match="no model"):
+    with pytest.raises(InputError, match=r"no model \(config.json\) in this folder$"):
+        Classifier.load(str(tmp_path))
+    (tmp_path / "train_config.yaml").touch()
+    with pytest.raises(InputError, match="train_config.yaml --resume_from_checkpoint true"):
         Classifier.load(str(tmp_path))
     with pytest.raises(InputError, match="not a trained classifier"):
         Classifier.load(str(encoder_dir))

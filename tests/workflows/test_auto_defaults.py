@@ -13,6 +13,7 @@ from zlpr_hf.models.size import count_layer_weights
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
 from zlpr_hf.workflows.auto_defaults import FEW_ROWS, choose_epochs, choose_max_length
 from zlpr_hf.workflows.command_defaults import AUTO_OPTIONS, command_defaults, without_auto
+from zlpr_hf.workflows.prepare import prepare
 
 
 def test_weights_outside_the_embeddings_are_counted(encoder_dir: Path) -> None:
@@ -131,3 +132,13 @@ def test_rows_mostly_without_a_label_keep_the_dropout_of_the_model(
 @pytest.mark.parametrize(("steps", "epochs"), [(3, 20), (10, 11), (14, 8), (38, 8)])
 def test_few_rows_are_trained_for_more_epochs(steps: int, epochs: int) -> None:
     assert choose_epochs(steps, cross_fitted=True) == epochs
+
+
+def test_chosen_values_are_written_as_they_are_read(command: list[str], tmp_path: Path) -> None:
+    data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
+    config = parse_arguments([*data, "--dropout=0", f"--output_dir={tmp_path}"])
+    chosen = prepare(config, cross_fits=True).config
+    assert not chosen.auto
+    path = tmp_path / "train_config.yaml"
+    path.write_text(render_config(chosen))
+    assert render_config(parse_arguments([str(path)])) == path.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,13 @@ def load_parts(
     """
     path = resolve_model_path(name)
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        raise InputError(f"{name}: no model (config.json) in this folder")
+        config, unfinished = Path(path) / "train_config.yaml", ""
+        if config.is_file():  # a run writes it first, and its model last
+            unfinished = (
+                "; its training is unfinished, resume it with: zlpr train "
+                f"{shlex.quote(str(config))} --resume_from_checkpoint true"
+            )
+        raise InputError(f"{name}: no model (config.json) in this folder{unfinished}")
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
     if uses_onnx(path, backend):
         return OnnxModel.load(path), tokenizer

@@ -73,7 +73,8 @@ def choose_defaults(
         batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
         step_rows = batch * processes * training.gradient_accumulation_steps
         steps = math.ceil(rows / step_rows)
-        chosen["num_train_epochs"] = choose_epochs(steps, cross_fitted=data.folds is not None)
+        epochs = choose_epochs(steps, cross_fitted=data.folds is not None)
+        chosen["num_train_epochs"] = float(epochs)  # as train_config.yaml is read
     if "learning_rate" in config.auto:
         chosen["learning_rate"] = choose_learning_rate(config.model)
     return with_values(config, chosen)
