@@ -169,16 +169,16 @@ def list_suspects(
         lines = () if places is None else places.lines or places.numbers
         suspects.append(
             Suspect(
-                "train" if places is None else places.origin,
-                int(lines[row]) if lines else row + 1,
-                row,
-                " / ".join(texts[row]),
-                names[label],
-                kind,
-                float(ranks[row, label]),
-                float(chances[row, label]),
-                why,
-                bool(chances[row, label] > mask_above),
+                file="train" if places is None else places.origin,
+                line=int(lines[row]) if lines else row + 1,
+                row=row,
+                text=" / ".join(texts[row]),
+                label=names[label],
+                kind=kind,
+                score=float(ranks[row, label]),
+                probability=float(chances[row, label]),
+                why=why,
+                masked=bool(chances[row, label] > mask_above),
             )
         )
     return suspects
@@ -199,25 +199,26 @@ def _usual_scores(scores: Any, targets: Any) -> dict[Kind, list[float]]:
 
 def find_differing_duplicates(data: LabelledData, targets: Any) -> list[tuple[int, int, float]]:
     """Return pairs of rows with almost the same text and different labels, and their similarity."""
-    known, tagged = known_mask(targets), np.nan_to_num(targets) >= 0.5
     pairs = find_near_duplicates(data.texts("train"))
-    differ = [
-        pair
-        for pair in pairs
-        if ((tagged[pair[0]] != tagged[pair[1]]) & known[pair[0]] & known[pair[1]]).any()
-    ]
+    differ = [pair for pair in pairs if _find_differences(targets, *pair[:2]).any()]
     return sorted(differ, key=lambda pair: -pair[2])[:MAX_DUPLICATES]
+
+
+def _find_differences(targets: Any, first: int, second: int) -> Bools:
+    """Return the labels that one of two rows has and the other one lacks."""
+    rows = np.asarray(targets)[[first, second]]
+    known, tagged = known_mask(rows), np.nan_to_num(rows) >= 0.5
+    differ: Bools = known.all(0) & (tagged[0] != tagged[1])
+    return differ
 
 
 def _differing_cells(
     targets: Any, chances: Any, duplicates: Sequence[tuple[int, int, float]]
 ) -> dict[tuple[int, int], int]:
     """Return the less likely cell of each difference, and the row of the other one."""
-    known, tagged = known_mask(targets), np.nan_to_num(targets) >= 0.5
     found: dict[tuple[int, int], int] = {}
     for first, second, _ in duplicates:
-        differ = (tagged[first] != tagged[second]) & known[first] & known[second]
-        for label in np.flatnonzero(differ).tolist():
+        for label in np.flatnonzero(_find_differences(targets, first, second)).tolist():
             is_first = chances[first, label] >= chances[second, label]
             row, other = (first, second) if is_first else (second, first)
             found.setdefault((row, label), other)
