@@ -25,7 +25,7 @@ class ZLPRConfig:
             classes of transformers do not load; None for most models.
         calibration: Fields of :class:`zlpr_hf.metrics.calibration.Calibration`, measured on the
             test split; empty if unknown.
-        guarantee: Fields of :class:`zlpr_hf.metrics.risk_control.Guarantee`, whose offsets are part
+        guarantee: Fields of :class:`zlpr_hf.metrics.guarantee.Guarantee`, whose offsets are part
             of the bias; information, never applied when a model is loaded. Empty without one.
         long_texts: How texts longer than those of training are read: ``cut``, ``mean`` or ``max``;
             None if the model was not evaluated here.

@@ -65,7 +65,7 @@ def test_near_duplicates_are_left_out_and_counted(
     output = tmp_path / "next.csv"
     argv = ["suggest", str(trained), str(tmp_path / "pool.csv"), "--count", "8"]
     assert main([*argv, "--output_file", str(output)]) == 0
-    assert "8 rows, left out: 1 near-duplicates of chosen ones" in capsys.readouterr().out
+    assert "8 rows, left out: 1 almost equal to a chosen one" in capsys.readouterr().out
     with output.open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 7
 

@@ -200,7 +200,7 @@ def test_raters_who_differ_are_counted(form: dict[str, Any], tmp_path: Path) -> 
     for row in range(60):
         rows += [f"text number {row},price,{name}" for name in ("ann", "ben", "cem")]
     rows[3] = "text number 0,quality,cem"
-    # Two rows of one rater are one judgement of two tags; nobody is named in the last row.
+    # ann gives text 1 two tags, in two rows. The last row names no rater and does not count.
     rows += ["text number 1,quality,ann", "text number 1,quality,"]
     output = write_rated_run(tmp_path / "data.csv", rows, **form)
     found, _ = audit_run(output)
@@ -254,14 +254,8 @@ def test_finished_run_without_folds_is_not_audited_by_its_data(
 ) -> None:
     output = write_run(tmp_path)
     (output / "out_of_fold.npz").unlink()
-    words = [
-        "audit",
-        str(tmp_path / "data.csv"),
-        "--label_delimiter=;",
-        "--output_dir",
-        str(output),
-    ]
-    words += ["--missing_labels=no_label"]
+    words = ["audit", str(tmp_path / "data.csv"), f"--output_dir={output}"]
+    words += ["--label_delimiter=;", "--missing_labels=no_label"]
     assert main(words) == 2
     assert "--overwrite_output_dir true" in capsys.readouterr().err
     assert main([*words, "--folds", "0"]) == 2

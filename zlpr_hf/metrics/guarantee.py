@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -93,3 +94,22 @@ class Guarantee:
         known = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
         known |= {name: tuple(known.get(name, ())) for name in ("offsets", "uncovered")}
         return cls(**known)
+
+
+def count_needed_rows(least: float) -> int:
+    """Return the least number of rows that a promise needs; rounding must not add one."""
+    return math.ceil(least - 1e-9)
+
+
+def refuse_few_rows(rows: int, least: float, what: str, promise: str) -> None:
+    """Refuse fewer rows than a promise needs.
+
+    Raises:
+        ValueError: With the number that is needed.
+    """
+    needed = count_needed_rows(least)
+    if rows < needed:
+        raise ValueError(
+            f"{promise} needs at least {needed:,} {what}, got {rows:,}; give more texts, or "
+            "promise less"
+        )

@@ -59,7 +59,7 @@ class Suggestions:
             "seen in training": self.seen,
             "repeated": self.repeated,
             "without a text": self.bad,
-            "near-duplicates of chosen ones": self.near,
+            "almost equal to a chosen one": self.near,
         }
         parts = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
         return f"{self.rows:,} rows" + (f", left out: {', '.join(parts)}" if parts else "")
