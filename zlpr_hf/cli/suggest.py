@@ -22,8 +22,6 @@ from zlpr_hf.errors import InputError
 
 DEFAULT_STRATEGY = "cardinality"
 """The best one of benchmarks.suggest."""
-PLACES = {"file", "line", "score"}
-"""Columns of the output beside texts and labels."""
 
 
 def _parser() -> CommandParser:
@@ -69,6 +67,8 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         raise InputError(f"{output}: exists; name another --output_file, or add --overwrite")
     if output.resolve() == Path(options.pool).resolve():
         raise InputError(f"{output}: would replace the pool; name another --output_file")
+    from zlpr_hf.workflows.suggest import PLACE_COLUMNS, suggest_texts, write_suggestions
+
     how = file_options(options)
     remembered = read_remembered(options.model, options.revision)
     wanted = ("text_column", "text_pair_column", "label_column", "label_delimiter")
@@ -80,7 +80,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         origin=origin_of(options.pool),
     )
     text_columns = [name for name in (options.text_column, options.text_pair_column) if name]
-    if clash := PLACES & {*text_columns, options.label_column}:
+    if clash := set(PLACE_COLUMNS) & {*text_columns, options.label_column}:
         raise InputError(f"column {min(clash)!r}: the output has its own; rename it in the pool")
     reader = RowReader(options.pool, text_columns=text_columns, files=how)
     classifier = load_classifier(options)
@@ -90,8 +90,6 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
                 f"label_delimiter: {options.label_delimiter!r} is in the label {name!r:.80}; "
                 "choose another delimiter"
             )
-    from zlpr_hf.workflows.suggest import suggest_texts, write_suggestions
-
     found = suggest_texts(
         classifier,
         reader,

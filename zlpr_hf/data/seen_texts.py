@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -62,15 +62,11 @@ class SeenTexts:
         path = folder / SEEN_FILE
         if not path.is_file():
             return None
-        try:
-            with path.open("rb") as stream, np.load(stream) as stored:
-                splits = {name: stored[name] for name in stored.files}
-            return cls(splits, tuple(splits.pop(DRAWING).tolist()))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise InputError(
-                f"{path}: cannot be read ({error}); remove it to go on without the record of the "
-                "texts that this model was trained on"
-            ) from error
+        remedy = "remove it to go on without the record of the texts that this model was trained on"
+        splits = read_arrays(path, remedy=remedy)
+        if DRAWING not in splits:
+            raise InputError(f"{path}: no record of seen texts; {remedy}")
+        return cls(splits, tuple(splits.pop(DRAWING).tolist()))
 
     def save(self, folder: Path) -> None:
         """Write the fingerprints into a folder, completely or not at all."""

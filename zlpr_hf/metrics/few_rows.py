@@ -9,6 +9,7 @@ import numpy as np
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.bootstrap import Bools, DecisionCounts, draw_weights
 from zlpr_hf.metrics.counts import Floats
+from zlpr_hf.metrics.names import OBJECTIVE
 from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds
 
 SAMPLES = 100
@@ -23,7 +24,6 @@ PREDICTED_PER_TRUE = (0.1, 1.0)
 A higher limit raises F1 on CWE and lowers it on Cooking, where the few texts have more labels than
 those to come.
 """
-OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
 def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) -> Thresholds:

@@ -17,6 +17,8 @@ RANKING_PREFIXES = (
 )  # fmt: skip
 """Prefixes of the metrics that depend on the order of the logits and not on the threshold."""
 TOP_K_DEPTHS = (1, 3, 5)
+OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
+"""The metrics whose mean the offsets that a run fits by itself maximise."""
 
 
 def metric_names(num_labels: int, *, k: int = 5) -> tuple[str, ...]:

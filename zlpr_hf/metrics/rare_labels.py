@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.calibration import Calibration, fit_temperature
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
+from zlpr_hf.metrics.names import OBJECTIVE
 from zlpr_hf.thresholds import Thresholds
 
 STRENGTHS = np.arange(13) / 20
@@ -18,7 +19,6 @@ SELDOM = 0.5
 """A label predicted less often than this share of its expected count gets an offset."""
 MAX_ERROR = 0.05
 """Expected calibration error that offsets may lead to."""
-OBJECTIVE = ("f1_micro", "f1_macro", "subset_accuracy")
 
 
 def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thresholds:

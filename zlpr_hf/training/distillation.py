@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import LabelSpace
 from zlpr_hf.losses.registry import loss_class, losses_with, render_loss
@@ -93,9 +94,9 @@ class Teacher:
         """
         path, key = folder / TEACHER_FILE, self._key(texts, max_length)
         if path.is_file():
-            with np.load(path) as stored:
-                if str(stored["key"]) == key:
-                    return stored["logits"]  # type: ignore[no-any-return]
+            stored = read_arrays(path, remedy="remove it to ask the teacher again")
+            if str(stored["key"]) == key:
+                return stored["logits"]
         logits = self._run(texts, max_length, batch_size)
         with whole_file(path) as part:
             np.savez(part, logits=logits, key=np.array(key))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from datasets import Dataset
@@ -21,6 +20,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import known_mask
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
@@ -77,7 +77,6 @@ def cross_fit(
     """
     folds = prepared.data.folds
     assert folds is not None, "the data has folds"
-    folder = Path(str(config.training.output_dir)) / FOLDS_FOLDER
     rows = prepared.encoded["train"]
     windows = _split_into_windows(prepared, config)
     count = int(folds.max()) + 1
@@ -85,18 +84,16 @@ def cross_fit(
     logits = np.zeros((len(rows), num_labels), np.float32)
     window_rows = np.zeros(0, np.int64) if windows is None else np.asarray(windows["text_row"])
     window_logits = np.zeros((len(window_rows), num_labels), np.float32)
-    key = _find_key(prepared, config)
+    trainer = _FoldTrainer(prepared, config, predict, log, _find_key(prepared, config))
     for fold in range(count):
         held_out, held_windows = folds == fold, folds[window_rows] == fold
         parts = [rows.select(np.flatnonzero(held_out))]
         if windows is not None and held_windows.any():
             parts.append(windows.select(np.flatnonzero(held_windows)))
-        path = folder / f"fold-{fold + 1}.npz"
-        found = _read_fold(path, key)
+        found = trainer.read(fold)
         if found is None:
             kept = rows.select(np.flatnonzero(~held_out))
-            title = f"fold {fold + 1}/{count}"
-            found = _train_fold(prepared, config, kept, parts, path, title, predict, log, key)
+            found = trainer.train(fold, kept, parts, f"fold {fold + 1}/{count}")
         logits[held_out] = found[0]
         if len(found) > 1:
             window_logits[held_windows] = found[1]
@@ -144,12 +141,11 @@ class StoredLogits:
                 f"{run}: no out-of-fold logits ({OUT_OF_FOLD_FILE}); train with zlpr train ... "
                 "--folds 5, or let zlpr audit DATA do it"
             )
-        try:
-            with path.open("rb") as stream, np.load(stream) as stored:
-                logits, targets, folds = (stored[name] for name in ("logits", "targets", "folds"))
-                return cls(logits, targets, folds, stored.get("decisions"))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); train the run again") from error
+        stored = read_arrays(path, remedy="train the run again")
+        missing = {"logits", "targets", "folds"} - stored.keys()
+        if missing:
+            raise InputError(f"{path}: no {min(missing)}; train the run again")
+        return cls(stored["logits"], stored["targets"], stored["folds"], stored.get("decisions"))
 
     def check(self, data: LabelledData, run: Path) -> None:
         """Refuse data that is not what the run was trained on."""
@@ -188,53 +184,52 @@ def _split_into_windows(prepared: Prepared, config: RunConfig) -> Dataset | None
     return split_rows(prepared, "train")
 
 
-def _train_fold(
-    prepared: Prepared,
-    config: RunConfig,
-    kept: Dataset,
-    parts: Sequence[Dataset],
-    path: Path,
-    title: str,
-    predict: Predict,
-    log: Callable[[str], None],
-    key: str,
-) -> list[Logits]:
-    """Train on the kept rows, return the logits of the parts held out, and store them."""
-    started = time.monotonic()
-    arguments = without_evaluation(config.training)
-    arguments.save_strategy = SaveStrategy.NO
-    arguments.report_to = []
-    arguments.output_dir = str(path.with_suffix(""))
-    set_seed(arguments.seed)
-    model = build_model(prepared, config.model)
-    fold_config = replace(config, training=arguments)
-    trainer = build_trainer(prepared, model, fold_config, rows=kept, title=title)
-    loss = run_training(trainer)
-    found = [predict(trainer, part) for part in parts]
-    if trainer.is_world_process_zero():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            np.savez_compressed(part, *found, key=np.asarray(key))
-        shutil.rmtree(arguments.output_dir, ignore_errors=True)
-        seconds = render_seconds(time.monotonic() - started)
-        log(f"{title}  loss {render_loss_value(loss)}  {seconds}")
-    trainer.accelerator.wait_for_everyone()
-    return found
+@dataclass(frozen=True)
+class _FoldTrainer:
+    """Trains the model of a fold, or reads the logits that an interrupted run has stored."""
 
+    prepared: Prepared
+    config: RunConfig
+    predict: Predict
+    log: Callable[[str], None]
+    key: str
 
-def _read_fold(path: Path, key: str) -> list[Logits] | None:
-    """Return the stored logits of a fold, if they are of the same options and rows."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path) as stored:
-            if str(stored["key"]) != key:
-                return None
-            return [stored[name] for name in sorted(stored.files) if name != "key"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); remove it to train it again"
-        ) from error
+    def read(self, fold: int) -> list[Logits] | None:
+        """Return the stored logits of a fold, if they are of the same options and rows."""
+        path = self._path(fold)
+        if not path.is_file():
+            return None
+        stored = read_arrays(path, remedy="remove it to train the fold again")
+        if str(stored.pop("key", "")) != self.key:
+            return None
+        return [stored[name] for name in sorted(stored)]
+
+    def train(self, fold: int, kept: Dataset, parts: Sequence[Dataset], title: str) -> list[Logits]:
+        """Train on the kept rows, return the logits of the parts held out, and store them."""
+        started, path = time.monotonic(), self._path(fold)
+        arguments = without_evaluation(self.config.training)
+        arguments.save_strategy = SaveStrategy.NO
+        arguments.report_to = []
+        arguments.output_dir = str(path.with_suffix(""))
+        set_seed(arguments.seed)
+        model = build_model(self.prepared, self.config.model)
+        config = replace(self.config, training=arguments)
+        trainer = build_trainer(self.prepared, model, config, rows=kept, title=title)
+        loss = run_training(trainer)
+        found = [self.predict(trainer, part) for part in parts]
+        if trainer.is_world_process_zero():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as part:
+                np.savez_compressed(part, *found, key=np.asarray(self.key))
+            shutil.rmtree(arguments.output_dir, ignore_errors=True)
+            seconds = render_seconds(time.monotonic() - started)
+            self.log(f"{title}  loss {render_loss_value(loss)}  {seconds}")
+        trainer.accelerator.wait_for_everyone()
+        return found
+
+    def _path(self, fold: int) -> Path:
+        folder = Path(str(self.config.training.output_dir)) / FOLDS_FOLDER
+        return folder / f"fold-{fold + 1}.npz"
 
 
 def _find_key(prepared: Prepared, config: RunConfig) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from zlpr_hf.data.evaluation_set import EvaluationSet
 from zlpr_hf.data.seen_texts import SEEN_FILE, SeenTexts
 from zlpr_hf.errors import InputError
+from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import new_folder, write_whole
 from zlpr_hf.inference.classifier import Classifier
 from zlpr_hf.inference.onnx_model import OnnxModel
@@ -43,6 +43,8 @@ from zlpr_hf.workflows.output_dir import (
 )
 
 logger = logging.getLogger(__name__)
+
+UNREADABLE = "remove it, or give rows with --dataset"
 
 BEFORE_ROW = "before the guarantee"
 TITLES = {
@@ -112,8 +114,8 @@ def find_stored_rows(folder: Path, labels: int) -> Rows | None:
         InputError: If a file is damaged or of another model.
     """
     path = folder / OUT_OF_FOLD_FILE
-    found = _read_arrays(path)
-    if found:
+    if path.is_file():
+        found = read_arrays(path, remedy=UNREADABLE)
         return _rows_of(found, "", path, "out-of-fold training rows", labels)
     return find_saved_split(folder, "validation", labels)
 
@@ -121,7 +123,11 @@ def find_stored_rows(folder: Path, labels: int) -> Rows | None:
 def find_saved_split(folder: Path, split: str, labels: int) -> Rows | None:
     """Return the saved logits of a split, if there are any."""
     path = folder / LOGITS_FILE
-    return _rows_of(_read_arrays(path), f"{split}_", path, f"{split} split", labels)
+    if not path.is_file():
+        return None
+    return _rows_of(
+        read_arrays(path, remedy=UNREADABLE), f"{split}_", path, f"{split} split", labels
+    )
 
 
 def _rows_of(
@@ -136,18 +142,6 @@ def _rows_of(
             f"{targets.shape}; remove the file, or give rows with --dataset"
         )
     return Rows(f"{path}, {source}", source, logits, targets)
-
-
-def _read_arrays(path: Path) -> dict[str, Floats]:
-    if not path.is_file():
-        return {}
-    try:
-        with np.load(path) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); remove it, or give rows with --dataset"
-        ) from error
 
 
 def own_test_split(
@@ -233,14 +227,14 @@ def save_guaranteed(
 
 def _move_stored_logits(source: Path, target: Path, guarantee: Guarantee) -> None:
     """Write saved logits in the units of the new model, so that the next guarantee is right."""
-    arrays = _read_arrays(source)
-    if arrays:
-        moved = {
-            name: move(values, guarantee) if name.endswith("logits") else values
-            for name, values in arrays.items()
-            if name != "decisions"
-        }
-        np.savez_compressed(target, **moved)  # type: ignore[arg-type]
+    if not source.is_file():
+        return
+    moved = {
+        name: move(values, guarantee) if name.endswith("logits") else values
+        for name, values in read_arrays(source, remedy=UNREADABLE).items()
+        if name != "decisions"
+    }
+    np.savez_compressed(target, **moved)  # type: ignore[arg-type]
 
 
 def move(logits: Any, guarantee: Guarantee) -> Floats:

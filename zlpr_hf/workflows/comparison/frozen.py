@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.errors import InputError, suggest
+from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import whole_file, write_json, write_whole
 from zlpr_hf.losses.base import MultiLabelLoss
 from zlpr_hf.losses.registry import build_loss
@@ -149,8 +150,7 @@ def read_features(config: RunConfig, data: LabelledData, folder: Path) -> dict[s
             found = _compute_splits(config, data, max_length)
             with whole_file(path) as part, part.open("wb") as stream:
                 np.savez(stream, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
-    with np.load(path) as stored:
-        return dict(stored)
+    return read_arrays(path, remedy="remove it to compute the features again")
 
 
 def _compute_splits(config: RunConfig, data: LabelledData, max_length: int) -> dict[str, Floats]:

@@ -30,7 +30,7 @@ from zlpr_hf.workflows.comparison.statistics import (
     fit_rules,
     split_into_groups,
 )
-from zlpr_hf.workflows.output_dir import LOGITS_FILE, RESULTS_FILE
+from zlpr_hf.workflows.output_dir import RESULTS_FILE
 
 COMPARISON_FILE = "comparison.json"
 BASELINES_FILE = "baselines.json"
@@ -200,8 +200,7 @@ def decide_cell(cell: Cell, metric: str) -> dict[str, Decided]:
 
     Tuned rules may have a trial of their own.
     """
-    with np.load(cell.folder / LOGITS_FILE) as stored:
-        arrays = dict(stored)
+    arrays = cell.read_logits()
     targets = arrays["validation_targets"]
     rules = fit_rules(arrays["validation_logits"], targets, metric=metric)
     if not LOSSES[cell.config.training.loss].decides_at_zero:

@@ -247,13 +247,13 @@ def _load_data(plan: Plan) -> dict[Cell, LabelledData]:
 
 
 def _check_same_rows(cell: Cell, data: LabelledData) -> None:
-    with np.load(cell.folder / LOGITS_FILE) as stored:
-        for split in ("test",) if cell.variant else ("validation", "test"):
-            if not np.array_equal(stored[f"{split}_targets"], data.targets(split), equal_nan=True):
-                raise InputError(
-                    f"{cell.folder}: its {split} rows differ from those of the data now; remove "
-                    "that folder to run it again"
-                )
+    stored = cell.read_logits()
+    for split in ("test",) if cell.variant else ("validation", "test"):
+        if not np.array_equal(stored[f"{split}_targets"], data.targets(split), equal_nan=True):
+            raise InputError(
+                f"{cell.folder}: its {split} rows differ from those of the data now; remove "
+                "that folder to run it again"
+            )
 
 
 def _check_cells(plan: Plan, data: Mapping[Cell, LabelledData]) -> None:

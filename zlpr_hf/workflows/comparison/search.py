@@ -14,7 +14,6 @@ from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
-from zlpr_hf.workflows.output_dir import LOGITS_FILE
 
 if TYPE_CHECKING:
     from zlpr_hf.workflows.comparison.plan import Cell
@@ -245,8 +244,8 @@ class SearchResults:
 
 def _judge_run(cell: Cell) -> float | None:
     """Return the score of a finished run on validation; None if its logits are not finite."""
-    with np.load(cell.folder / LOGITS_FILE) as stored:
-        logits, targets = stored["validation_logits"], stored["validation_targets"]
+    stored = cell.read_logits()
+    logits, targets = stored["validation_logits"], stored["validation_targets"]
     return judge(cell, logits, targets) if np.isfinite(logits).all() else None
 
 
