@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,15 +47,31 @@ def test_suggestions_can_be_trained_on(
     assert f"zlpr train {output}" in printed
     with output.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
+    formulas = any(row["text"].startswith("=") for row in rows)
+    assert ("1 texts begin with =, +, - or @" in printed) == formulas
     assert len(rows) == 4
     assert list(rows[0]) == ["text", "labels", "file", "line", "score"]
     model = Classifier.load(trained)
     for row in rows:
-        text = row["text"].removeprefix("'")
-        assert text in NEW
+        text = row["text"]
+        assert text in NEW  # as it is in the pool, so that training and later calls know it
         assert int(row["line"]) == 7 + NEW.index(text)
         assert row["labels"] == ";".join(model.predict([text])[0])
-        assert row["text"].startswith("'") == text.startswith("=")
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_a_cross_fitted_model_is_trained_anew(
+    folds: bool, trained: Path, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The printed command leaves it out, so that the few rows are cross-fitted again."""
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    if folds:
+        (model / "out_of_fold.npz").touch()
+    argv = ["suggest", str(model), str(pool), "--count", "4"]
+    assert main([*argv, "--output_file", str(tmp_path / "next.csv")]) == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.startswith(f"  zlpr train {tmp_path / 'next.csv'} ")
+    assert ("--model_name_or_path" in command) == (not folds)
 
 
 def test_near_duplicates_are_left_out_and_counted(

@@ -248,6 +248,26 @@ def test_names_in_several_columns(tmp_path: Path) -> None:
     assert content(data) == {"a": {"red": 1, "sky": 1}, "b": {"red": 0, "sky": 1}}
 
 
+def test_separated_names_in_several_columns(tmp_path: Path) -> None:
+    """Two raters, each with a list of tags."""
+    rows = [
+        {"text": "a", "t1": "red, sky", "t2": "red"}, {"text": "b", "t1": "", "t2": " sky ,"},
+        {"text": "c", "t1": ",", "t2": None}, {"text": "d", "t1": "sea", "t2": "sky, red"},
+    ]  # fmt: skip
+    path = write(tmp_path / "d.csv", rows)
+    columns: dict[str, Any] = {"label_columns": ["t1", "t2"], "label_form": "names"}
+    with pytest.raises(InputError, match="add --label_delimiter ','"):
+        load(path, **columns)
+    data = load(path, **columns, label_delimiter=",")
+    assert content(data) == {
+        "a": {"red": 1, "sea": 0, "sky": 1},
+        "b": {"red": 0, "sea": 0, "sky": 1},
+        "d": {"red": 1, "sea": 1, "sky": 1},
+    }
+    assert data.reading is not None
+    assert "names in several columns, separated by ','" in data.reading.render()
+
+
 @pytest.mark.parametrize("word", ["nan", "None", "N/A", "<NA>", "NULL", "-", "(no genres listed)"])
 def test_words_for_nothing_are_asked_about(word: str, tmp_path: Path) -> None:
     rows = [("a", word), ("b", "x;y"), ("c", "y"), ("d", word)]

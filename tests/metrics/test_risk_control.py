@@ -1,6 +1,7 @@
 """Guarantees: formulas by exhaustive search, coverage on made rows, and MAPIE's results."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,33 @@ def test_recall_per_label_is_a_rank_among_the_positive_rows_of_each_label() -> N
         missed = math.floor((len(own) + 1) * 0.1 + 1e-9) - 1
         assert own[missed] - MARGIN <= found.offsets[label] < own[missed]
         assert (own > found.offsets[label]).sum() == len(own) - missed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_keep_zero_never_moves_away_from_the_promise(seed: int) -> None:
+    logits, targets = make_rows(300, seed=seed)
+    promises: tuple[dict[str, Any], ...] = (
+        {"recall": 0.1}, {"recall": 0.9}, {"recall": 0.6, "scope": "per_label"},
+        {"false_labels": 0.1}, {"false_labels": 4.0},
+    )  # fmt: skip
+    for promise in promises:
+        free = fit_guarantee(logits, targets, **promise)
+        kept = fit_guarantee(logits, targets, **promise, keep_zero=True)
+        nearest = min if "recall" in promise else max
+        assert kept.offsets == tuple(nearest(each, 0.0) for each in free.offsets)
+        assert kept == replace(free, offsets=kept.offsets)
+
+
+def test_keep_zero_tests_no_offset_below_zero_for_precision() -> None:
+    logits, targets = make_rows(2_000, seed=7)
+    precise = measure_risks(logits > 0, targets)["precision"]
+    easy = {"precision": precise - 0.1}
+    assert fit_guarantee(logits, targets, **easy).offsets[0] < 0
+    assert fit_guarantee(logits, targets, **easy, keep_zero=True).offsets == (0.0,) * 6
+    hard = {"precision": precise + 0.03}
+    found = fit_guarantee(logits, targets, **hard, keep_zero=True)
+    assert found.offsets[0] > 0
+    assert measure_risks(logits > found.offsets, targets)["precision"] >= precise + 0.03
 
 
 def test_equal_logits_are_found_or_missed_together() -> None:

@@ -140,6 +140,20 @@ def test_rows_keep_their_split_when_training_goes_on(
     assert set(fresh) & texts["train"]
 
 
+def test_few_new_rows_are_cross_fitted_unless_the_model_knows_one(
+    model: tuple[Path, Report], rows: list[Row], tmp_path: Path
+) -> None:
+    new = [row | {"text": f"{row['text']} again"} for row in rows[:30]]
+    for name, known in (("new", 0), ("mixed", 8)):
+        data = write(tmp_path / f"{name}.csv", [*new, *rows[:known]])
+        words = [f"--model_name_or_path={model[0]}", f"--train_file={data}", *READ, *FAST[:-1]]
+        lines, report = log_of(words, tmp_path / name)
+        assert report.folds == (0 if known else 5)
+        small = [line for line in lines if "say next to nothing about new texts" in line]
+        assert len(small) == (2 if known else 0)
+        assert all(f"start from the encoder of {model[0]}" in line for line in small)
+
+
 def test_texts_of_given_splits_that_were_trained_on_are_counted(
     model: tuple[Path, Report], rows: list[Row], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """zlpr guarantee: a new model that decides by the offsets everywhere, and refused calls."""
 
+import html
 import json
 import shutil
 from dataclasses import replace
@@ -82,29 +83,45 @@ def test_new_model_decides_by_the_offset_in_every_consumer(
     assert stored_guarantee(exported) == stored
 
 
-def test_own_validation_rows_card_and_report(
+def test_a_model_that_keeps_the_promise_is_left_as_it_is(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = (source / "config.json").read_bytes(), (source / "model.safetensors").read_bytes()
+    """The model makes no error on its own validation rows."""
     assert main(["guarantee", str(source), "--false_labels", "0.6"]) == 0
     folder = source.with_name("colours-false_labels-0.6")
+    stored = stored_guarantee(folder)
+    assert stored["offsets"] == [0.0] * 3
+    assert stored["source"] == "validation"
+    printed = capsys.readouterr().out
+    assert "offset 0: the threshold of the model keeps this promise as it is" in printed
+    before, after = Classifier.load(source), Classifier.load(folder)
+    np.testing.assert_array_equal(after.compute_logits(TEXTS), before.compute_logits(TEXTS))
+    assert "subtracts an offset" not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_card_and_report_are_of_the_new_model(
+    source: Path, fresh: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = (source / "config.json").read_bytes(), (source / "model.safetensors").read_bytes()
+    assert main(["guarantee", str(source), "--recall", "0.9", "--dataset", fresh]) == 0
+    folder = source.with_name("colours-recall-0.9")
     stored = Guarantee.from_config(stored_guarantee(folder))
     assert stored is not None
+    assert stored.offsets[0] < 0
     printed = capsys.readouterr().out
     report, before = Report.load(folder / "results.json"), Report.load(source / "results.json")
     assert report.guarantee == stored
     assert report.test["before the guarantee"] == before.metrics
     for name in ("README.md", "report.html"):
-        assert stored.describe() in (folder / name).read_text(encoding="utf-8")
-        assert stored.describe_offsets() in (folder / name).read_text(encoding="utf-8")
+        page = html.unescape((folder / name).read_text(encoding="utf-8"))
+        assert stored.describe() in page
+        assert stored.describe_offsets() in page
     assert stored.describe() in printed
     assert stored.describe_assumption() in printed
     data = load_own_data(str(folder), read_data_arguments(str(folder), otherwise=""))
     classifier = Classifier.load(source)
-    logits = {name: classifier.compute_logits(data.texts(name)) for name in ("validation", "test")}
-    expected = fit_guarantee(logits["validation"], data.targets("validation"), false_labels=0.6)
-    np.testing.assert_allclose(stored.offsets, expected.offsets, atol=1e-4)
-    risks = measure_risks(logits["test"] > stored.offsets, data.targets("test"))
+    logits = classifier.compute_logits(data.texts("test"))
+    risks = measure_risks(logits > stored.offsets, data.targets("test"))
     assert report.metrics["predicted_cardinality"] == pytest.approx(risks["labels_per_text"])
     assert f"{risks['false_labels']:.3f}" in printed
     now = (source / "config.json").read_bytes(), (source / "model.safetensors").read_bytes()
@@ -170,18 +187,19 @@ def test_saved_logits_are_used_and_moved(source: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(source, run)
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(200, 3)).astype(np.float32)
+    logits = rng.normal(size=(600, 3)).astype(np.float32)
     targets = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float32)
-    np.savez(run / "out_of_fold.npz", logits=logits, targets=targets, folds=np.arange(200) % 5)
-    assert main(["guarantee", str(run), "--precision", "0.6", "--confidence", "0.9"]) == 0
-    folder = tmp_path / "run-precision-0.6"
+    np.savez(run / "out_of_fold.npz", logits=logits, targets=targets, folds=np.arange(600) % 5)
+    assert main(["guarantee", str(run), "--precision", "0.7", "--confidence", "0.9"]) == 0
+    folder = tmp_path / "run-precision-0.7"
     stored = stored_guarantee(folder)
-    expected = fit_guarantee(logits, targets, precision=0.6, confidence=0.9)
+    expected = fit_guarantee(logits, targets, precision=0.7, confidence=0.9, keep_zero=True)
+    assert expected.offsets[0] > 0
     assert tuple(stored["offsets"]) == expected.offsets
     assert (stored["confidence"], stored["source"]) == (0.9, "out-of-fold training rows")
     with np.load(folder / "out_of_fold.npz") as moved:
         np.testing.assert_allclose(moved["logits"], logits - expected.offsets[0], atol=1e-6)
-        np.testing.assert_array_equal(moved["folds"], np.arange(200) % 5)
+        np.testing.assert_array_equal(moved["folds"], np.arange(600) % 5)
     (run / "out_of_fold.npz").write_bytes(b"broken")
     assert main(["guarantee", str(run), "--recall", "0.8"]) == 2
 

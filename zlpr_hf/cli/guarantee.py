@@ -113,6 +113,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:
             rows.targets,
             confidence=options.confidence,
             scope=scope,
+            keep_zero=True,
             **{kind: getattr(options, kind)},
         )
     except ValueError as error:
@@ -145,7 +146,10 @@ def _print_notes(guarantee: Any, classifier: Any) -> None:
     """Print the offsets, labels without a promise, and limits that the new model loses."""
     low, high = min(guarantee.offsets), max(guarantee.offsets)
     shown = f"offset {low:+.3f}" if low == high else f"offsets from {low:+.3f} to {high:+.3f}"
-    print(f"{shown}, part of the bias now: logit > 0 stays the rule, and scores are moved")
+    if any(guarantee.offsets):
+        print(f"{shown}, part of the bias now: logit > 0 stays the rule, and scores are moved")
+    else:
+        print("offset 0: the threshold of the model keeps this promise as it is")
     if guarantee.uncovered:
         names = [classifier.label_space.names[label] for label in guarantee.uncovered]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""

@@ -109,16 +109,31 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     )
     print(f"{options.pool}: {found.render_counts()}")
     print(f"{len(found.chosen):,} texts to label ({options.strategy}): {output}")
+    formulas = found.count_formulas()
+    if formulas:
+        print(
+            f"{formulas:,} texts begin with =, +, - or @, which a spreadsheet takes for a formula: "
+            "import their column as text"
+        )
     print(f"Correct the column {options.label_column!r}, add the rows that you have, then train:")
     print(f"  {_next_command(options)}")
     return 0
 
 
 def _next_command(options: object) -> str:
+    """Return the command that trains on the output.
+
+    It starts from the model, unless that was cross-fitted: few rows are cross-fitted again, which a
+    model that knows them prevents.
+    """
+    from zlpr_hf.workflows.output_dir import OUT_OF_FOLD_FILE
+
     values = vars(options)
     words = ["zlpr", "train", str(values["output_file"])]
     for name in ("text_column", "text_pair_column", "label_column", "label_delimiter"):
         if values[name]:
             words += [f"--{name}", str(values[name])]
-    words += ["--missing_labels", "no_label", "--model_name_or_path", str(values["model"])]
+    words += ["--missing_labels", "no_label"]
+    if not (Path(str(values["model"])).expanduser() / OUT_OF_FOLD_FILE).is_file():
+        words += ["--model_name_or_path", str(values["model"])]
     return shlex.join(words)

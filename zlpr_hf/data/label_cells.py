@@ -103,7 +103,12 @@ def _read_cell(cell: object, *, read: CellReader, bare: bool) -> RowLabels:
     return read(open_cell(cell, bare=bare))
 
 
-def _split(cell: str, delimiter: str | None) -> list[str]:
+def split_names(cell: str, delimiter: str | None) -> list[str]:
+    """Return the names of a text, without blanks around them.
+
+    Raises:
+        CellError: If the delimiter cuts a written list apart.
+    """
     if not delimiter:
         return [cell.strip()]
     parts = [part.strip() for part in cell.split(delimiter) if part.strip()]
@@ -118,7 +123,7 @@ def _split(cell: str, delimiter: str | None) -> list[str]:
 
 def _from_names(cell: object, known: frozenset[str] | None, delimiter: str | None) -> RowLabels:
     if isinstance(cell, str):
-        cell = _split(cell, delimiter)
+        cell = split_names(cell, delimiter)
     if cell == {}:  # an empty set or array
         return {}
     if not isinstance(cell, list):
@@ -156,7 +161,7 @@ def _split_ids(cell: object, delimiter: str | None) -> object:
         return cell
     return [
         int(part) if part.isdecimal() and len(part) <= MAX_ID_DIGITS else part
-        for part in _split(cell, delimiter)
+        for part in split_names(cell, delimiter)
     ]
 
 
@@ -166,7 +171,7 @@ def _from_numbers(
     if isinstance(cell, Mapping):
         cell = [cell.get(name) for name in names]
     if isinstance(cell, str) and delimiter:
-        cell = _split(cell, delimiter)
+        cell = split_names(cell, delimiter)
     if not isinstance(cell, (list, tuple)):
         raise CellError(f"expected a list of numbers, one per label, got {cell!r:.80}")
     if len(cell) != len(names):

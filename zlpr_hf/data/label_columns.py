@@ -39,10 +39,10 @@ class LabelColumns:
     Args:
         column: The column with the labels (all forms but ``columns``).
         columns: One column of 0/1 or probabilities per label; with form ``names``, columns that
-            hold one name each.
+            hold names.
         form: Form of ``column``; ``auto`` takes it from the column's type and, if the cells are
             text or objects, from all of them, never from the first rows.
-        delimiter: Separator between the names in a string.
+        delimiter: Separator between the names in a text.
         names: All label names in the order of their ids, if the data does not declare them.
         default_names: Names of ids and multi-hot lists if neither the data nor ``names`` has any,
             such as the labels of a model under evaluation.
@@ -159,7 +159,7 @@ class LabelColumns:
         form: LabelForm = "names" if self.form == "names" else "columns"
         names = self.names if form == "names" else self.columns
         read = cell_reader(form, names, None, missing=self._missing())
-        survey = LabelSurvey()
+        survey = LabelSurvey(self.delimiter)
         if form == "names":
             for name in chain.from_iterable(cells):
                 if isinstance(name, str) and not is_missing(name):
@@ -171,6 +171,7 @@ class LabelColumns:
             origin,
             read,
             in_columns=True,
+            delimiter=self.delimiter,
             missing_words=self._missing_words(survey, names, origin),
             missing_is_no_label=self.missing == "no_label",
         )

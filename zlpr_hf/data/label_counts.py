@@ -83,7 +83,7 @@ class LabelCounts:
                 f"{where}: some labels are separated by {signs}, as in {example!r:.60}; write one "
                 "separator in all cells, or declare the names in label_names_file"
             )
-        given = f"label_delimiter {delimiter!r}" if delimiter else "lists"
+        given = f"label_delimiter {delimiter!r}" if delimiter else "cells as they are"
         raise InputError(
             f"{where}: {len(self.known)} labels such as {example!r:.60} with {given}, "
             f"but {len(parts)} such as {min(parts)!r:.40} with label_delimiter {other!r}: "

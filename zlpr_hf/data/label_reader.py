@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zlpr_hf.choices import LabelForm
-from zlpr_hf.data.label_cells import CellError, CellReader, RowLabels, is_missing
+from zlpr_hf.data.label_cells import CellError, CellReader, RowLabels, is_missing, split_names
 from zlpr_hf.errors import InputError
 
 
 @dataclass(frozen=True)
 class LabelReader:
-    """Reads the labels of rows one by one; ``names`` are all labels if they are declared."""
+    """Reads the labels of rows one by one; ``names`` are all labels if they are declared.
+
+    ``delimiter`` separates the names in a cell if several columns hold names.
+    """
 
     form: LabelForm
     names: tuple[str, ...] | None
@@ -24,6 +27,7 @@ class LabelReader:
     missing_words: frozenset[str] = frozenset()
     missing_is_no_label: bool = False
     in_lists: bool = False
+    delimiter: str | None = None
 
     def cell_of(self, row: Mapping[str, Any]) -> Any:
         """Return the label cell of a row, None if the row has no such column."""
@@ -43,18 +47,28 @@ class LabelReader:
         """
         if self._is_missing(cell):
             return {} if self.missing_is_no_label else None
-        if self.in_columns and self.form == "names":
-            cell = [name for name in cell if not self._is_missing_name(name)]
         try:
+            if self.in_columns and self.form == "names":
+                cell = list(self._names_of(cell))
             labels = self.read(cell)
         except CellError as error:
             where = "" if self.form == "columns" else f", column {self.columns[0]!r}"
             raise InputError(f"{self.origin}, row {number}{where}: {error}") from error
         return {name: labels[name] for name in labels if name not in self.missing_words}
 
+    def _names_of(self, cells: Iterable[Any]) -> Iterator[Any]:
+        """Yield the names in the columns of a row."""
+        for cell in cells:
+            for name in split_names(cell, self.delimiter) if isinstance(cell, str) else [cell]:
+                if not self._is_missing_name(name):
+                    yield name
+
     def _is_missing(self, cell: Any) -> bool:
         if self.in_columns and self.form == "names":
-            return all(map(self._is_missing_name, cell))
+            try:
+                return not any(True for _ in self._names_of(cell))
+            except CellError:
+                return False
         return self._is_missing_name(cell) or self._holds_missing_words(cell)
 
     def _is_missing_name(self, name: Any) -> bool:

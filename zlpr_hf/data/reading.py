@@ -122,7 +122,9 @@ def _words_of_form(reader: LabelReader, columns: LabelColumns) -> str:
     if reader.form in ("names", "delimited"):
         words = "one name per row"
         if reader.in_columns:
-            words = "one name per column"
+            words = "names in several columns"
+            if columns.delimiter:
+                words += f", separated by {columns.delimiter!r}"
         elif reader.in_lists:
             words = "lists of names"
         elif columns.delimiter:

@@ -183,7 +183,7 @@ def describe_scores(
         if calibration is None
         else f"On {tested_on}, {calibration.describe()}."
     )
-    moved = "" if guarantee is None else f" {guarantee.describe_offsets()}"
+    moved = "" if guarantee is None else f" {guarantee.describe_offsets()}".rstrip()
     return f"The score is sigmoid(logit); {fitted}.{moved} {measured}"
 
 

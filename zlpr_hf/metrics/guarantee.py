@@ -42,6 +42,10 @@ class Guarantee:
         """The offsets as a decision rule, for :meth:`zlpr_hf.Classifier.save`."""
         return Thresholds(self.offsets)
 
+    def limit_offsets(self, *, low: float = -math.inf, high: float = math.inf) -> Guarantee:
+        """Return the promise with offsets in a range."""
+        return replace(self, offsets=tuple(min(max(each, low), high) for each in self.offsets))
+
     def keep_limits(self, thresholds: Thresholds) -> Thresholds:
         """Return limits on the number of labels without those that could break the promise."""
         least = thresholds.min_labels if self.kind == "recall" else 0
@@ -64,7 +68,9 @@ class Guarantee:
         )
 
     def describe_offsets(self) -> str:
-        """Return the sentence on scores, which the offsets move."""
+        """Return the sentence on scores, which the offsets move; empty if all of them are 0."""
+        if not any(self.offsets):
+            return ""
         low, high = min(self.offsets), max(self.offsets)
         shown = f"{low:+.3g}" if low == high else f"between {low:+.3g} and {high:+.3g}"
         return (

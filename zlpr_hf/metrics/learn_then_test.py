@@ -73,9 +73,18 @@ class _Draws:
 
 
 def certify_precision(
-    scores: Floats, present: Bools, known: Bools, level: float, confidence: float, seed: int
+    scores: Floats,
+    present: Bools,
+    known: Bools,
+    level: float,
+    confidence: float,
+    seed: int,
+    *,
+    lowest: float | None = None,
 ) -> Guarantee:
     """Learn then Test, by fixed-sequence testing, of the share of predicted labels that are wrong.
+
+    With ``lowest``, no lower offset is tested, and this one is the last.
 
     The tests are independent of the rows that choose their order, so the first wrong hypothesis is
     a fixed one, and it is rejected with probability ``1 - confidence`` at most.
@@ -94,6 +103,8 @@ def certify_precision(
         for p in parts
     )
     offsets = order.candidates()
+    if lowest is not None:
+        offsets = np.append(offsets[offsets > lowest], lowest)
     # The most convincing offset comes first; after it, more and more labels.
     predicted, wrong = order.count(offsets)
     convincing = (most * predicted - wrong) / np.sqrt(np.maximum(predicted, 1))

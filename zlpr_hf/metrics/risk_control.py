@@ -34,6 +34,7 @@ def fit_guarantee(
     precision: float | None = None,
     confidence: float = 0.95,
     scope: Scope = "global",
+    keep_zero: bool = False,
     seed: int = 0,
 ) -> Guarantee:
     """Fit offsets with a guarantee for new texts that are exchangeable with these rows.
@@ -60,6 +61,10 @@ def fit_guarantee(
             (default: 0.95).
         scope: ``global`` (default), or ``per_label`` with ``recall``: one offset per label, so that
             each label is found in this share of the texts that have it.
+        keep_zero: Offsets are 0 where that keeps the promise too (default: False, the offsets that
+            are nearest to its level). The promise then never costs what it is about: with
+            ``recall`` no label that is predicted at zero is lost, and with the others none is
+            added.
         seed: Random seed of ``precision`` (default: 0).
 
     Shape:
@@ -102,11 +107,15 @@ def fit_guarantee(
     known = known_mask(truth)
     present = known & (truth >= 0.5)
     if kind == "false_labels":
-        return _limit_false_labels(scores, known & ~present, known, level)
+        found = _limit_false_labels(scores, known & ~present, known, level)
+        return found.limit_offsets(low=0.0) if keep_zero else found
     if kind == "precision":
-        return certify_precision(scores, present, known, level, confidence, seed)
+        lowest = 0.0 if keep_zero else None
+        return certify_precision(scores, present, known, level, confidence, seed, lowest=lowest)
     found = _reach_recall(scores, present, level)
-    return found if scope == "global" else _reach_recall_per_label(scores, present, level, found)
+    if scope == "per_label":
+        found = _reach_recall_per_label(scores, present, level, found)
+    return found.limit_offsets(high=0.0) if keep_zero else found
 
 
 def check_level(

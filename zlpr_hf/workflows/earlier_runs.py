@@ -14,6 +14,9 @@ from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.data_arguments import DataArguments
 
+FEW_MEASURED_ROWS = 10
+"""A validation or test split with fewer rows gets a warning."""
+
 
 @dataclass(frozen=True)
 class EarlierRuns:
@@ -46,11 +49,11 @@ class EarlierRuns:
         return [run for run in (self.weights, self.replaced) if run is not None]
 
     @property
-    def allows_folds(self) -> bool:
-        """Whether the rows may be cross-fitted by default: the weights know none of them."""
-        if self.weights is None:
-            return True
-        return self.resumes and "validation" not in self.weights.splits
+    def prevents_folds(self) -> SeenTexts | None:
+        """Texts whose rows are not cross-fitted by default, since the weights know them."""
+        if self.resumes and self.weights is not None and "validation" not in self.weights.splits:
+            return None
+        return self.weights
 
     def find_leaks(self, data: LabelledData) -> list[str]:
         """Return one warning per split whose texts the initial weights were trained on."""
@@ -69,9 +72,23 @@ class EarlierRuns:
                 )
         return notes
 
+    def find_small_splits(self, data: LabelledData) -> list[str]:
+        """Return one warning per split that a trained model leaves too small to tell anything."""
+        if self.weights is None or self.resumes:
+            return []
+        counts = {name: rows.num_rows for name, rows in data.splits.items() if name != "train"}
+        return [
+            f"the {name} split has {count} rows, which say next to nothing about new texts; give "
+            f"more rows or a file for it, or start from the encoder of {self.source}: few rows are "
+            "cross-fitted then"
+            for name, count in counts.items()
+            if count < FEW_MEASURED_ROWS
+        ]
+
     def record(self, data: LabelledData, arguments: DataArguments, folder: Path) -> Iterator[str]:
         """Write the texts of the new run into its folder, and yield notes on them."""
-        yield from (f"warning: {leak}" for leak in self.find_leaks(data))
+        notes = [*self.find_leaks(data), *self.find_small_splits(data)]
+        yield from (f"warning: {note}" for note in notes)
         if isinstance(data, StreamedData):
             return
         seen = SeenTexts.from_data(data, _drawing(arguments), self.weights)

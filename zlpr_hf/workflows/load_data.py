@@ -34,9 +34,17 @@ def read_data_arguments(model: str, *, otherwise: str) -> DataArguments:
 
 
 def load_data(
-    arguments: DataArguments, known: Sequence[SeenTexts] = (), *, source: Source | None = None
+    arguments: DataArguments,
+    known: Sequence[SeenTexts] = (),
+    *,
+    without_folds: SeenTexts | None = None,
+    source: Source | None = None,
 ) -> LabelledData:
-    """Read all splits of a dataset or of a source in memory; rows of ``known`` keep their split."""
+    """Read all splits of a dataset or of a source in memory.
+
+    Rows of ``known`` runs keep their split. Rows that ``without_folds`` was trained on keep the
+    rows from being cross-fitted by default.
+    """
     check_fields(arguments)
     given = {
         "train": arguments.train_file,
@@ -65,6 +73,7 @@ def load_data(
         folds=arguments.folds,
         unseen_labels=arguments.unseen_labels,
         known=known,
+        without_folds=without_folds,
     )
     most = arguments.max_train_samples
     return data if most is None else data.first_rows(most)

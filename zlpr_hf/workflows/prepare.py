@@ -78,10 +78,10 @@ def prepare(
         raise InputError("folds: only zlpr train and zlpr audit cross-fit; leave it out here")
     if data is None:
         earlier = earlier or EarlierRuns.find(config)
-        by_default = cross_fits and earlier.allows_folds and not config.training.large_label_space
+        by_default = cross_fits and not config.training.large_label_space
         if config.data.folds is None and not by_default:
             config = replace(config, data=replace(config.data, folds=0))
-        data = load_data(config.data, earlier.known)
+        data = load_data(config.data, earlier.known, without_folds=earlier.prevents_folds)
     folds = 0 if data.folds is None else int(data.folds.max()) + 1
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training

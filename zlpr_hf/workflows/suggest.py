@@ -64,6 +64,10 @@ class Suggestions:
         parts = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
         return f"{self.rows:,} rows" + (f", left out: {', '.join(parts)}" if parts else "")
 
+    def count_formulas(self) -> int:
+        """Return the number of chosen rows that a spreadsheet would take for a formula."""
+        return sum(any(text.startswith(FORMULA) for text in each.texts) for each in self.chosen)
+
 
 def suggest_texts(
     classifier: Classifier,
@@ -159,20 +163,12 @@ def write_suggestions(
     label_column: str,
     delimiter: str,
 ) -> None:
-    """Write a CSV file, best first, whose label column is to be corrected.
-
-    Texts that a spreadsheet would run as a formula begin with an apostrophe.
-    """
+    """Write a CSV file, best first, whose label column is to be corrected."""
     content = io.StringIO(newline="")
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow([*text_columns, label_column, *PLACE_COLUMNS])
     for each in suggestions:
         line = "" if each.line is None else each.line
-        texts = [_safe(text) for text in each.texts]
         labels = delimiter.join(each.labels)
-        writer.writerow([*texts, labels, _safe(origin), line, f"{each.score:.4f}"])
+        writer.writerow([*each.texts, labels, origin, line, f"{each.score:.4f}"])
     write_whole(path, content.getvalue())
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
