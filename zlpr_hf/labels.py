@@ -16,6 +16,8 @@ from zlpr_hf.zlpr_config import ZLPRConfig
 
 IGNORE_INDEX = -100
 """Target of an unknown label, as is NaN; it counts as neither present nor absent."""
+LABEL_DELIMITERS = (";", "|", ",", "#", "~")
+"""Separators to choose from where labels are joined to one text."""
 NO_LABEL = "(no label)"
 """Name of the empty label set."""
 
@@ -28,6 +30,13 @@ def known_mask(targets: Any) -> Any:
         [True, True, False, False]
     """
     return (targets == targets) & (targets != IGNORE_INDEX)
+
+
+def advise_delimiter(names: Iterable[str]) -> str:
+    """Return words on a label delimiter that no name holds."""
+    signs = {sign for name in names for sign in name}
+    free = next((sign for sign in LABEL_DELIMITERS if sign not in signs), None)
+    return "choose another one" if free is None else f"use {free!r}"
 
 
 @dataclass(frozen=True)

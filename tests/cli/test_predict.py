@@ -205,7 +205,7 @@ def test_bad_csv_rows_are_reported_with_their_reason(model: str, tmp_path: Path)
             ["--batch_size", "0"],
             "--batch_size: expected a whole number of at least 1",
         ),
-        (b"text\na\n", ["--label_delimiter", "e"], "'e' is in the label 'blue'"),
+        (b"text\na\n", ["--label_delimiter", "e"], "'e' is in the label 'blue'; use ';'"),
         (b"text\na\n", ["--input_format", "xls"], "--input_format: invalid choice: 'xls'"),
         (b"text\na\n", ["--output", "out.doc"], "out.doc: unknown file type"),
         (b"text\na\n", ["--output", "none/out.csv"], "none: no such folder"),

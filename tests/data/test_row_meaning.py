@@ -248,6 +248,19 @@ def test_names_in_several_columns(tmp_path: Path) -> None:
     assert content(data) == {"a": {"red": 1, "sky": 1}, "b": {"red": 0, "sky": 1}}
 
 
+def test_blank_rows_of_a_spreadsheet_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text alone and labels alone say something, a blank row does not."""
+    path = tmp_path / "d.csv"
+    path.write_text("text;labels\na;x\n;\nb;\n ; \n;y\nc;y\n")
+    data = load(path, missing_labels="no_label", label_form="names")
+    assert content(data) == {
+        "a": {"x": 1, "y": 0}, "b": {"x": 0, "y": 0}, "": {"x": 0, "y": 1}, "c": {"x": 0, "y": 1}
+    }  # fmt: skip
+    assert any("2 rows without text and label are left out" in each for each in caplog.messages)
+
+
 def test_separated_names_in_several_columns(tmp_path: Path) -> None:
     """Two raters, each with a list of tags."""
     rows = [

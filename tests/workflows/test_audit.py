@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,20 @@ def test_run_without_out_of_fold_logits_is_one_line(
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert line.startswith("error: ")
     assert "out_of_fold.npz" in line
+
+
+def test_unfinished_runs_and_models_without_training_name_a_way_on(
+    finished: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = shutil.copyfile(finished[0] / "train_config.yaml", run / "train_config.yaml")
+    assert main(["audit", str(run)]) == 2
+    assert f"zlpr train {config} --resume_from_checkpoint true" in capsys.readouterr().err
+    model = Path(shutil.copytree(finished[0], tmp_path / "model"))
+    (model / "train_config.yaml").unlink()
+    assert main(["audit", str(model)]) == 2
+    assert "name the data: zlpr audit DATA" in capsys.readouterr().err
 
 
 def test_training_options_of_a_finished_run_are_refused(

@@ -100,11 +100,12 @@ def test_a_model_that_keeps_the_promise_is_left_as_it_is(
 
 
 def test_card_and_report_are_of_the_new_model(
-    source: Path, fresh: str, capsys: pytest.CaptureFixture[str]
+    source: Path, fresh: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = (source / "config.json").read_bytes(), (source / "model.safetensors").read_bytes()
-    assert main(["guarantee", str(source), "--recall", "0.9", "--dataset", fresh]) == 0
-    folder = source.with_name("colours-recall-0.9")
+    folder = tmp_path / "new"
+    argv = ["guarantee", str(source), "--recall", "0.9", "--dataset", fresh]
+    assert main([*argv, "--output_dir", str(folder)]) == 0
     stored = Guarantee.from_config(stored_guarantee(folder))
     assert stored is not None
     assert stored.offsets[0] < 0

@@ -1,5 +1,6 @@
 """A model from label names and descriptions: its threshold, its decisions elsewhere, its errors."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,36 @@ def test_labels_are_read_with_and_without_descriptions(tmp_path: Path) -> None:
         described.write_text(content)
         with pytest.raises(InputError, match=r"labels\.yaml"):
             read_descriptions(described)
+
+
+def test_tables_are_refused_and_two_spellings_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table, names = tmp_path / "labels.csv", tmp_path / "labels.txt"
+    table.write_text("label,description\nprice,too expensive\nservice,\n")
+    with pytest.raises(InputError, match="expected a yaml file .* got a table"):
+        read_descriptions(table)
+    names.write_text("price\nPrice\n")
+    read_descriptions(names)
+    assert "'price' and 'Price' are two labels" in caplog.text
+
+
+def test_later_commands_know_the_text_column(
+    encoder_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, texts = tmp_path / "labels.txt", tmp_path / "my texts.csv"
+    labels.write_text("red; dark\nsea\n")
+    lines = [f"{number},the text says {text}\n" for number, (text,) in enumerate(TEXTS[:80])]
+    texts.write_text("".join(["id,comment\n", *lines]))
+    model = tmp_path / "m"
+    argv = ["start", str(labels), str(texts), f"--output_dir={model}"]
+    assert main([*argv, f"--model_name_or_path={encoder_dir}"]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].partition("zlpr ")[2]
+    output = ["--output_file", str(tmp_path / "next.csv")]
+    assert main([*shlex.split(command), *output]) == 2
+    assert "';' is in the label 'red; dark'; use '|'" in capsys.readouterr().err
+    assert main([*shlex.split(command), *output, "--label_delimiter", "|"]) == 0
+    assert (tmp_path / "next.csv").read_text().startswith("comment,labels,file,line,score\n")
 
 
 def test_command_writes_a_model_once(

@@ -50,6 +50,11 @@ def run(argv: list[str], program: Sequence[str]) -> int:
     if not Path(options.source).exists() and options.source.startswith("-"):
         parser.error(f"name a run or data first, got {options.source!r}")
     folder = Path(options.source).expanduser()
+    if not _is_run(folder) and (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder}: a model without the record of its training (train_config.yaml); audit a "
+            "folder of zlpr train, or name the data: zlpr audit DATA"
+        )
     if not _is_run(folder):
         folder = _train([options.source, *rest], program)
     elif rest:

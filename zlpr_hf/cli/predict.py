@@ -22,11 +22,10 @@ from zlpr_hf.cli.parser import (
     share_type,
 )
 from zlpr_hf.cli.remembered import read_remembered, use_remembered
+from zlpr_hf.cli.text_column import TEXT_OPTIONS, find_text_column
 from zlpr_hf.data.formats import FORMATS, TypedTexts
 from zlpr_hf.data.row_file import origin_of
 from zlpr_hf.data.row_reader import RowReader, format_of
-from zlpr_hf.data.sample_rows import read_sample
-from zlpr_hf.data.text_candidates import find_texts, longest_text
 from zlpr_hf.data.text_streams import STDIN
 from zlpr_hf.distributed import Processes
 from zlpr_hf.errors import InputError
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from zlpr_hf.inference.label_file import Counts, LabellingOptions
 
 logger = logging.getLogger(__name__)
-
-TEXT_OPTIONS = ("text_column", "text_pair_column")
-"""Options that a model remembers; the delimiter of labels is that of the output here."""
 
 
 def _parser() -> CommandParser:
@@ -147,14 +143,16 @@ def _prepare(options: Any, processes: Processes, given: set[str]) -> _Task:
     remembered = read_remembered(options.model, options.revision)
     use_remembered(
         options,
+        # Not the delimiter of labels, which is that of the output here.
         {name: remembered[name] for name in TEXT_OPTIONS if name in remembered},
         given=given,
         columns=columns,
         origin=origin_of(options.input),
     )
     is_pair = "text_pair_column" in remembered
-    if columns is not None and not is_pair and given.isdisjoint(TEXT_OPTIONS):
-        _find_text_column(options, columns)
+    may_look = options.input != STDIN and not is_pair and given.isdisjoint(TEXT_OPTIONS)
+    if columns is not None and may_look:
+        find_text_column(options, options.input, columns, format=options.input_format)
     reader = RowReader(
         "the command line" if options.texts else options.input,
         input_format,
@@ -190,17 +188,6 @@ def _is_for_a_reader(options: Any) -> bool:
     """Whether rows go to a terminal and no option sets their format."""
     plain = options.output == STDIN and options.output_format is None and not options.logits
     return plain and sys.stdout.isatty()
-
-
-def _find_text_column(options: Any, columns: Sequence[str]) -> None:
-    """Take the column that looks like texts if the file has neither of the known ones."""
-    if options.text_column in columns or options.text_pair_column or options.input == STDIN:
-        return
-    sample = read_sample(options.input, file_options(options), format=options.input_format)
-    found = longest_text(sample, find_texts(sample))
-    if found is not None:
-        options.text_column = found
-        logger.warning("%s: the texts are in the column %r", options.input, found)
 
 
 def _find_columns(options: Any, input_format: str | None) -> list[str] | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from zlpr_hf.cli.parser import CommandParser, add_shared, count_type, file_options
+from zlpr_hf.cli.text_column import TEXT_OPTIONS, find_text_column
 from zlpr_hf.data.label_names import read_label_names
+from zlpr_hf.data.lookalikes import warn_of_lookalikes
 from zlpr_hf.data.row_reader import BadRow, RowReader
 from zlpr_hf.distributed import announce_loading
 from zlpr_hf.errors import InputError
@@ -53,19 +56,29 @@ def read_descriptions(path: Path) -> dict[str, str]:
             if words is not None and not isinstance(words, str):
                 raise InputError(f"{path}: {name!r:.80}: expected a description, got {words!r:.80}")
         found = {str(name): words or str(name) for name, words in content.items()}
+    elif path.suffix.lower() in (".csv", ".tsv"):
+        raise InputError(
+            f"{path}: expected a yaml file with 'label: description' lines, or a text file (.txt) "
+            "with one name per line, got a table"
+        )
     else:
         found = {name: name for name in read_label_names(path)}
     if len(found) < 2:
         raise InputError(f"{path}: expected two labels or more, got {len(found)}")
+    warn_of_lookalikes(tuple(found), str(path))
     return found
 
 
 def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     """Write the model, and print how often it gives each label."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     descriptions = read_descriptions(options.labels)
     if not is_free(options.output_dir):
         raise InputError(f"{options.output_dir} exists and is not an empty folder (--output_dir)")
+    if parser.find_given(argv).isdisjoint(TEXT_OPTIONS):
+        columns = RowReader(options.texts, files=file_options(options)).find_columns()
+        find_text_column(options, options.texts, columns or [])
     texts = _read_texts(options)
     announce_loading()
     from zlpr_hf.workflows.zero_shot import start_model  # loads torch
@@ -80,6 +93,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         seed=options.seed,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
+        reading={name: getattr(options, name) for name in TEXT_OPTIONS if getattr(options, name)},
     )
     order = sorted(found.predicted, key=lambda name: found.predicted[name])
     rare, frequent = order[:SHOWN_LABELS], order[: -SHOWN_LABELS - 1 : -1]
@@ -90,7 +104,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         print(f"  {title}: {', '.join(f'{name} ({found.predicted[name]:,})' for name in names)}")
     print(f"saved to {found.folder}; no label was seen, so scores are no probabilities")
     print(f"  label texts  zlpr predict {found.folder} 'type a text here'")
-    print(f"  teach it     zlpr suggest {found.folder} {options.texts}")
+    print(f"  teach it     {shlex.join(['zlpr', 'suggest', str(found.folder), options.texts])}")
     return 0
 
 

@@ -16,9 +16,11 @@ from zlpr_hf.cli.parser import (
     load_classifier,
 )
 from zlpr_hf.cli.remembered import read_remembered, use_remembered
+from zlpr_hf.cli.text_column import TEXT_OPTIONS, find_text_column
 from zlpr_hf.data.row_file import origin_of
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.errors import InputError
+from zlpr_hf.labels import advise_delimiter
 
 DEFAULT_STRATEGY = "cardinality"
 """The best one of benchmarks.suggest."""
@@ -72,13 +74,17 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
     how = file_options(options)
     remembered = read_remembered(options.model, options.revision)
     wanted = ("text_column", "text_pair_column", "label_column", "label_delimiter")
+    columns = RowReader(options.pool, files=how).find_columns() or []
+    given = parser.find_given(argv)
     use_remembered(
         options,
         {name: remembered[name] for name in wanted if name in remembered},
-        given=parser.find_given(argv),
-        columns=RowReader(options.pool, files=how).find_columns(),
+        given=given,
+        columns=columns,
         origin=origin_of(options.pool),
     )
+    if given.isdisjoint(TEXT_OPTIONS) and "text_pair_column" not in remembered:
+        find_text_column(options, options.pool, columns)
     text_columns = [name for name in (options.text_column, options.text_pair_column) if name]
     if clash := set(PLACE_COLUMNS) & {*text_columns, options.label_column}:
         raise InputError(f"column {min(clash)!r}: the output has its own; rename it in the pool")
@@ -88,7 +94,7 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
         if options.label_delimiter in name:
             raise InputError(
                 f"label_delimiter: {options.label_delimiter!r} is in the label {name!r:.80}; "
-                "choose another delimiter"
+                f"{advise_delimiter(classifier.label_space.names)}"
             )
     found = suggest_texts(
         classifier,

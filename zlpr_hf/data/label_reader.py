@@ -39,6 +39,10 @@ class LabelReader:
         """Whether a cell says anything about the labels of its row."""
         return self.missing_is_no_label or not self._is_missing(cell)
 
+    def is_blank(self, texts: Iterable[str], labels: RowLabels | None) -> bool:
+        """Whether a row has neither a text nor a label, as below the end of a spreadsheet."""
+        return self.missing_is_no_label and labels == {} and not any(map(str.strip, texts))
+
     def cell(self, cell: Any, number: int) -> RowLabels | None:
         """Read the cell of row ``number``, counted from 1; None if the row was not judged.
 

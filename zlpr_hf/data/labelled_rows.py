@@ -124,8 +124,9 @@ def read_judged_rows(
                 "text: leave join_rows false out, or set use_verdicts false"
             )
         found = _with_rejected(found, rejected)
+    found = _without_blank_rows(origin, reader, texts, found)
     judged = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
-    _log_left_out(origin, found, verdicts)
+    _log_left_out(origin, reader, found, verdicts)
     if not judged:
         raise InputError(f"{origin}: no row has labels that were judged; see missing_labels")
     everything = SplitRows(
@@ -134,6 +135,23 @@ def read_judged_rows(
         list(range(1, dataset.num_rows + 1)),
     )
     return JudgedRows(reader, everything.take(judged), bool(rejected))
+
+
+def _without_blank_rows(
+    origin: str,
+    reader: LabelReader,
+    texts: Sequence[Sequence[str]],
+    found: Sequence[RowLabels | None],
+) -> list[RowLabels | None]:
+    """Return the labels, None for rows that have neither a text nor a label."""
+    kept = [
+        None if reader.is_blank(cells, row) else row
+        for *cells, row in zip(*texts, found, strict=True)
+    ]
+    count = kept.count(None) - list(found).count(None)
+    if count:
+        logger.warning("%s: %d rows without text and label are left out", origin, count)
+    return kept
 
 
 def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
@@ -185,12 +203,15 @@ def _with_rejected(
 
 
 def _log_left_out(
-    origin: str, found: Sequence[RowLabels | None], verdicts: Sequence[Verdict]
+    origin: str,
+    reader: LabelReader,
+    found: Sequence[RowLabels | None],
+    verdicts: Sequence[Verdict],
 ) -> None:
     missing = sum(
         row is None and verdict != "drop" for row, verdict in zip(found, verdicts, strict=True)
     )
-    if missing:
+    if missing and not reader.missing_is_no_label:
         logger.warning(
             "%s: %d of %d rows are left out: their label cell is empty, so that they were not "
             "judged (missing_labels no_label: no label applies)", origin, missing, len(found),

@@ -41,18 +41,25 @@ def load_parts(
     """
     path = resolve_model_path(name)
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        config, unfinished = Path(path) / "train_config.yaml", ""
-        if config.is_file():  # a run writes it first, and its model last
-            unfinished = (
-                "; its training is unfinished, resume it with: zlpr train "
-                f"{shlex.quote(str(config))} --resume_from_checkpoint true"
-            )
-        raise InputError(f"{name}: no model (config.json) in this folder{unfinished}")
+        raise InputError(
+            f"{name}: no model (config.json) in this folder{describe_unfinished(Path(path))}"
+        )
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
     if uses_onnx(path, backend):
         return OnnxModel.load(path), tokenizer
     model = load_trained_model(name, revision=revision, trust_remote_code=trust_remote_code)
     return model, tokenizer
+
+
+def describe_unfinished(folder: Path) -> str:
+    """Return how to resume the training in a folder without a model, empty if there is none."""
+    config = folder / "train_config.yaml"
+    if not config.is_file():  # a run writes it first, and its model last
+        return ""
+    return (
+        "; its training is unfinished, resume it with: zlpr train "
+        f"{shlex.quote(str(config))} --resume_from_checkpoint true"
+    )
 
 
 def prepare_parts(

@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from zlpr_hf.data.formats import DELIMITERS, FORMULA
 from zlpr_hf.errors import InputError
+from zlpr_hf.labels import advise_delimiter
 
 LABELS, SCORES, LOGIT = "predicted_labels", "predicted_scores", "logit:"
 """Added columns; with logits one more per label, such as ``logit:joy``."""
@@ -79,9 +80,10 @@ class RowWriter:
         for name in names:
             for sign in (self.delimiter, "\n", "\r", *("\t" if self.format == "lines" else "")):
                 if sign in name:
+                    advice = f"{advise_delimiter(names)}, or " if sign == self.delimiter else ""
                     raise InputError(
-                        f"label_delimiter: {sign!r} is in the label {name!r:.80}; choose another "
-                        "delimiter, or write jsonl or parquet"
+                        f"label_delimiter: {sign!r} is in the label {name!r:.80}; {advice}write "
+                        "jsonl or parquet"
                     )
 
     def render(self, rows: Sequence[dict[str, Any]], *, header: bool = False) -> bytes:

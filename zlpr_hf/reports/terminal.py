@@ -64,7 +64,8 @@ def table(*titles: str, left: int = 1) -> Table:
 
 
 def _result_table(report: Report) -> Table:
-    rows = report.profile.tested().rows
+    tested = report.profile.tested()
+    rows = tested.rows - tested.unjudged_rows
     kind = f"texts, {report.folds} folds" if report.is_cross_validated else "test texts"
     found = table(f"on {rows:,} {kind}", *COMPARED.values())
     for name, metrics in reversed(report.test.items()):

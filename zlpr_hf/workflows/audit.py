@@ -16,6 +16,7 @@ from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.near_duplicates import find_near_duplicates
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.paths import shorten_path
+from zlpr_hf.inference.model_folder import describe_unfinished
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.cell_errors import CellErrors, find_cell_errors
 from zlpr_hf.metrics.paired_bootstrap import Difference, paired_bootstrap
@@ -62,8 +63,8 @@ def audit_run(
     Raises:
         InputError: If the run has no out-of-fold logits, or its data has changed.
     """
-    stored = StoredLogits.load(run)
     config = read_run_config(run)
+    stored = StoredLogits.load(run)
     data = load_own_data(str(run), config.data)
     stored.check(data, run)
     errors = find_cell_errors(stored.logits, stored.targets)
@@ -101,7 +102,10 @@ def read_run_config(run: Path) -> RunConfig:
         InputError: If the folder holds no finished run, or it streamed its rows.
     """
     if not (run / CONFIG_FILE).is_file() or not (run / RESULTS_FILE).is_file():
-        raise InputError(f"{run}: expected a finished run of zlpr train (with {RESULTS_FILE})")
+        raise InputError(
+            f"{run}: expected a finished run of zlpr train (with {RESULTS_FILE})"
+            f"{describe_unfinished(run)}"
+        )
     config = parse_arguments([str(run / CONFIG_FILE)])
     if config.data.streaming:
         raise InputError(f"{run}: not supported for streamed rows; train without streaming")

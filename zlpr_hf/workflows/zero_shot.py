@@ -50,6 +50,7 @@ def start_model(
     seed: int = 0,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    reading: Mapping[str, str] | None = None,
 ) -> Start:
     """Save a classifier whose head comes from label names and descriptions.
 
@@ -68,6 +69,7 @@ def start_model(
         seed: Random seed of the sample of texts.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code that comes with the model.
+        reading: Options that read the texts, such as ``text_column``; later commands use them.
 
     Raises:
         InputError: If there are too few texts, or the folder is taken.
@@ -105,7 +107,7 @@ def start_model(
         phrases=True,
         max_length=max_length,
     )
-    ZLPRConfig.update(model.config, long_texts="cut")
+    ZLPRConfig.update(model.config, long_texts="cut", data=dict(reading or {}))
     classifier = Classifier.from_model(model, tokenizer)
     logits = classifier.compute_logits(known, progress=True)
     offset = float(np.quantile(logits, 1 - labels_per_text / num_labels))

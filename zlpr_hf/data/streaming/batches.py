@@ -44,12 +44,15 @@ class TextStream:
         for number, row in enumerate(self.rows, start=1):
             if streamed_verdict(row, self.verdict_columns, origin, number) == "drop":
                 continue
-            texts = tuple(row.get(name) for name in self.text_columns)
+            texts: tuple[Any, ...] = tuple(row.get(name) for name in self.text_columns)
             for name, text in zip(self.text_columns, texts, strict=True):
                 check_text(text, name, number, self.rows.origin)
             cell = self.labels.cell_of(row)
-            if self.labels.is_judged(cell):
-                yield StreamedRow(number, texts, cell)  # type: ignore[arg-type]
+            if not self.labels.is_judged(cell):
+                continue
+            has_text = any(map(str.strip, texts))  # only then its labels are read later
+            if has_text or not self.labels.is_blank(texts, self.labels.cell(cell, number)):
+                yield StreamedRow(number, texts, cell)
 
 
 class StreamedRows(IterableDataset[dict[str, Any]]):
