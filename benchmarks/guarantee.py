@@ -32,7 +32,7 @@ CONFIDENCE = 0.95
 ORACLE_STEP = 1.02
 """Offsets of the oracle predict two percent more labels each; between them it interpolates."""
 BISECTIONS = 20
-MOST_REFUSED = 0.05
+REFUSED_LIMIT = 0.05
 """Share of refused draws up to which the others are compared with the ideal rule."""
 REUSE_LEVEL, REUSE_DIVISIONS = 0.9, 200
 MODELS, NOISE = 8, 0.25
@@ -303,7 +303,7 @@ def _cells(case: dict[str, Any]) -> list[str]:
     def compare(best: float) -> str:
         return f"{best:.3f} ({100 * (size / best - 1):+.1f} %)"
 
-    comparable = case["refused"] <= MOST_REFUSED * DIVISIONS
+    comparable = case["refused"] <= REFUSED_LIMIT * DIVISIONS
     return [
         f"{100 * case['refused'] / DIVISIONS:.0f} %" if case["refused"] else "",
         f"{case['mean']:.4f} ± {case['standard_error']:.4f}",
