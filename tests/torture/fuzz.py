@@ -120,14 +120,17 @@ def _train(rng: random.Random, folder: Path) -> None:
         form=rng.choice(("auto", "auto", "names", "ids", "multi_hot", "delimited")),
         delimiter=rng.choice((None, ";", ";", " ")),
         names=rng.choice((None, None, LABELS, ("a", "b"))),
-        missing="no_label",  # no row is left out or joined, so that they can be counted
+        missing="no_label",  # no row with a text is left out or joined: they can be counted
         words="label",
         join_rows=False,
     )
     size = rng.choice((0.1, 0.5))
     source = Source(DatasetDict({"train": rows}), {"train": str(path)})
     data = build_labelled_data(source, labels, validation_size=size, test_size=size)
-    _same(sum(split.num_rows for split in data.splits.values()), rows.num_rows)
+    found = [text for split in data.splits.values() for text in split["text"]]
+    _same(*(sum(bool(text.strip()) for text in texts) for texts in (found, rows["text"])))
+    if len(found) > rows.num_rows:
+        raise _FoundError("more rows than were written")
 
 
 def _predict(rng: random.Random, folder: Path) -> None:

@@ -215,7 +215,7 @@ def test_test_split_does_not_affect_a_trial(
         lambda row: {"text": "cat", "label_ids": [0], "label_values": [1.0]},
         load_from_cache_file=False,
     )
-    monkeypatch.setattr("zlpr_hf.workflows.prepare.load_data", lambda *arguments: data)
+    monkeypatch.setattr("zlpr_hf.workflows.prepare.load_data", lambda *_, **__: data)
     assert numbers(tune(plan, 1, log=lambda text: None)) == numbers(trials[:1])
 
 
