@@ -163,6 +163,11 @@ def test_columns_with_one_name_each_may_be_one_set_of_labels(tmp_path: Path) -> 
     columns = {"b": TEXT, "label1": one_of(*NAMES), "label2": one_of(*NAMES)}
     question = ask(write(tmp_path / "f.csv", columns))
     assert "--label_columns label1 label2 --label_form names" in question
+    sample = read_sample(str(tmp_path / "f.csv"), FileOptions())
+    given = {"label_columns": ["label1", "label2"], "label_form": "names"}
+    shown = guess_columns(sample, given, command="zlpr train f.csv").render()
+    assert "labels: label1, label2, names in several columns" in shown
+    assert "one column per label" not in shown
     columns["label2"] = one_of("other", "words", "only")
     assert "--label_columns" not in ask(write(tmp_path / "g.csv", columns))
 

@@ -47,7 +47,7 @@ class Candidate:
         words: Their form in words.
         names: The labels of the sample.
         options: Options beside the column that read the labels.
-        in_columns: One column per label.
+        in_columns: Several columns hold the labels, usually one per label.
         in_lists: Cells are lists or objects, native or written as text.
         has_several: Whether the form holds several labels per row.
         unlabelled: Rows without a label cell.

@@ -55,6 +55,8 @@ def choose_labels(
         option = "--label_columns" if several else "--label_column"
         of = "the labels"
         check_column(each, sample.columns, origin=sample.origin, of=of, option=option)
+    if several and given.get("label_form") == "names":
+        return Candidate(tuple(several), "names in several columns", (), in_columns=True)
     if several:
         return flag_columns(tuple(several))
     if name is None and LABELS in sample.columns:
