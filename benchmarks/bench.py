@@ -22,8 +22,9 @@ import numpy as np
 
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.metrics.paired_bootstrap import PAIRED_METRICS, Difference, paired_bootstrap
+from zlpr_hf.workflows.comparison.cell import Cell
 from zlpr_hf.workflows.comparison.frozen import read_features, run_frozen_cell
-from zlpr_hf.workflows.comparison.plan import Cell, read_plan
+from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.plots import draw_ranks
 from zlpr_hf.workflows.comparison.results import Comparison, decide_cell
 from zlpr_hf.workflows.comparison.statistics import GROUPS

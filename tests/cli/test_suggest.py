@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.runs import FAST, run
 from zlpr_hf.cli.main import main
 from zlpr_hf.inference.classifier import Classifier
+from zlpr_hf.workflows.arguments import parse_arguments
 
 NEW = [
     "red sky and the dog", "green sea", "blue  cat sleeps", "=big fish is red", "small bird runs",
@@ -63,7 +65,8 @@ def test_suggestions_can_be_trained_on(
 def test_a_cross_fitted_model_is_trained_anew(
     folds: bool, trained: Path, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The printed command leaves it out, so that the few rows are cross-fitted again."""
+    """From its pretrained model, so that the few rows are cross-fitted again."""
+    config = parse_arguments([str(trained / "train_config.yaml")])
     model = Path(shutil.copytree(trained, tmp_path / "model"))
     if folds:
         (model / "out_of_fold.npz").touch()
@@ -71,7 +74,8 @@ def test_a_cross_fitted_model_is_trained_anew(
     assert main([*argv, "--output_file", str(tmp_path / "next.csv")]) == 0
     command = capsys.readouterr().out.splitlines()[-1]
     assert command.startswith(f"  zlpr train {tmp_path / 'next.csv'} ")
-    assert ("--model_name_or_path" in command) == (not folds)
+    start = config.model.model_name_or_path if folds else str(model)
+    assert command.endswith(shlex.join(["--model_name_or_path", start]))
 
 
 def test_near_duplicates_are_left_out_and_counted(

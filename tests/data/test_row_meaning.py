@@ -253,12 +253,14 @@ def test_blank_rows_of_a_spreadsheet_are_left_out(
 ) -> None:
     """Text alone and labels alone say something, a blank row does not."""
     path = tmp_path / "d.csv"
-    path.write_text("text;labels\na;x\n;\nb;\n ; \n;y\nc;y\n")
+    path.write_text("text;labels\na;x\n;\nb;\n ; \nc;y\n;y\n")
     data = load(path, missing_labels="no_label", label_form="names")
     assert content(data) == {
         "a": {"x": 1, "y": 0}, "b": {"x": 0, "y": 0}, "": {"x": 0, "y": 1}, "c": {"x": 0, "y": 1}
     }  # fmt: skip
-    assert any("2 rows without text and label are left out" in each for each in caplog.messages)
+    *_, left_out, empty = caplog.messages
+    assert "2 rows without text and label are left out" in left_out
+    assert "1 of 4 texts are empty, the first in row 6" in empty
 
 
 def test_separated_names_in_several_columns(tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ def test_separated_names_in_several_columns(tmp_path: Path) -> None:
     ]  # fmt: skip
     path = write(tmp_path / "d.csv", rows)
     columns: dict[str, Any] = {"label_columns": ["t1", "t2"], "label_form": "names"}
-    with pytest.raises(InputError, match="add --label_delimiter ','"):
+    with pytest.raises(InputError, match="column 't1', 't2': .* add --label_delimiter ','"):
         load(path, **columns)
     data = load(path, **columns, label_delimiter=",")
     assert content(data) == {

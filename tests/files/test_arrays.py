@@ -26,7 +26,12 @@ def test_every_damage_is_one_line(tmp_path: Path, compressed: bool) -> None:
     whole = path.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
-    for content in (b"", b"text", whole[:middle], whole[middle:], flipped):
+    header = whole.rindex(b"PK\x01\x02")  # of the only member, in the list at the end
+    encrypted, unknown = (bytearray(whole) for _ in range(2))
+    encrypted[header + 8] |= 1
+    unknown[header + 10] = 99  # method of compression
+    broken = (b"", b"text", whole[:middle], whole[middle:], flipped, encrypted, unknown)
+    for content in map(bytes, broken):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"rows\.npz: cannot be read \(.*\); remove it") as got:
             read_arrays(path, remedy="remove it")

@@ -14,6 +14,7 @@ from zlpr_hf import Report
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.seen_texts import SEEN_FILE, SeenTexts, hash_texts
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.earlier_runs import FEW_MEASURED_ROWS
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data, load_own_data
 
@@ -144,14 +145,20 @@ def test_few_new_rows_are_cross_fitted_unless_the_model_knows_one(
     model: tuple[Path, Report], rows: list[Row], tmp_path: Path
 ) -> None:
     new = [row | {"text": f"{row['text']} again"} for row in rows[:30]]
-    for name, known in (("new", 0), ("mixed", 8)):
-        data = write(tmp_path / f"{name}.csv", [*new, *rows[:known]])
+    texts = own_texts(model[0])
+    for split in (None, "train", "validation", "test"):
+        known = [row for row in rows if split and row["text"] in texts[split]][:8]
+        data = write(tmp_path / f"{split}.csv", [*new, *known])
         words = [f"--model_name_or_path={model[0]}", f"--train_file={data}", *READ, *FAST[:-1]]
-        lines, report = log_of(words, tmp_path / name)
+        lines, report = log_of(words, tmp_path / str(split))
         assert report.folds == (0 if known else 5)
-        small = [line for line in lines if "say next to nothing about new texts" in line]
-        assert len(small) == (2 if known else 0)
-        assert all(f"start from the encoder of {model[0]}" in line for line in small)
+        small = [line for line in lines if "warning" in line and str(model[0]) in line]
+        counts = [each.rows for name, each in report.profile.splits.items() if name != "train"]
+        assert len(small) == sum(count < FEW_MEASURED_ROWS for count in counts)
+        if split in ("validation", "test"):  # they stay held out
+            config = parse_arguments([str(tmp_path / split / "train_config.yaml")]).data
+            now = load_own_data(str(tmp_path / split), config).splits[split]["text"]
+            assert {row["text"] for row in known} <= set(now)
 
 
 def test_texts_of_given_splits_that_were_trained_on_are_counted(

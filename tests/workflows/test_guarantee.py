@@ -146,6 +146,14 @@ def test_repeated_calls_are_right(
     argv[1], argv[-1] = str(folder), str(again)
     assert main(argv) == 0
     np.testing.assert_allclose(Classifier.load(again).compute_logits(TEXTS), logits, atol=3e-3)
+    first, both = (stored_guarantee(each)["offsets"] for each in (folder, again))
+    assert first[0] < 0
+    np.testing.assert_allclose(both, first, atol=3e-3)  # all that the bias holds
+    easier = tmp_path / "three"
+    assert main(["guarantee", str(folder), "--recall", "0.5", "--dataset", fresh,
+                 "--output_dir", str(easier)]) == 0  # fmt: skip
+    assert stored_guarantee(easier)["offsets"] == first
+    assert "subtracts an offset" in (easier / "README.md").read_text(encoding="utf-8")
 
 
 def test_texts_of_the_training_promise_nothing(

@@ -28,7 +28,7 @@ def read_check_texts(
     Raises:
         InputError: If the file has no texts, or the data of the training is not there.
     """
-    from zlpr_hf.data.columns import read_texts
+    from zlpr_hf.data.columns import read_texts, warn_of_empty_texts
     from zlpr_hf.data.sources import read_file
     from zlpr_hf.workflows.load_data import load_own_data, read_data_arguments
 
@@ -51,5 +51,7 @@ def read_check_texts(
     rows = read_file(path, file_options(options, columns_of(options, remembered)))
     use_remembered(options, remembered, given=given, columns=rows.column_names, origin=str(path))
     names = [name for name in (options.text_column, options.text_pair_column) if name]
-    columns = (read_texts(rows, name, str(path)) for name in names)
+    columns = [read_texts(rows, name, str(path)) for name in names]
+    for name, texts in zip(names, columns, strict=True):
+        warn_of_empty_texts(dict(enumerate(texts, start=1)), name, str(path))
     return list(zip(*columns, strict=True)), path.name

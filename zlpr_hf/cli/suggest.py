@@ -129,17 +129,20 @@ def run(argv: list[str], program: Sequence[str]) -> int:  # noqa: ARG001
 def _next_command(options: object) -> str:
     """Return the command that trains on the output.
 
-    It starts from the model, unless that was cross-fitted: few rows are cross-fitted again, which a
-    model that knows them prevents.
+    It starts from the model. If that was cross-fitted, it starts from the pretrained model of its
+    run, so that all rows can be cross-fitted again.
     """
-    from zlpr_hf.workflows.output_dir import OUT_OF_FOLD_FILE
+    from zlpr_hf.workflows.arguments import parse_arguments  # loads torch
+    from zlpr_hf.workflows.output_dir import CONFIG_FILE, OUT_OF_FOLD_FILE
 
     values = vars(options)
     words = ["zlpr", "train", str(values["output_file"])]
     for name in ("text_column", "text_pair_column", "label_column", "label_delimiter"):
         if values[name]:
             words += [f"--{name}", str(values[name])]
-    words += ["--missing_labels", "no_label"]
-    if not (Path(str(values["model"])).expanduser() / OUT_OF_FOLD_FILE).is_file():
-        words += ["--model_name_or_path", str(values["model"])]
+    model = str(values["model"])
+    config = Path(model).expanduser() / CONFIG_FILE
+    if config.is_file() and config.with_name(OUT_OF_FOLD_FILE).is_file():
+        model = parse_arguments([str(config)]).model.model_name_or_path
+    words += ["--missing_labels", "no_label", "--model_name_or_path", model]
     return shlex.join(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zlpr_hf.errors import InputError, suggest
@@ -82,7 +82,7 @@ def read_column(rows: Dataset, name: str, origin: str) -> list[Any]:
 
 
 def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
-    """Return a column of texts, and warn of empty ones.
+    """Return a column of texts.
 
     Raises:
         InputError: If there is no such column, or a row holds no text; with the row.
@@ -91,14 +91,18 @@ def read_texts(dataset: Dataset, column: str, origin: str) -> list[str]:
     values = read_column(dataset, column, origin)
     for number, value in enumerate(values, start=1):
         check_text(value, column, number, origin)
-    empty = [number for number, value in enumerate(values, start=1) if not value.strip()]
+    return values
+
+
+def warn_of_empty_texts(texts: Mapping[int, str], column: str, origin: str) -> None:
+    """Warn of empty texts, which are given by the number of their row."""
+    empty = [number for number, text in texts.items() if not text.strip()]
     if empty:
         logger.warning(
             "%s, column %r: %d of %d texts are empty, the first in row %d; merged cells of a "
             "spreadsheet?",
-            origin, column, len(empty), len(values), empty[0],
+            origin, column, len(empty), len(texts), empty[0],
         )  # fmt: skip
-    return values
 
 
 def check_text(value: Any, column: str, number: int, origin: str) -> None:

@@ -125,7 +125,7 @@ def build_labelled_data(
     folds: int | None = 0,
     unseen_labels: UnseenLabels = "error",
     known: Sequence[SeenTexts] = (),
-    without_folds: SeenTexts | None = None,
+    fold_blocker: SeenTexts | None = None,
 ) -> LabelledData:
     """Check the texts, read the labels, split off missing splits, and fit the label space.
 
@@ -145,7 +145,7 @@ def build_labelled_data(
             (default), None for 5 if there are few rows and no validation split.
         unseen_labels: ``error`` or ``drop``: labels that no training row has.
         known: Earlier runs, the first one counts: their rows keep their split.
-        without_folds: A run whose training rows, if any of them is there, prevent folds by default.
+        fold_blocker: A run that prevents folds by default if it knows one of the texts.
 
     Raises:
         InputError: If a column is missing, a row is wrong, or a label is unseen in training.
@@ -177,11 +177,9 @@ def build_labelled_data(
     try:
         few = is_cross_fitted_by_default(rows)
         if folds is None:
-            trained = (
-                without_folds is not None
-                and without_folds.find_trained(rows["train"].text_keys()).any()
-            )
-            folds = FOLDS if few and not trained else 0
+            texts = [key for key in rows["train"].text_keys() if any(key)]
+            blocked = fold_blocker is not None and any(fold_blocker.places(texts))
+            folds = FOLDS if few and not blocked else 0
         sizes = {} if folds and few else {"test": test_size}
         sizes |= {} if folds else {"validation": validation_size}
         missing = {split: size for split, size in sizes.items() if split not in rows}

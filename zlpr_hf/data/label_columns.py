@@ -220,7 +220,8 @@ class LabelColumns:
     ) -> None:
         """Refuse label cells that have another reading, which would train another model."""
         if reader.form in ("delimited", "names") and reader.names is None:
-            counts.check_names(f"{reader.origin}, column {self.column!r}", self.delimiter)
+            column = ", ".join(map(repr, self.used))
+            counts.check_names(f"{reader.origin}, column {column}", self.delimiter)
         if reader.form == "columns" and self.missing == "auto" and ask_unknown:
             counts.check_unknown(reader.origin)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from datasets import Dataset
 
-from zlpr_hf.data.columns import read_column, read_texts
+from zlpr_hf.data.columns import read_column, read_texts, warn_of_empty_texts
 from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.label_reader import LabelReader
@@ -124,34 +124,19 @@ def read_judged_rows(
                 "text: leave join_rows false out, or set use_verdicts false"
             )
         found = _with_rejected(found, rejected)
-    found = _without_blank_rows(origin, reader, texts, found)
-    judged = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
-    _log_left_out(origin, reader, found, verdicts)
+    kept = [i for i, row in enumerate(found) if row is not None and verdicts[i] != "drop"]
+    judged = [i for i in kept if not reader.is_blank((each[i] for each in texts), found[i])]
+    _log_left_out(origin, found, verdicts, blank=len(kept) - len(judged))
     if not judged:
         raise InputError(f"{origin}: no row has labels that were judged; see missing_labels")
+    for column, values in zip(text_columns, texts, strict=True):
+        warn_of_empty_texts({i + 1: values[i] for i in judged}, column, origin)
     everything = SplitRows(
         dict(zip(("text", "text_pair"), texts, strict=False)),
         [row or {} for row in found],
         list(range(1, dataset.num_rows + 1)),
     )
     return JudgedRows(reader, everything.take(judged), bool(rejected))
-
-
-def _without_blank_rows(
-    origin: str,
-    reader: LabelReader,
-    texts: Sequence[Sequence[str]],
-    found: Sequence[RowLabels | None],
-) -> list[RowLabels | None]:
-    """Return the labels, None for rows that have neither a text nor a label."""
-    kept = [
-        None if reader.is_blank(cells, row) else row
-        for *cells, row in zip(*texts, found, strict=True)
-    ]
-    count = kept.count(None) - list(found).count(None)
-    if count:
-        logger.warning("%s: %d rows without text and label are left out", origin, count)
-    return kept
 
 
 def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
@@ -203,19 +188,18 @@ def _with_rejected(
 
 
 def _log_left_out(
-    origin: str,
-    reader: LabelReader,
-    found: Sequence[RowLabels | None],
-    verdicts: Sequence[Verdict],
+    origin: str, found: Sequence[RowLabels | None], verdicts: Sequence[Verdict], *, blank: int
 ) -> None:
     missing = sum(
         row is None and verdict != "drop" for row, verdict in zip(found, verdicts, strict=True)
     )
-    if missing and not reader.missing_is_no_label:
+    if missing:
         logger.warning(
             "%s: %d of %d rows are left out: their label cell is empty, so that they were not "
             "judged (missing_labels no_label: no label applies)", origin, missing, len(found),
         )  # fmt: skip
+    if blank:
+        logger.warning("%s: %d rows without text and label are left out", origin, blank)
     dropped = verdicts.count("drop")
     if dropped or "reject" in verdicts:
         logger.warning(

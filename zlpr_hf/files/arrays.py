@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from zlpr_hf.errors import InputError
 
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, ZlibError,
+)  # fmt: skip
+"""What zip archives and arrays raise when some of their bytes are wrong."""
+
 
 def read_arrays(path: Path, *, remedy: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file by name.
@@ -26,5 +31,5 @@ def read_arrays(path: Path, *, remedy: str) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream, np.load(stream) as stored:
             return dict(stored)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ZlibError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: cannot be read ({error}); {remedy}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
-from zlpr_hf.data.columns import read_texts
+from zlpr_hf.data.columns import read_texts, warn_of_empty_texts
 from zlpr_hf.data.encoding import encode
 from zlpr_hf.data.given_labels import GivenLabels
 from zlpr_hf.data.in_memory import (
@@ -95,6 +95,8 @@ class RowEncoder:
         limit_to_positions(tokenizer, self.model.config, model=self.model)
         columns = [column for column in TEXT_COLUMNS if column in rows.column_names]
         content: dict[str, Any] = {column: read_texts(rows, column, name) for column in columns}
+        for column, texts in content.items():
+            warn_of_empty_texts(dict(enumerate(texts, start=1)), column, name)
         label_column = find_label_column(rows.column_names)
         features = Features({column: Value("string") for column in columns})
         if label_column is not None:

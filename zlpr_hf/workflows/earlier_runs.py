@@ -49,8 +49,8 @@ class EarlierRuns:
         return [run for run in (self.weights, self.replaced) if run is not None]
 
     @property
-    def prevents_folds(self) -> SeenTexts | None:
-        """Texts whose rows are not cross-fitted by default, since the weights know them."""
+    def fold_blocker(self) -> SeenTexts | None:
+        """The run whose texts are not cross-fitted by default, since the weights know them."""
         if self.resumes and self.weights is not None and "validation" not in self.weights.splits:
             return None
         return self.weights
@@ -78,9 +78,9 @@ class EarlierRuns:
             return []
         counts = {name: rows.num_rows for name, rows in data.splits.items() if name != "train"}
         return [
-            f"the {name} split has {count} rows, which say next to nothing about new texts; give "
-            f"more rows or a file for it, or start from the encoder of {self.source}: few rows are "
-            "cross-fitted then"
+            f"the {name} split has only {count} rows, too few to measure quality: add rows, give a "
+            "larger file for it, or train a few hundred rows from the pretrained model in place of "
+            f"{self.source}, so that they are cross-fitted"
             for name, count in counts.items()
             if count < FEW_MEASURED_ROWS
         ]

@@ -41,10 +41,11 @@ from zlpr_hf.workflows.output_dir import (
     REPORT_FILE,
     RESULTS_FILE,
 )
+from zlpr_hf.zlpr_config import ZLPRConfig
 
 logger = logging.getLogger(__name__)
 
-UNREADABLE = "remove it, or give rows with --dataset"
+UNREADABLE_REMEDY = "remove it, or give rows with --dataset"
 
 BEFORE_ROW = "before the guarantee"
 TITLES = {
@@ -115,7 +116,7 @@ def find_stored_rows(folder: Path, labels: int) -> Rows | None:
     """
     path = folder / OUT_OF_FOLD_FILE
     if path.is_file():
-        found = read_arrays(path, remedy=UNREADABLE)
+        found = read_arrays(path, remedy=UNREADABLE_REMEDY)
         return _rows_of(found, "", path, "out-of-fold training rows", labels)
     return find_saved_split(folder, "validation", labels)
 
@@ -126,7 +127,7 @@ def find_saved_split(folder: Path, split: str, labels: int) -> Rows | None:
     if not path.is_file():
         return None
     return _rows_of(
-        read_arrays(path, remedy=UNREADABLE), f"{split}_", path, f"{split} split", labels
+        read_arrays(path, remedy=UNREADABLE_REMEDY), f"{split}_", path, f"{split} split", labels
     )
 
 
@@ -211,7 +212,8 @@ def save_guaranteed(
     """
     source = Path(model).expanduser()
     with new_folder(folder) as part:
-        classifier.save(part, guarantee.thresholds, long_texts=long_texts, guarantee=guarantee)
+        recorded = _add_earlier_offsets(guarantee, classifier)
+        classifier.save(part, guarantee.thresholds, long_texts=long_texts, guarantee=recorded)
         for name in (CONFIG_FILE, PROFILE_FILE, SEEN_FILE):
             if (source / name).is_file():
                 shutil.copyfile(source / name, part / name)
@@ -225,13 +227,23 @@ def save_guaranteed(
             _write_report(classifier, guarantee, part, folder, source, test)
 
 
+def _add_earlier_offsets(guarantee: Guarantee, classifier: Classifier) -> Guarantee:
+    """Return a guarantee whose offsets are all that the bias holds, earlier ones too."""
+    config: Any = classifier.model.config
+    earlier = Guarantee.from_config(ZLPRConfig.read(config).guarantee)
+    if earlier is None:
+        return guarantee
+    pairs = zip(guarantee.offsets, earlier.offsets, strict=True)
+    return replace(guarantee, offsets=tuple(map(sum, pairs)))
+
+
 def _move_stored_logits(source: Path, target: Path, guarantee: Guarantee) -> None:
     """Write saved logits in the units of the new model, so that the next guarantee is right."""
     if not source.is_file():
         return
     moved = {
         name: move(values, guarantee) if name.endswith("logits") else values
-        for name, values in read_arrays(source, remedy=UNREADABLE).items()
+        for name, values in read_arrays(source, remedy=UNREADABLE_REMEDY).items()
         if name != "decisions"
     }
     np.savez_compressed(target, **moved)  # type: ignore[arg-type]
@@ -285,7 +297,7 @@ def _write_report(
         weak_labels=[],
         # The page has the test texts only. Scores tell doubtful tags before the offsets.
         disagreements=[each for each in old.disagreements if each.split == "test"],
-        guarantee=guarantee,
+        guarantee=_add_earlier_offsets(guarantee, classifier),
     )
     page = render_html_report(report, {"test": moved}, names=names)
     write_whole(part / REPORT_FILE, page)

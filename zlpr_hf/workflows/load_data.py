@@ -37,13 +37,13 @@ def load_data(
     arguments: DataArguments,
     known: Sequence[SeenTexts] = (),
     *,
-    without_folds: SeenTexts | None = None,
+    fold_blocker: SeenTexts | None = None,
     source: Source | None = None,
 ) -> LabelledData:
     """Read all splits of a dataset or of a source in memory.
 
-    Rows of ``known`` runs keep their split. Rows that ``without_folds`` was trained on keep the
-    rows from being cross-fitted by default.
+    Rows of ``known`` runs keep their split. If ``fold_blocker`` knows one of the texts, nothing is
+    cross-fitted by default.
     """
     check_fields(arguments)
     given = {
@@ -73,7 +73,7 @@ def load_data(
         folds=arguments.folds,
         unseen_labels=arguments.unseen_labels,
         known=known,
-        without_folds=without_folds,
+        fold_blocker=fold_blocker,
     )
     most = arguments.max_train_samples
     return data if most is None else data.first_rows(most)

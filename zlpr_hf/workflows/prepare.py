@@ -81,7 +81,7 @@ def prepare(
         by_default = cross_fits and not config.training.large_label_space
         if config.data.folds is None and not by_default:
             config = replace(config, data=replace(config.data, folds=0))
-        data = load_data(config.data, earlier.known, without_folds=earlier.prevents_folds)
+        data = load_data(config.data, earlier.known, fold_blocker=earlier.fold_blocker)
     folds = 0 if data.folds is None else int(data.folds.max()) + 1
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training

@@ -50,7 +50,8 @@ class TextStream:
             cell = self.labels.cell_of(row)
             if not self.labels.is_judged(cell):
                 continue
-            has_text = any(map(str.strip, texts))  # only then its labels are read later
+            # The labels of rows with a text are not read here: each epoch reads them once already.
+            has_text = any(map(str.strip, texts))
             if has_text or not self.labels.is_blank(texts, self.labels.cell(cell, number)):
                 yield StreamedRow(number, texts, cell)
 

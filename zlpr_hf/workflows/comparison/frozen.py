@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +26,9 @@ from zlpr_hf.models.tokenizer import load_tokenizer
 from zlpr_hf.reports.provenance import Provenance, find_versions
 from zlpr_hf.training.arguments import REGULARISERS
 from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.comparison.cell import Cell
 from zlpr_hf.workflows.comparison.search import Trial, draw_trials, judge, searched_ranges
 from zlpr_hf.workflows.output_dir import CONFIG_FILE, LOGITS_FILE, RESULTS_FILE
-
-if TYPE_CHECKING:
-    from zlpr_hf.workflows.comparison.plan import Cell
 
 RATES = {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-6, 1e-1)}
 """Learning rates of Adam, on features with standard deviation 1, and weights of the squared norm of

@@ -8,20 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from zlpr_hf.choices import LABEL_METRICS
 from zlpr_hf.errors import InputError, suggest
-from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.yaml_mapping import read_yaml_mapping
 from zlpr_hf.losses.registry import check_loss, render_loss
 from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
+from zlpr_hf.workflows.comparison.cell import Cell
 from zlpr_hf.workflows.comparison.frozen import FrozenTier, check_frozen
 from zlpr_hf.workflows.comparison.search import Search
 from zlpr_hf.workflows.comparison.variants import Variant
 from zlpr_hf.workflows.option_words import current_name, option_words
-from zlpr_hf.workflows.output_dir import LOGITS_FILE
 from zlpr_hf.workflows.recipes import find_recipe
 
 KEYS = (
@@ -39,37 +36,6 @@ CELL_OPTIONS = {
 }  # fmt: skip
 
 Settings = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One run: a loss on a dataset with a seed, and with the setting of a trial of ``search``."""
-
-    dataset: str
-    loss: str
-    seed: int
-    config: RunConfig
-    variant: Variant | None = None
-    search: bool = True
-    trial: int | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return Path(str(self.config.training.output_dir))
-
-    def read_logits(self) -> dict[str, NDArray[Any]]:
-        """Return the saved logits and targets of the finished run, by split.
-
-        Raises:
-            InputError: If the file is damaged.
-        """
-        remedy = f"remove {self.folder} to run it again"
-        return read_arrays(self.folder / LOGITS_FILE, remedy=remedy)
-
-    def __str__(self) -> str:
-        trial = "" if self.trial is None else f" · trial {self.trial}"
-        return f"{self.dataset} · {self.loss} · seed {self.seed}{trial}"
 
 
 @dataclass(frozen=True)

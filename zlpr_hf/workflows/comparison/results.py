@@ -21,7 +21,8 @@ from zlpr_hf.metrics.paired_bootstrap import Bools, Difference, paired_bootstrap
 from zlpr_hf.thresholds import Thresholds
 from zlpr_hf.workflows.arguments import render_config
 from zlpr_hf.workflows.baselines import compute_baselines
-from zlpr_hf.workflows.comparison.plan import Cell, Plan
+from zlpr_hf.workflows.comparison.cell import Cell
+from zlpr_hf.workflows.comparison.plan import Plan
 from zlpr_hf.workflows.comparison.search import SearchResults
 from zlpr_hf.workflows.comparison.statistics import (
     RULES,

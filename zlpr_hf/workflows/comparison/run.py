@@ -23,13 +23,14 @@ from zlpr_hf.training.checkpoints import find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.workflows.argument_checks import check_best_metric, check_metric
 from zlpr_hf.workflows.arguments import parse_arguments, render_config
+from zlpr_hf.workflows.comparison.cell import Cell
 from zlpr_hf.workflows.comparison.frozen import (
     FrozenTier,
     describe_frozen,
     read_features,
     run_frozen_cell,
 )
-from zlpr_hf.workflows.comparison.plan import Cell, Plan
+from zlpr_hf.workflows.comparison.plan import Plan
 from zlpr_hf.workflows.comparison.results import Comparison, summarise
 from zlpr_hf.workflows.comparison.search import Search, SearchResults
 from zlpr_hf.workflows.earlier_runs import EarlierRuns

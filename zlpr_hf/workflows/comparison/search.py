@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -14,9 +14,7 @@ from zlpr_hf.losses.registry import LOSSES
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.metrics.threshold_tuning import fit_thresholds
 from zlpr_hf.thresholds import Thresholds
-
-if TYPE_CHECKING:
-    from zlpr_hf.workflows.comparison.plan import Cell
+from zlpr_hf.workflows.comparison.cell import Cell
 
 Range = tuple[float, float]
 
