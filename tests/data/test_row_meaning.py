@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 
 from zlpr_hf import InputError
-from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.label_columns import LabelColumns
+from zlpr_hf.data.sources import Source
 from zlpr_hf.data.split_rows import SplitRows, join_labels
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.workflows.arguments import parse_arguments
@@ -105,7 +108,7 @@ def test_joined_values() -> None:
 def test_repeated_texts_do_not_straddle_the_splits(groups: str | None) -> None:
     texts = [f"t{i // 3}" for i in range(90)]
     labels = [{("a", "b")[i // 3 % 2]: 1.0} for i in range(90)]
-    own = None if groups is None else [i % 45 for i in range(90)]
+    own = None if groups is None else [(i // 6,) for i in range(90)]
     rows = SplitRows({"text": texts}, labels, list(range(1, 91)), own)
     if own is None:
         first, second = rows.split(0.2, seed=0)
@@ -113,11 +116,42 @@ def test_repeated_texts_do_not_straddle_the_splits(groups: str | None) -> None:
         assert len(second.labels) > 5
         assert split_rows([["a"], ["b"]] * 10, size=0.2, seed=0)[1].tolist()
         return
-    own = [i // 6 for i in range(90)]
-    rows.groups = own
     first, second = rows.split(0.2, seed=0)
     assert not set(first.groups or ()) & set(second.groups or ())
     assert not set(first.columns["text"]) & set(second.columns["text"])
+
+
+def test_joined_rows_keep_all_groups_together() -> None:
+    """A text in rows of two authors ties both: none of them is on two sides."""
+    rows = [{"text": f"{i} by all", "author": f"{who}{i}", "labels": [["a"], ["b"]][i % 2]}
+            for i in range(60) for who in "AB"]  # fmt: skip
+    rows += [{"text": f"{i} by one", "author": f"B{i}", "labels": ["b"]} for i in range(60)]
+    rows += [{"text": "alone", "author": None, "labels": ["a"]}, {"text": "", "labels": ["a"]}]
+    source = Source(DatasetDict({"train": Dataset.from_list(rows)}), {"train": "rows"})
+    for join in (True, False):
+        for folds in (0, 5):
+            data = build_labelled_data(
+                source, LabelColumns(join_rows=join), group_column="author", folds=folds,
+                validation_size=0.2, test_size=0.2,
+            )  # fmt: skip
+            place = {text: name for name, each in data.splits.items() for text in each["text"]}
+            if data.folds is not None:
+                place |= dict(zip(data.splits["train"]["text"], data.folds.tolist(), strict=True))
+            assert len(set(place.values())) > 2
+            assert all(place[f"{i} by all"] == place[f"{i} by one"] for i in range(60))
+
+
+def test_empty_texts_are_no_link() -> None:
+    rows = SplitRows({"text": ["", " ", "a", "a", "b"]}, [{"x": 1.0}] * 5, [1, 2, 3, 4, 5])
+    units = rows.units()
+    assert units is not None
+    assert len(set(units)) == 4
+    assert units[2] == units[3]
+    rows.groups = [("g",), ("h",), ("g",), ("i", "j"), ("j",)]
+    assert rows.take([0, 1]).units() is None
+    units = rows.units()
+    assert units is not None
+    assert [units[i] == units[0] for i in range(5)] == [True, False, True, True, True]
 
 
 BINARY = [

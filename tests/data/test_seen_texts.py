@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -126,10 +127,32 @@ def test_without_untrained_rows_the_splits_are_drawn_and_can_be_counted() -> Non
 def test_unused_training_rows_keep_their_split_but_were_not_trained_on() -> None:
     rows = make_rows(120)
     whole = build(rows)
-    part = whole.first_rows(10)
+    part = build(rows, max_train_samples=10)
     seen = record(part)
     assert texts(build(rows, seen, split_seed=3)) == texts(whole)
     assert seen.count(whole.texts("train")) == {"train": 10, "validation": 0}
+
+
+def test_folds_are_those_of_the_rows_that_are_used() -> None:
+    rows = make_rows(30) + [{"text": f"other {i}", "labels": ["white"]} for i in range(200)]
+    data = build(rows, max_train_samples=25, folds=5)
+    assert data.splits["train"]["text"] == [row["text"] for row in rows[:25]]
+    assert np.bincount(data.folds).tolist() == [5] * 5
+    assert len(data.unused) == 205
+    assert "white" in data.label_space.names
+    with pytest.raises(InputError, match="folds"):
+        build(rows, max_train_samples=4, folds=5)
+
+
+def test_texts_without_content_are_always_new() -> None:
+    blank = [{"text": " ", "labels": ["red"]}, {"text": "", "labels": ["green"]}]
+    seen = record(build([*make_rows(60), *blank]))
+    asked = [("",), ("  ",), ("text number 1",)]
+    assert seen.count(asked)["train"] + seen.count(asked)["validation"] <= 1
+    assert seen.find_trained(asked).tolist()[:2] == [False, False]
+    assert seen.places(asked)[:2] == [None, None]
+    pairs = SeenTexts({"train": hash_texts([("", " "), ("", "a")])})
+    assert pairs.places([("", ""), ("", "a")]) == [None, "train"]
 
 
 def test_counts_agree_with_sets_of_texts() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.runs import run
-from zlpr_hf import Report
+from zlpr_hf import Report, ZLPRClassifier, finetune
 from zlpr_hf.cli.main import main
 from zlpr_hf.data.seen_texts import SEEN_FILE, SeenTexts, hash_texts
 from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.earlier_runs import FEW_MEASURED_ROWS
+from zlpr_hf.workflows.earlier_runs import FEW_MEASURED_ROWS, EarlierRuns
 from zlpr_hf.workflows.finetune import finetune_config
 from zlpr_hf.workflows.load_data import load_data, load_own_data
 
@@ -242,3 +242,44 @@ def test_replaced_run_keeps_splits_only_if_it_draws_alike(
     assert other.splits["test"].tolist() == sorted(
         hash_texts((t,) for t in expected["text"]).tolist()
     )
+
+
+def test_rows_of_a_replaced_cross_fitted_run_are_free_for_a_validation_split(
+    rows: list[Row], encoder_dir: Path, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "rows.csv", rows)
+    words = [f"--model_name_or_path={encoder_dir}", f"--train_file={data}", *READ, *FAST[:-1]]
+    assert run(words, tmp_path / "out").folds
+    words += [f"--output_dir={tmp_path / 'out'}"]
+    for more, is_known in (("--folds=0", False), ("--folds=5", True), ("--split_seed=1", False)):
+        found = EarlierRuns.find(parse_arguments([*words, more]))
+        assert (found.replaced is not None) == is_known
+    words += [f"--validation_file={data}"]
+    assert EarlierRuns.find(parse_arguments(words)).replaced is not None
+
+
+def test_rows_in_memory_keep_their_split_too(
+    model: tuple[Path, Report], rows: list[Row], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = own_texts(model[0])
+    options: dict[str, Any] = {
+        "model": str(model[0]), "max_steps": 1, "max_length": 16, "pooling": "first", "bf16": False,
+        "baselines": False, "split_seed": 3,
+    }  # fmt: skip
+    finetune(rows, **options, output_dir=tmp_path / "frame", log=lambda text: None)
+    new = [row | {"text": f"{row['text']} again"} for row in rows[:30]]
+    known = [row for row in rows if row["text"] in texts["train"]]
+    classifier = ZLPRClassifier(**options, output_dir=tmp_path / "fitted")
+    for each, expected in ((rows, texts), ([*known, *new], {"train": texts["train"]})):
+        classifier.fit([row["text"] for row in each], [row["labels"] for row in each])
+        assert classifier.report_ is not None
+        assert classifier.report_.folds == 0
+        for folder in ("frame", "fitted") if each is rows else ("fitted",):
+            seen = SeenTexts.find(tmp_path / folder)
+            assert seen is not None
+            for name, held in expected.items():
+                assert np.isin(hash_texts((text,) for text in held), seen.splits[name]).all()
+        shutil.rmtree(tmp_path / "fitted")
+    small = classifier.report_.profile.splits["test"].rows < FEW_MEASURED_ROWS
+    assert any(str(model[0]) in note for note in classifier.report_.warnings) == small
+    assert all(note in caplog.text for note in classifier.report_.warnings)

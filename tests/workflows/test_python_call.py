@@ -14,8 +14,11 @@ from zlpr_hf import (
     ZLPRTrainingArguments,
     finetune,
 )
-from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.sources import Source
+from zlpr_hf.workflows.arguments import RunConfig, parse_arguments
 from zlpr_hf.workflows.finetune import finetune_config
+from zlpr_hf.workflows.load_data import load_data
 from zlpr_hf.workflows.python_call import config_from_options, read_call
 
 ROWS = pd.DataFrame(
@@ -24,6 +27,13 @@ ROWS = pd.DataFrame(
         "labels": [["x"], ["y"], ["x", "y"]] * 10,
     }
 )
+
+
+def read(given: list[Any], **options: Any) -> tuple[RunConfig, LabelledData]:
+    """Read rows in memory as a call does."""
+    config, source = read_call(given, None, options)
+    assert isinstance(source, Source)
+    return config, load_data(config.data, source=source)
 
 
 def test_options_are_those_of_the_command() -> None:
@@ -70,10 +80,8 @@ def test_objects_come_in_any_order_or_by_name() -> None:
     ],
 )
 def test_rows_in_memory_are_read(rows: Any, options: dict[str, Any]) -> None:
-    _, expected = read_call([ROWS], None, {})
-    _, found = read_call([rows], None, options)
-    assert expected is not None
-    assert found is not None
+    _, expected = read([ROWS])
+    _, found = read([rows], **options)
     assert found.label_space == expected.label_space
     for split in ("train", "validation", "test"):
         assert found.texts(split) == expected.texts(split)
@@ -89,8 +97,7 @@ def test_columns_and_form_are_found_in_the_rows(tmp_path: Path) -> None:
         }
     )
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    config, data = read_call([frame], None, {"epochs": 2})
-    assert data is not None
+    config, data = read([frame], epochs=2)
     assert data.label_space.names == ("x", "y")
     assert (config.data.text_column, config.data.label_column) == ("body", "tags")
     for given, named in [
@@ -104,8 +111,7 @@ def test_columns_and_form_are_found_in_the_rows(tmp_path: Path) -> None:
 
 def test_given_splits_are_kept() -> None:
     splits = {"train": ROWS[:20], "valid": ROWS[20:25], "test": ROWS[25:]}
-    _, data = read_call([splits], None, {})
-    assert data is not None
+    _, data = read([splits])
     assert [len(data.splits[name]) for name in ("train", "validation", "test")] == [20, 5, 5]
 
 
@@ -129,7 +135,7 @@ def test_wrong_calls_end_in_one_line(
     given: list[Any], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        read_call(given, None, options)
+        finetune(*given, **options)
 
 
 def test_a_frame_trains_like_a_file(encoder_dir: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -19,7 +19,6 @@ from zlpr_hf.choices import UnseenLabels
 from zlpr_hf.data.columns import check_column, read_column
 from zlpr_hf.data.data_sets import SPLITS
 from zlpr_hf.data.folds import FOLDS, has_few_rows
-from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.labelled_rows import read_splits
 from zlpr_hf.data.lookalikes import warn_of_lookalikes
@@ -77,13 +76,6 @@ class LabelledData:
         places = self.places.get(split)
         return f"{split} row {row + 1}" if places is None else places.place(row)
 
-    def first_rows(self, count: int) -> LabelledData:
-        """Return the data with its first training rows only."""
-        rows, used = self.splits["train"], range(min(count, len(self.splits["train"])))
-        splits = DatasetDict({**self.splits, "train": rows.select(used)})
-        folds = None if self.folds is None else self.folds[: len(used)]
-        return replace(self, splits=splits, unused=self.texts("train")[count:], folds=folds)
-
     def targets(self, split: str) -> NDArray[np.float32]:
         """Dense targets ``(N, L)`` of a split; NaN where a label is not known."""
         rows = self.splits[self.split_of(split)]
@@ -122,6 +114,7 @@ def build_labelled_data(
     validation_size: float = 0.1,
     test_size: float = 0.1,
     split_seed: int = 0,
+    max_train_samples: int | None = None,
     folds: int | None = 0,
     unseen_labels: UnseenLabels = "error",
     known: Sequence[SeenTexts] = (),
@@ -141,6 +134,8 @@ def build_labelled_data(
         validation_size: Share of the training rows for a missing validation split.
         test_size: Share of the training rows for a missing test split.
         split_seed: Random seed of the splits and folds.
+        max_train_samples: Number of training rows that are used, the first ones (default: all).
+            Missing splits are drawn from all rows.
         folds: Number of folds of the training rows in place of a validation split; 0 for none
             (default), None for 5 if there are few rows and no validation split.
         unseen_labels: ``error`` or ``drop``: labels that no training row has.
@@ -155,13 +150,9 @@ def build_labelled_data(
         raise InputError(f"the data has no train split, only others such as {name}")
     labels.check_apart(text_column, text_pair_column)
     text_columns = [name for name in (text_column, text_pair_column) if name]
-    rows, reader = read_splits(source.splits, source.origins, labels, text_columns)
+    rows, reader = read_splits(source.splits, source.origins, labels, text_columns, group_column)
     names = reader.names
-    if group_column:
-        for split, each in rows.items():
-            groups = _read_groups(source.splits[split], group_column, source.origins[split])
-            each.groups = [groups[number - 1] for number in each.numbers]
-        _check_groups(rows, source.origins)
+    _check_groups(rows, source.origins)
     train, origin = source.splits["train"], source.origins["train"]
     logits: list[Any] = []
     if teacher_logits_column:
@@ -192,8 +183,16 @@ def build_labelled_data(
         raise InputError(f"{origin}: {error}") from error
     if names is None:
         warn_of_lookalikes(space.names, origin)
-    fold_of_row = rows["train"].folds(folds, split_seed) if folds else None
     dropped = handle_unseen(rows, space, unseen_labels, source.origins)
+    unused: Sequence[tuple[str, ...]] = ()
+    if max_train_samples is not None:
+        unused = rows["train"].texts()[max_train_samples:]
+        count = len(rows["train"].labels) - len(unused)
+        rows["train"] = rows["train"].take(range(count))
+    try:
+        fold_of_row = rows["train"].folds(folds, split_seed) if folds else None
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
     places = {
         split: RowPlaces.from_source(
             source, split if split in source.splits else "train", each.numbers
@@ -211,6 +210,7 @@ def build_labelled_data(
         source.label_descriptions,
         dropped,
         reading,
+        unused=unused,
         places=places,
         folds=fold_of_row,
     )
@@ -222,27 +222,10 @@ def is_cross_fitted_by_default(rows: Mapping[str, SplitRows]) -> bool:
     return "validation" not in rows and has_few_rows(len(rows["train"].labels), len(labels))
 
 
-def _read_groups(dataset: Dataset, column: str, origin: str) -> list[Any]:
-    names = dataset.column_names
-    check_column(column, names, origin=origin, of="the groups", option="group_column")
-    groups = read_column(dataset, column, origin)
-    if any(isinstance(group, (list, dict)) for group in groups):
-        raise InputError(f"{origin}: group_column {column!r} must hold single values")
-    missing = sum(map(is_missing, groups))
-    if missing:
-        logger.warning(
-            "%s, column %r: %d of %d rows have no group; each is a group of its own",
-            origin, column, missing, len(groups),
-        )  # fmt: skip
-    return groups
-
-
 def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> None:
     seen: dict[object, str] = {}
     for split, each in rows.items():
-        for group in dict.fromkeys(each.groups or ()):
-            if is_missing(group):
-                continue
+        for group in dict.fromkeys(chain.from_iterable(each.groups or ())):
             if group in seen:
                 raise InputError(
                     f"group {group!r} is in {origins[seen[group]]} and in {origins[split]}; "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset
 
-from zlpr_hf.data.columns import read_column, read_texts, warn_of_empty_texts
-from zlpr_hf.data.label_cells import RowLabels
+from zlpr_hf.data.columns import check_column, read_column, read_texts, warn_of_empty_texts
+from zlpr_hf.data.label_cells import RowLabels, is_missing
 from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.label_reader import LabelReader
 from zlpr_hf.data.split_rows import SplitRows
@@ -25,6 +25,7 @@ def read_splits(
     origins: Mapping[str, str],
     labels: LabelColumns,
     text_columns: Sequence[str],
+    group_column: str | None = None,
 ) -> tuple[dict[str, SplitRows], LabelReader]:
     """Read texts (one column, or two for pairs) and labels of each split.
 
@@ -45,7 +46,7 @@ def read_splits(
             raise InputError(f"{origins[split]}: the split holds no rows")
         # The first split shows whether labels are ever judged absent; a small one may not.
         readers[split], rows[split] = read_rows(
-            dataset, origins[split], labels, text_columns, ask_unknown=not readers
+            dataset, origins[split], labels, text_columns, group_column, ask_unknown=not readers
         )
     first, *others = readers
     for split in others:
@@ -72,6 +73,7 @@ def read_rows(
     origin: str,
     labels: LabelColumns,
     text_columns: Sequence[str],
+    group_column: str | None = None,
     *,
     ask_unknown: bool = True,
 ) -> tuple[LabelReader, SplitRows]:
@@ -81,6 +83,9 @@ def read_rows(
         InputError: If a column is missing, a row is wrong, or a text has different labels.
     """
     judged = read_judged_rows(dataset, origin, labels, text_columns, ask_unknown=ask_unknown)
+    if group_column is not None:
+        groups = _read_groups(dataset, group_column, origin)
+        judged.rows.groups = [groups[number - 1] for number in judged.rows.numbers]
     join = True if judged.has_rejected else labels.join_rows
     return judged.reader, join_rows(judged.rows, origin, join)
 
@@ -158,6 +163,21 @@ def join_rows(rows: SplitRows, origin: str, join: bool | None) -> SplitRows:
             "rows of a text with --join_rows true, or keep them apart with --join_rows false"
         )
     return rows
+
+
+def _read_groups(dataset: Dataset, column: str, origin: str) -> list[tuple[Hashable, ...]]:
+    names = dataset.column_names
+    check_column(column, names, origin=origin, of="the groups", option="group_column")
+    groups = read_column(dataset, column, origin)
+    if any(isinstance(group, (list, dict)) for group in groups):
+        raise InputError(f"{origin}: group_column {column!r} must hold single values")
+    missing = sum(map(is_missing, groups))
+    if missing:
+        logger.warning(
+            "%s, column %r: %d of %d rows have no group; each is a group of its own",
+            origin, column, missing, len(groups),
+        )  # fmt: skip
+    return [() if is_missing(group) else (group,) for group in groups]
 
 
 def _read_verdicts(

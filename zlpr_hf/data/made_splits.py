@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.data.seen_texts import SeenTexts
 from zlpr_hf.data.split_rows import SplitRows
 from zlpr_hf.data.splits import check_share
@@ -74,16 +72,13 @@ def _find_places(
     units = rows.units()
     if units is None:
         return places
-    of_unit: dict[Any, str] = {}
+    of_unit: dict[int, str] = {}
     # The last one wins: a group with a row that was trained on is in training as a whole.
     for split in ("test", "validation", "train"):
         for unit, place in zip(units, places, strict=True):
-            if place == split and not is_missing(unit):
+            if place == split:
                 of_unit[unit] = split
-    return [
-        place if is_missing(unit) else of_unit.get(unit)
-        for unit, place in zip(units, places, strict=True)
-    ]
+    return [of_unit.get(unit) for unit in units]
 
 
 def _draw_new_rows(

@@ -31,7 +31,7 @@ class SeenTexts:
     Args:
         splits: Sorted fingerprints of the texts of ``train``, ``validation`` and ``test``; of
             ``unused`` training rows (``max_train_samples``); and of other texts that the weights
-            were trained on in ``earlier`` runs.
+            were trained on in ``earlier`` runs. Texts without content count as new.
         drawing: Shares and random seed of the splits; two runs that agree in them draw alike.
     """
 
@@ -106,7 +106,7 @@ class SeenTexts:
         return replace(self, splits={**self.splits, "validation": both})
 
     def _of(self, split: str) -> Fingerprints:
-        return self.splits.get(split, np.zeros(0, dtype=np.uint64))
+        return np.setdiff1d(self.splits.get(split, np.zeros(0, dtype=np.uint64)), _BLANK)
 
 
 def text_key(texts: Sequence[str]) -> tuple[str, ...]:
@@ -128,3 +128,7 @@ def hash_texts(texts: Iterable[Sequence[str]]) -> Fingerprints:
         for row in texts
     ]
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+_BLANK = hash_texts([("",), ("", "")])
+"""Fingerprints of texts without content: two rows that have one need not be of one text."""

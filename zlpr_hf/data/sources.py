@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from zlpr_hf.data.corpora import CORPORA
 from zlpr_hf.data.data_sets import SplitFiles, load_splits
+from zlpr_hf.data.label_columns import LabelColumns
 from zlpr_hf.data.row_file import FileOptions
 from zlpr_hf.data.row_reader import RowReader
 from zlpr_hf.errors import InputError
@@ -25,7 +26,8 @@ class Source:
     """Splits with their own columns, the name of each for messages, and texts on labels.
 
     ``format`` is the format of the training file in words, ``lines`` the first line of each row in
-    its file, for splits in single files with lines.
+    its file, for splits in single files with lines, ``labels`` where the labels are; None leaves it
+    to the options.
     """
 
     splits: DatasetDict
@@ -33,6 +35,7 @@ class Source:
     label_descriptions: dict[str, str] = field(default_factory=dict)
     format: str = ""
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    labels: LabelColumns | None = None
 
 
 def load_source(

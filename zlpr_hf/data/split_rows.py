@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from zlpr_hf.data.folds import assign_folds
-from zlpr_hf.data.label_cells import RowLabels, is_missing
+from zlpr_hf.data.label_cells import RowLabels
 from zlpr_hf.data.seen_texts import text_key
 from zlpr_hf.data.splits import split_rows
 from zlpr_hf.labels import LabelSpace
@@ -29,13 +32,14 @@ class SplitRows:
         columns: Texts and other values of each row.
         labels: Labels of each row.
         numbers: Number of each row in its source, from 1.
-        groups: Group of each row, if rows are grouped.
+        groups: Groups of each row, if rows are grouped: none where the cell is empty, and several
+            where rows of one text were joined.
     """
 
     columns: dict[str, list[Any]]
     labels: list[RowLabels]
     numbers: list[int]
-    groups: list[Any] | None = None
+    groups: list[tuple[Hashable, ...]] | None = None
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> SplitRows:
         """Return some of the rows."""
@@ -49,13 +53,16 @@ class SplitRows:
     def example(self) -> tuple[int, tuple[str, ...], RowLabels]:
         """Return the number, the texts and the labels of the first row with a label."""
         index = next((i for i, each in enumerate(self.labels) if positives(each)), 0)
-        texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
-        return self.numbers[index], tuple(each[index] for each in texts), self.labels[index]
+        return self.numbers[index], self.texts()[index], self.labels[index]
+
+    def texts(self) -> list[tuple[str, ...]]:
+        """Return the texts of each row: one, or two for pairs."""
+        columns = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
+        return list(zip(*columns, strict=True))
 
     def text_keys(self) -> list[tuple[str, ...]]:
         """Return the texts of each row in a form in which equal texts are equal."""
-        texts = [self.columns[name] for name in ("text", "text_pair") if name in self.columns]
-        return [text_key(row) for row in zip(*texts, strict=True)]
+        return [text_key(row) for row in self.texts()]
 
     def rows_by_text(self) -> dict[tuple[str, ...] | int, list[int]]:
         """Return the indices of the rows of each text."""
@@ -83,6 +90,11 @@ class SplitRows:
         joined.labels = [
             join_labels([self.labels[i] for i in indices]) for indices in rows.values()
         ]
+        if self.groups is not None:
+            joined.groups = [
+                tuple(dict.fromkeys(chain.from_iterable(self.groups[i] for i in indices)))
+                for indices in rows.values()
+            ]
         return joined
 
     def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
@@ -100,27 +112,27 @@ class SplitRows:
         sets = [positives(row) for row in self.labels]
         return assign_folds(sets, folds, seed=seed, groups=self.units())
 
-    def units(self) -> list[Any] | None:
-        """Return the group of each row; rows of one text are in one group."""
-        keys = self.text_keys()
-        if len(set(keys)) == len(keys):
-            return self.groups
-        if self.groups is None:
-            return keys
-        first: dict[Any, Any] = {}
+    def units(self) -> list[int] | None:
+        """Return the unit of each row, or None if no unit has several rows.
 
-        def root(node: Any) -> Any:
-            while (parent := first.setdefault(node, node)) != node:
-                node = parent
-            return node
-
-        groups = [
-            ("row", index) if is_missing(group) else ("group", group)
-            for index, group in enumerate(self.groups)
-        ]
-        for key, group in zip(keys, groups, strict=True):
-            first[root(("text", key))] = root(group)
-        return [root(group) for group in groups]
+        Rows with a text or a group in common are in one unit, and so are rows that others link.
+        Empty texts are not one text.
+        """
+        count = len(self.labels)
+        nodes: dict[Hashable, int] = {}
+        links: list[tuple[int, int]] = []
+        for row, key in enumerate(self.text_keys()):
+            shared: list[Hashable] = [("text", key)] if any(key) else []
+            if self.groups is not None:
+                shared += [("group", group) for group in self.groups[row]]
+            links += [(row, count + nodes.setdefault(each, len(nodes))) for each in shared]
+        if len(links) == len(nodes):
+            return None
+        rows, shared_nodes = np.array(links, dtype=np.int64).reshape(-1, 2).T
+        size = count + len(nodes)
+        graph = coo_array((np.ones(len(links)), (rows, shared_nodes)), shape=(size, size))
+        found: list[int] = connected_components(graph, directed=False)[1][:count].tolist()
+        return found
 
     def to_dataset(self, space: LabelSpace) -> Dataset:
         """Return the rows with the columns of :class:`LabelledData`."""

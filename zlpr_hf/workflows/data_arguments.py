@@ -117,7 +117,9 @@ class DataArguments:
     )
     split_seed: int = option(0, "Random seed of the splits; independent of the training seed.")
     max_train_samples: Annotated[int, Range(1)] | None = option(
-        None, "Train on the first N rows only, to try things out; default: all rows."
+        None,
+        "Train on the first N rows only, to try things out; validation and test rows are drawn "
+        "from all rows. Default: all rows.",
     )
     streaming: bool = option(
         False, "Read training rows from disk as needed instead of holding them in memory."

@@ -39,7 +39,7 @@ class EarlierRuns:
         """Find the records of the initial weights and of the output folder."""
         source = config.model.model_name_or_path if checkpoint is None else str(checkpoint)
         replaced = SeenTexts.find(str(config.training.output_dir))
-        if replaced is not None and replaced.drawing != _drawing(config.data):
+        if replaced is not None and not _draws_alike(replaced, config.data):
             replaced = None
         return cls(source, SeenTexts.find(source), replaced, checkpoint is not None)
 
@@ -54,6 +54,10 @@ class EarlierRuns:
         if self.resumes and self.weights is not None and "validation" not in self.weights.splits:
             return None
         return self.weights
+
+    def warn(self, data: LabelledData) -> list[str]:
+        """Return what the earlier runs take from the metrics of this one."""
+        return [*self.find_leaks(data), *self.find_small_splits(data)]
 
     def find_leaks(self, data: LabelledData) -> list[str]:
         """Return one warning per split whose texts the initial weights were trained on."""
@@ -87,8 +91,7 @@ class EarlierRuns:
 
     def record(self, data: LabelledData, arguments: DataArguments, folder: Path) -> Iterator[str]:
         """Write the texts of the new run into its folder, and yield notes on them."""
-        notes = [*self.find_leaks(data), *self.find_small_splits(data)]
-        yield from (f"warning: {note}" for note in notes)
+        yield from (f"warning: {note}" for note in self.warn(data))
         if isinstance(data, StreamedData):
             return
         seen = SeenTexts.from_data(data, _drawing(arguments), self.weights)
@@ -101,6 +104,17 @@ class EarlierRuns:
                     f"are new, {gone} are missing"
                 )
         seen.save(folder)
+
+
+def _draws_alike(run: SeenTexts, arguments: DataArguments) -> bool:
+    """Whether a run draws its splits as these arguments do.
+
+    A cross-fitted run has no validation rows. If they are drawn now, all rows are free for it.
+    """
+    draws_validation = not arguments.folds and not arguments.validation_file
+    return run.drawing == _drawing(arguments) and not (
+        draws_validation and "validation" not in run.splits
+    )
 
 
 def _drawing(arguments: DataArguments) -> tuple[float, ...]:

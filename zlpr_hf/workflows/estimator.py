@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,8 +34,10 @@ from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.option_words import current_name, option_names, unknown_option
 from zlpr_hf.workflows.output_dir import REPORT_FILE, RESULTS_FILE
 from zlpr_hf.workflows.push import push_folder
-from zlpr_hf.workflows.python_call import config_from_options, split_rows_in_memory
+from zlpr_hf.workflows.python_call import config_from_options, texts_to_source
 from zlpr_hf.workflows.silence import silence
+
+logger = logging.getLogger(__name__)
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -169,11 +172,16 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folder = Path(self.output_dir) if self.output_dir else self._new_folder()
         try:
             config = config_from_options(self._training_options() | {"output_dir": folder})
-            data = split_rows_in_memory(rows, given, config.data)
+            source = texts_to_source(rows, given)
+            if "text_pair" in source.splits["train"].column_names:
+                config = replace(config, data=replace(config.data, text_pair_column="text_pair"))
             with nullcontext() if self.verbose else silence():
                 log: Any = print if self.verbose else lambda text: None
-                self.report_: Report | None = finetune_config(config, data=data, log=log)
+                report = finetune_config(config, data=source, log=log)
+                self.report_: Report | None = report
                 self._load(folder, given.form)
+            for note in report.warnings:
+                logger.warning("%s", note)
         except BaseException:
             self._release()
             raise

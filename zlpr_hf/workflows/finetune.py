@@ -11,6 +11,7 @@ from typing import Any
 from transformers import set_seed
 
 from zlpr_hf.data.dataset import LabelledData
+from zlpr_hf.data.sources import Source
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.four_bits import move_adapters
 from zlpr_hf.models.label_changes import label_changes
@@ -106,7 +107,7 @@ def finetune(*given: Any, data: Any = None, log: Log = print, **options: Any) ->
 def finetune_config(
     config: RunConfig,
     *,
-    data: LabelledData | None = None,
+    data: LabelledData | Source | None = None,
     log: Log = print,
     columns_shown: bool = False,
 ) -> Report:
@@ -161,6 +162,7 @@ def finetune_config(
     started = time.monotonic()
     out_of_fold = None
     if folds is not None:
+        trainer.accelerator.wait_for_everyone()  # folds of an earlier run are gone
         out_of_fold = cross_fit(prepared, config, predict_logits, log=log)
         set_seed(config.training.seed)  # training starts alike after folds that were read
     train_loss = run_training(trainer, checkpoint)
@@ -184,7 +186,7 @@ def finetune_config(
     bias_note = ZLPRConfig.read(trainer.model.config).render_bias()  # type: ignore[union-attr]
     report = replace(
         report,
-        warnings=[*earlier.find_leaks(prepared.data), *report.warnings, *filter(None, [bias_note])],
+        warnings=[*earlier.warn(prepared.data), *report.warnings, *filter(None, [bias_note])],
         history=read_history(trainer.state.log_history, _kept_step(trainer)),
     )
     # --dropout is for this run alone: later training on the saved model has the checkpoint's rates.

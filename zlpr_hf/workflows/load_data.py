@@ -52,14 +52,15 @@ def load_data(
         "test": arguments.test_file,
     }
     files = {split: path for split, path in given.items() if path is not None}
-    labels = find_label_columns(arguments, arguments.dataset_name)
+    found = None if source is None else source.labels
+    labels = found or find_label_columns(arguments, arguments.dataset_name)
     if arguments.labels_file and (arguments.streaming or not arguments.train_file):
         raise InputError("labels_file goes with train_file, and without streaming")
     if source is not None and (files or arguments.dataset_name or arguments.streaming):
         raise InputError("rows in memory: expected no train_file, dataset_name and streaming")
     if arguments.streaming:
         return _load_streamed_data(arguments, labels, files)
-    data = build_labelled_data(
+    return build_labelled_data(
         source or _load_source(arguments, labels, files),
         labels,
         text_column=arguments.text_column,
@@ -70,13 +71,12 @@ def load_data(
         validation_size=arguments.validation_size,
         test_size=arguments.test_size,
         split_seed=arguments.split_seed,
+        max_train_samples=arguments.max_train_samples,
         folds=arguments.folds,
         unseen_labels=arguments.unseen_labels,
         known=known,
         fold_blocker=fold_blocker,
     )
-    most = arguments.max_train_samples
-    return data if most is None else data.first_rows(most)
 
 
 def load_own_data(model: str, arguments: DataArguments) -> LabelledData:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallb
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import MultiLabelCollator, encode
 from zlpr_hf.data.profile import DataProfile, compute_profile, compute_streamed_profile
+from zlpr_hf.data.sources import Source
 from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
@@ -66,28 +66,28 @@ class Prepared:
 def prepare(
     config: RunConfig,
     *,
-    data: LabelledData | None = None,
+    data: LabelledData | Source | None = None,
     earlier: EarlierRuns | None = None,
     cross_fits: bool = False,
 ) -> Prepared:
-    """Read the data unless it has been read already, encode it, and fit the loss; write nothing.
+    """Read the data or its source, encode it, and fit the loss; write nothing.
+
+    Data that has been read already stays as it is.
 
     Only the caller that ``cross_fits`` gets folds; the others need a validation split.
     """
     if not cross_fits and config.data.folds:
         raise InputError("folds: only zlpr train and zlpr audit cross-fit; leave it out here")
-    if data is None:
+    if not isinstance(data, LabelledData):
         earlier = earlier or EarlierRuns.find(config)
         by_default = cross_fits and not config.training.large_label_space
         if config.data.folds is None and not by_default:
             config = replace(config, data=replace(config.data, folds=0))
-        data = load_data(config.data, earlier.known, fold_blocker=earlier.fold_blocker)
+        data = load_data(config.data, earlier.known, fold_blocker=earlier.fold_blocker, source=data)
     folds = 0 if data.folds is None else int(data.folds.max()) + 1
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training
     num_labels = data.label_space.num_labels
-    if data.folds is not None and not np.bincount(data.folds, minlength=folds).all():
-        raise InputError("folds: max_train_samples leaves a fold without rows; add rows")
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
     large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)

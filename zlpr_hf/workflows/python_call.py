@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 
 from zlpr_hf.data.column_guess import guess_columns
 from zlpr_hf.data.column_types import declared_names
-from zlpr_hf.data.dataset import LabelledData, build_labelled_data
+from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.given_labels import GivenLabels
 from zlpr_hf.data.in_memory import LABEL_COLUMNS, to_dataset
 from zlpr_hf.data.label_columns import LabelColumns
@@ -21,7 +21,7 @@ from zlpr_hf.data.sources import Source
 from zlpr_hf.errors import InputError
 from zlpr_hf.workflows.arguments import ARGUMENTS, RunConfig, parse_arguments
 from zlpr_hf.workflows.data_arguments import DataArguments
-from zlpr_hf.workflows.load_data import file_options, find_label_columns, load_data
+from zlpr_hf.workflows.load_data import file_options, find_label_columns
 from zlpr_hf.workflows.option_words import current_name, option_names, option_words, unknown_option
 
 OBJECTS = ("model_args", "data_args", "training_args")
@@ -30,7 +30,7 @@ SPLIT_NAMES = {"valid": "validation", "val": "validation", "dev": "validation"}
 
 def read_call(
     given: Sequence[Any], data: Any, options: Mapping[str, Any]
-) -> tuple[RunConfig, LabelledData | None]:
+) -> tuple[RunConfig, LabelledData | Source | None]:
     """Return the configuration of a call, and its rows if they are in memory.
 
     Raises:
@@ -58,9 +58,7 @@ def read_call(
         named = {_known_name(given): value for given, value in named.items()}
         source = to_source(rows[0], needed=_columns(DataArguments(), named)) if in_memory else None
         config = config_from_options(_guess(named, source) | named)
-    if source is None:
-        return config, rows[0] if rows else None
-    return config, load_data(config.data, source=source)
+    return config, rows[0] if rows and source is None else source
 
 
 def _known_name(given: str) -> str:
@@ -129,23 +127,20 @@ def to_source(rows: Any, *, needed: Collection[str]) -> Source:
     return Source(DatasetDict(found), origins, format=type(rows).__name__)
 
 
-def split_rows_in_memory(
-    texts: Sequence[tuple[str, ...]], given: GivenLabels, arguments: DataArguments
-) -> LabelledData:
-    """Return texts and their labels with a validation and a test split."""
+def texts_to_source(texts: Sequence[tuple[str, ...]], given: GivenLabels) -> Source:
+    """Return texts and their labels as rows to train on, in the columns ``text`` and ``text_pair``.
+
+    Raises:
+        InputError: If their numbers differ.
+    """
     given.check_count(texts)
     columns = dict(zip(("text", "text_pair"), map(list, zip(*texts, strict=True)), strict=False))
     features = Features(
         {name: Value("string") for name in columns} | {"labels": List(Value("float32"))}
     )
     rows = Dataset.from_dict({**columns, "labels": list(given.targets)}, features=features)
-    names = given.space.names
-    return build_labelled_data(
-        Source(DatasetDict({"train": rows}), {"train": "the rows"}, format="rows in memory"),
-        LabelColumns(form="multi_hot", names=names, join_rows=False, use_verdicts=False),
-        text_pair_column="text_pair" if "text_pair" in columns else None,
-        validation_size=arguments.validation_size,
-        test_size=arguments.test_size,
-        split_seed=arguments.split_seed,
-        folds=arguments.folds,
+    labels = LabelColumns(
+        form="multi_hot", names=given.space.names, join_rows=False, use_verdicts=False
     )
+    splits, origins = DatasetDict({"train": rows}), {"train": "the rows"}
+    return Source(splits, origins, format="rows in memory", labels=labels)
