@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from zlpr_hf import Thresholds, fit_thresholds
+from zlpr_hf.choices import Scope
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 
 
@@ -88,6 +89,53 @@ def test_global_never_loses_to_zero(validation: tuple[np.ndarray, np.ndarray], m
     assert len(set(fitted.offsets)) == 1
     tuned = compute_decision_metrics(fitted.apply(logits), targets)[metric]
     assert tuned >= compute_decision_metrics(logits > 0, targets)[metric]
+
+
+@pytest.mark.parametrize("limits", [{"min_labels": 1}, {"max_labels": 1}, {"min_labels": 2}])
+def test_global_offset_is_the_best_one_under_the_limits(
+    validation: tuple[np.ndarray, np.ndarray], limits: dict[str, int]
+) -> None:
+    logits, targets = validation
+    fitted = fit_thresholds(logits, targets, metric="f1_micro", **limits)
+    assert (fitted.min_labels, fitted.max_labels) == (
+        limits.get("min_labels", 0),
+        limits.get("max_labels"),
+    )
+    found = f1_score(targets, fitted.apply(logits), average="micro")
+    rules = [Thresholds((offset,) * 3, **limits) for offset in candidates(logits)]
+    best = max(f1_score(targets, rule.apply(logits), average="micro") for rule in rules)
+    assert found == pytest.approx(best)
+    for metric in ("f1_macro", "subset_accuracy"):
+        values = [
+            compute_decision_metrics(Thresholds(rule.offsets, **limits).apply(logits), targets)[
+                metric
+            ]
+            for rule in (
+                fit_thresholds(logits, targets, metric=metric, **limits),
+                fit_thresholds(logits, targets, metric=metric),
+            )
+        ]
+        assert values[0] >= values[1]
+
+
+@pytest.mark.parametrize("scope", ["global", "per_label"])
+def test_texts_without_content_move_no_offset(
+    validation: tuple[np.ndarray, np.ndarray], scope: Scope
+) -> None:
+    logits, targets = validation
+    blank = np.full((3, 3), -1e4)
+    for metric in ("f1_micro", "f1_macro"):
+        alone = fit_thresholds(logits, targets, metric=metric, scope=scope)
+        found = fit_thresholds(
+            np.concatenate([blank, logits]),
+            np.concatenate([np.eye(3), targets]),
+            metric=metric,
+            scope=scope,
+        )
+        assert found == alone
+        only = fit_thresholds(blank, np.eye(3), metric=metric, scope=scope, min_positives=1)
+        assert only.offsets == (0, 0, 0)
+    assert not Thresholds((-2e4,) * 3, min_labels=1).apply(blank).any()
 
 
 def test_rare_labels_keep_zero_and_unknown_rows_do_not_count() -> None:

@@ -65,6 +65,17 @@ def decide(logits: Any) -> NDArray[np.bool_]:
     return np.asarray(logits) > 0
 
 
+def have_content(logits: Any) -> NDArray[np.bool_]:
+    """Return which rows of logits ``(N, L)`` are of texts with content, ``(N,)``."""
+    found: NDArray[np.bool_] = np.any(np.asarray(logits) > -MAX_LOGIT_THRESHOLD, axis=1)
+    return found
+
+
+def rank_labels(margins: Any) -> NDArray[np.intp]:
+    """Return the rank of each label in its row, ``(N, L)``, from 0 for the highest margin."""
+    return np.argsort(np.argsort(-np.asarray(margins), axis=1, kind="stable"), axis=1)
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """Decision rule: ``logit > offset``, then limits on the number of labels per text.
@@ -98,19 +109,20 @@ class Thresholds:
             )
 
     def apply(self, logits: Any) -> NDArray[np.bool_]:
-        """Return which labels are predicted, ``(N, L)``, from logits ``(N, L)`` without NaN."""
+        """Return which labels are predicted, ``(N, L)``, from logits ``(N, L)`` without NaN.
+
+        A text without content has none.
+        """
         margins = np.asarray(logits, dtype=np.float64)
         if self.offsets:
             margins = margins - np.asarray(self.offsets)
         predictions = decide(margins)
-        if self.min_labels == 0 and self.max_labels is None:
-            return predictions
-        rank = np.argsort(np.argsort(-margins, axis=1, kind="stable"), axis=1)
-        has_content = (np.asarray(logits) > -MAX_LOGIT_THRESHOLD).any(1, keepdims=True)
-        predictions |= (rank < self.min_labels) & has_content
-        if self.max_labels is not None:
-            predictions &= rank < self.max_labels
-        return predictions
+        if self.min_labels or self.max_labels is not None:
+            ranks = rank_labels(margins)
+            predictions |= ranks < self.min_labels
+            if self.max_labels is not None:
+                predictions &= ranks < self.max_labels
+        return predictions & have_content(logits)[:, None]
 
     def to_config(self) -> dict[str, Any]:
         """Return a plain mapping for the ``zlpr`` entry of ``config.json``."""

@@ -39,6 +39,18 @@ def test_only_rare_labels_that_are_seldom_predicted_get_an_offset() -> None:
     assert after > before + 0.2
 
 
+def test_labels_that_a_limit_adds_are_predicted_labels() -> None:
+    """A rare label that is added wherever it leads needs no offset."""
+    logits, targets = long_tail(3.0)
+    rare = targets[:, 2] > 0
+    targets[rare] = [0, 0, 1, 0]
+    logits[rare] = [-3, -3, -1, -4]
+    assert fit_rare_label_offsets(logits, targets, targets).offsets[2] < 0
+    found = fit_rare_label_offsets(logits, targets, targets, min_labels=1)
+    assert found.min_labels == 1
+    assert (found.offsets or (0, 0, 0))[2] == 0
+
+
 def test_offsets_are_a_share_of_the_log_frequency_ratio() -> None:
     logits, targets = long_tail(3.0)
     offsets = np.array(fit_rare_label_offsets(logits, targets, targets).offsets)

@@ -10,7 +10,7 @@ from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.bootstrap import Bools, DecisionCounts, draw_weights
 from zlpr_hf.metrics.counts import Floats
 from zlpr_hf.metrics.names import OBJECTIVE
-from zlpr_hf.thresholds import MAX_LOGIT_THRESHOLD, Thresholds
+from zlpr_hf.thresholds import Thresholds, have_content
 
 SAMPLES = 100
 """Number of bootstrap samples."""
@@ -52,7 +52,7 @@ def fit_few_row_thresholds(logits: Any, targets: Any, *, min_labels: int = 0) ->
         Breiman: Bagging Predictors, 1996.
     """
     scores, truth = np.asarray(logits, np.float64), np.asarray(targets, np.float32)
-    counted = (scores > -MAX_LOGIT_THRESHOLD).any(1) & known_mask(truth).any(1)
+    counted = have_content(scores) & known_mask(truth).any(1)
     scores, truth = scores[counted], truth[counted]
     known = known_mask(truth)
     present = known & (truth >= 0.5)

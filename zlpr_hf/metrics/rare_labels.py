@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ MAX_ERROR = 0.05
 """Expected calibration error that offsets may lead to."""
 
 
-def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thresholds:
+def fit_rare_label_offsets(
+    logits: Any, targets: Any, train_targets: Any, *, min_labels: int = 0
+) -> Thresholds:
     """Lower the thresholds of rare labels that the model predicts far too seldom.
 
     A label qualifies if the model predicts it in fewer than half as many validation rows as its
@@ -37,30 +40,34 @@ def fit_rare_label_offsets(logits: Any, targets: Any, train_targets: Any) -> Thr
         logits: Raw scores of validation rows.
         targets: Targets of those rows in [0, 1]; ``-100`` or NaN marks an unknown one.
         train_targets: Targets of the training rows, for the frequencies.
+        min_labels: Minimum number of labels per row, part of all decisions (default: 0).
 
     Shape:
         logits, targets: ``(N, L)``. train_targets: ``(M, L)``.
 
     Returns:
-        Thresholds with one offset per label, 0 or below; without offsets if none helps.
+        Thresholds with one offset per label, 0 or below, and the limit; without offsets if none
+        helps.
 
     References:
         Menon et al.: Long-tail Learning via Logit Adjustment, 2021.
     """
     scores = np.asarray(logits, dtype=np.float64)
     frequencies = count_frequencies(train_targets)
-    offsets = _rarity(frequencies) * (_predicted_share(scores, targets, frequencies) < SELDOM)
+    limits = Thresholds(min_labels=min_labels)
+    share = _predicted_share(limits.apply(scores), targets, frequencies)
+    offsets = _rarity(frequencies) * (share < SELDOM)
     if not offsets.any():
-        return Thresholds()
+        return limits
     offsets *= fit_temperature(scores, targets)
     shifted = [scores + strength * offsets for strength in STRENGTHS]
     errors = [_calibration_error(logits, targets) for logits in shifted]
     values = [
-        _objective(logits > 0, targets) if error <= max(MAX_ERROR, errors[0]) else -1.0
+        _objective(limits.apply(logits), targets) if error <= max(MAX_ERROR, errors[0]) else -1.0
         for logits, error in zip(shifted, errors, strict=True)
     ]
     strength = STRENGTHS[int(np.argmax(np.round(values, 9)))]
-    return Thresholds(tuple(-strength * offsets)) if strength else Thresholds()
+    return replace(limits, offsets=tuple(-strength * offsets)) if strength else limits
 
 
 def count_frequencies(targets: Any) -> NDArray[np.float64]:
@@ -80,11 +87,11 @@ def _rarity(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _predicted_share(
-    scores: NDArray[np.float64], targets: Any, frequencies: NDArray[np.float64]
+    decided: NDArray[np.bool_], targets: Any, frequencies: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return predicted rows per expected row of each label; 1 where no row is known."""
     known = known_mask(np.asarray(targets, dtype=np.float32))
-    predicted = ((scores > 0) & known).sum(0)
+    predicted = (decided & known).sum(0)
     expected = frequencies * known.sum(0)
     return np.where(expected > 0, predicted / np.maximum(expected, 1e-12), 1.0)
 

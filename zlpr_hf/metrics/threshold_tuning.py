@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from zlpr_hf.choices import DECISION_METRICS, LABEL_METRICS, Scope
 from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.counts import Counts, Floats
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
-from zlpr_hf.thresholds import Thresholds, refuse_nan
+from zlpr_hf.thresholds import Thresholds, have_content, rank_labels, refuse_nan
 
 QUANTILES = 200
 TOLERANCE = 1e-12
@@ -25,6 +25,8 @@ def fit_thresholds(
     metric: str = "f1_macro",
     scope: Scope = "global",
     min_positives: int = 5,
+    min_labels: int = 0,
+    max_labels: int | None = None,
 ) -> Thresholds:
     """Tune offsets on validation data. Never use the rows that you report metrics on.
 
@@ -34,24 +36,29 @@ def fit_thresholds(
     Dinkelbach's iteration maximises, each step again label by label. Of equally good offsets the
     nearest to zero wins.
 
+    Limits on the number of labels are part of the decisions that ``global`` rates. ``per_label``
+    fits without them: which labels a limit adds or removes depends on the offsets of all labels.
+
     Args:
-        logits: Raw scores of validation rows.
+        logits: Raw scores of validation rows. Texts without content, at -10,000, are left out.
         targets: Values in [0, 1]; ``-100`` or NaN marks an unknown target, which is ignored.
         metric: ``f1_micro`` or ``f1_macro`` (default); for ``global`` also ``f1_samples``,
             ``jaccard_samples`` and ``subset_accuracy``.
         scope: ``global`` (default) or ``per_label``.
         min_positives: For ``per_label``: a label with fewer positive rows keeps its zero
             (default: 5).
+        min_labels: Minimum number of labels per row (default: 0).
+        max_labels: Maximum number of labels per row (default: no limit).
 
     Shape:
         logits, targets: ``(N, L)``.
 
     Returns:
-        Thresholds with one offset per label.
+        Thresholds with one offset per label, and the limits.
 
     Raises:
-        ValueError: If the metric or scope is unknown, the metric cannot be tuned per label, or a
-            logit is NaN.
+        ValueError: If the metric or scope is unknown, the metric cannot be tuned per label, the
+            limits contradict each other, or a logit is NaN.
 
     References:
         Dinkelbach: On Nonlinear Fractional Programming, 1967.
@@ -72,19 +79,34 @@ def fit_thresholds(
     scores = np.asarray(logits, dtype=np.float64)
     refuse_nan(scores)
     truth = np.asarray(targets, dtype=np.float32)
+    has_content = have_content(scores)
+    scores, truth = scores[has_content], truth[has_content]
+    limits = Thresholds(min_labels=min_labels, max_labels=max_labels)
+    if not len(scores):
+        return replace(limits, offsets=(0.0,) * scores.shape[1])
     if scope == "global":
+        limited = _with_limits(scores, limits)
         if metric == "f1_micro":  # all cells as one label: exact
-            best = _Curve.from_scores(scores.ravel(), truth.ravel()).best_f1_offset()
+            best = _Curve.from_scores(limited.ravel(), truth.ravel()).best_f1_offset()
         else:
-            best = _best_offset(scores, truth, metric)
-        return Thresholds((best,) * scores.shape[1])
+            best = _best_offset(limited, truth, metric)
+        return replace(limits, offsets=(best,) * scores.shape[1])
     curves = [_Curve.from_scores(*columns) for columns in zip(scores.T, truth.T, strict=True)]
     tuned = [
         curve if curve.counts.support >= min_positives else curve.at_zero() for curve in curves
     ]
     if metric == "f1_macro":
-        return Thresholds(tuple(curve.best_f1_offset() for curve in tuned))
-    return _maximise_micro_f1(tuned)
+        return replace(limits, offsets=tuple(curve.best_f1_offset() for curve in tuned))
+    return replace(limits, offsets=_find_micro_f1_offsets(tuned))
+
+
+def _with_limits(scores: Floats, limits: Thresholds) -> Floats:
+    """Return infinite scores where a limit decides, whatever the offset of all labels."""
+    ranks = rank_labels(scores)
+    limited = np.where(ranks < limits.min_labels, np.inf, scores)
+    if limits.max_labels is not None:
+        limited = np.where(ranks >= limits.max_labels, -np.inf, limited)
+    return limited
 
 
 def _best_offset(scores: Floats, truth: Floats, metric: str) -> float:
@@ -112,7 +134,7 @@ class _Curve:
     def from_scores(cls, scores: Floats, truth: Floats) -> _Curve:
         known = known_mask(truth)
         scores, present = scores[known], truth[known] >= 0.5
-        values = np.unique(scores)
+        values = np.unique(scores[np.isfinite(scores)])
         edges = (values[1:] + values[:-1]) / 2
         low, high = (values[0] - 1, values[-1] + 1) if len(values) else (0.0, 0.0)
         offsets = np.concatenate([[low], edges, [high, 0.0]])
@@ -143,7 +165,7 @@ class _Curve:
         return float(self.best(self.counts.f1).offsets[0])
 
 
-def _maximise_micro_f1(curves: list[_Curve]) -> Thresholds:
+def _find_micro_f1_offsets(curves: list[_Curve]) -> tuple[float, ...]:
     """Dinkelbach: maximise numerator minus ratio times denominator until the ratio stays."""
     ratio = 0.0
     while True:
@@ -158,5 +180,5 @@ def _maximise_micro_f1(curves: list[_Curve]) -> Thresholds:
         support = sum(curve.counts.support for curve in curves)
         better = float(Counts(true_positives, predicted, support).f1)
         if better <= ratio + TOLERANCE:
-            return Thresholds(tuple(float(curve.offsets[0]) for curve in chosen))
+            return tuple(float(curve.offsets[0]) for curve in chosen)
         ratio = better

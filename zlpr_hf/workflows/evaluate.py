@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,12 @@ def evaluate(
         numbers = _evaluate_logits(classifier, rows, logits, resamples)
         if tune is not None:
             limits = replace(classifier.thresholds, offsets=())
-            numbers["tuned"] = _cross_fit(logits, rows.targets, metric, tune, limits)
-            found = fit_thresholds(logits, rows.targets, metric=metric, scope=tune)
+            fit = partial(
+                fit_thresholds, metric=metric, scope=tune, min_labels=limits.min_labels,
+                max_labels=limits.max_labels,
+            )  # fmt: skip
+            numbers["tuned"] = _cross_fit(logits, rows.targets, fit, limits)
+            found = fit(logits, rows.targets)
             margins = move_logits(logits, found.offsets)
             numbers["thresholds"] = found
             numbers["temperature"] = fit_temperature(margins, rows.targets)
@@ -218,14 +223,13 @@ def _evaluate_top_k(
 def _cross_fit(
     logits: NDArray[np.float32],
     targets: NDArray[np.float32],
-    metric: str,
-    scope: Scope,
+    fit: Callable[[Any, Any], Thresholds],
     limits: Thresholds,
 ) -> dict[str, float]:
     """Return metrics with offsets for each half of the rows fitted on the other half."""
     halves = np.array_split(np.random.default_rng(0).permutation(len(logits)), 2)
     margins: Any = np.empty_like(logits)
     for fitted, evaluated in (halves, halves[::-1]):
-        found = fit_thresholds(logits[fitted], targets[fitted], metric=metric, scope=scope)
+        found = fit(logits[fitted], targets[fitted])
         margins[evaluated] = move_logits(logits[evaluated], found.offsets)
     return compute_multi_label_metrics(margins, targets, predictions=limits.apply(margins))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -224,12 +224,13 @@ def _fit_thresholds(
 ) -> Thresholds:
     if tuning == "shrunk":
         return fit_few_row_thresholds(logits, targets, min_labels=min_labels)
-    found = Thresholds()
     if tuning == "rare_labels":
-        found = fit_rare_label_offsets(logits, targets, prepared.data.targets("train"))
-    elif tuning == "global" or tuning == "per_label":
-        found = fit_thresholds(logits, targets, metric=metric, scope=tuning)
-    return replace(found, min_labels=min_labels)
+        of_folds = prepared.data.folds is not None  # whose rows are training rows
+        train_targets = targets if of_folds else prepared.data.targets("train")
+        return fit_rare_label_offsets(logits, targets, train_targets, min_labels=min_labels)
+    if tuning == "global" or tuning == "per_label":
+        return fit_thresholds(logits, targets, metric=metric, scope=tuning, min_labels=min_labels)
+    return Thresholds(min_labels=min_labels)
 
 
 def without_blank(
