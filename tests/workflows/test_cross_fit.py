@@ -1,6 +1,7 @@
 """Cross-fitting: out-of-fold logits, runs without a validation split, and resuming by fold."""
 
 import json
+import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -37,7 +38,7 @@ def crossed(
     """A cross-fitted run with zero thresholds, its report and its data. Do not change it."""
     folder = tmp_path_factory.mktemp("crossed") / "run"
     more = (*FEW, "--tune_thresholds=none", "--min_labels=0")
-    report = run(command, folder, *more)
+    report = run(command, folder, *more, "--eval_on_start=true")  # there is nothing to evaluate
     config = parse_arguments([*command, *more, f"--output_dir={folder}-again"])
     return folder, report, prepare(config, cross_fits=True)
 
@@ -130,6 +131,59 @@ def test_folds_of_other_options_are_trained_again(
     (tmp_path / "folds/fold-2.npz").write_bytes(b"damaged")
     with pytest.raises(InputError, match="fold-2"):
         cross_fit(prepared, other, predict_logits, log=lines.append)
+
+
+def test_folds_of_other_models_or_descriptions_are_trained_again(
+    command: list[str], encoder_dir: Path, tmp_path: Path
+) -> None:
+    encoder, described = tmp_path / "encoder", tmp_path / "labels.yaml"
+    shutil.copytree(encoder_dir, encoder)
+    described.write_text("red: a warm colour")
+    more = ["--folds=3", "--num_train_epochs=1", f"--label_descriptions_file={described}"]
+    words = [*command, *more, f"--model_name_or_path={encoder}", f"--output_dir={tmp_path}/run"]
+    lines: list[str] = []
+
+    def count_trained() -> int:
+        before = len(lines)
+        config = parse_arguments(words)
+        cross_fit(prepare(config, cross_fits=True), config, predict_logits, log=lines.append)
+        return len(lines) - before
+
+    assert [count_trained(), count_trained()] == [3, 0]
+    described.write_text("red: the colour of blood")
+    assert [count_trained(), count_trained()] == [3, 0]
+    stat = (encoder / "model.safetensors").stat()
+    os.utime(encoder / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    assert count_trained() == 3
+
+
+@pytest.mark.parametrize("loss", ["weighted_bce", "class_balanced", "powerset"])
+def test_losses_are_fitted_without_the_rows_of_the_fold(
+    command: list[str], tmp_path: Path, loss: str
+) -> None:
+    """Frequencies and sets of labels that a loss learns are those of the rows it is trained on."""
+    more = ["--num_train_epochs=1", "--folds=3", f"--loss={loss}", f"--output_dir={tmp_path}"]
+    config = parse_arguments([*command, *more])
+    prepared = prepare(config, cross_fits=True)
+    targets, folds = prepared.data.targets("train"), prepared.data.folds
+    found = []
+
+    def look(trainer: Any, rows: Any) -> Any:
+        found.append(trainer.loss)
+        return np.zeros((len(rows), 3), np.float32)
+
+    cross_fit(prepared, config, look, log=lambda _: None)
+    assert len(found) == 3
+    for fold, each in enumerate(found):
+        kept = targets[folds != fold]
+        positives = kept.sum(0)
+        if loss == "weighted_bce":
+            assert each.positive_weight.tolist() == pytest.approx(len(kept) / positives - 1)
+        elif loss == "class_balanced":
+            assert each.positives.tolist() == positives.tolist()
+        else:
+            expected = {tuple(np.flatnonzero(row).tolist()) for row in kept}
+            assert set(each.label_sets.sets) == expected
 
 
 def test_a_test_file_is_kept_and_thresholds_come_from_the_folds(
@@ -239,7 +293,12 @@ def test_other_commands_and_too_few_rows_are_refused(
     with pytest.raises(InputError, match="folds"):
         prepare(config)
     check_refused([*command, "--folds=1"], tmp_path / "one", "folds", capsys)
-    for more in ("--streaming=true", "--max_train_samples=3", "--large_label_space=true"):
+    for more in (
+        "--streaming=true",
+        "--max_train_samples=3",
+        "--large_label_space=true",
+        "--lr_scheduler_type=reduce_lr_on_plateau",
+    ):
         check_refused([*command, "--folds=5", more], tmp_path / "more", "folds", capsys)
 
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from tests.runs import FAST, check_refused, run
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.build_model import build_model
 from zlpr_hf.workflows.finetune import finetune_config
-from zlpr_hf.workflows.prepare import build_model, prepare
+from zlpr_hf.workflows.prepare import prepare
 
 RENAMED = {"red": "crimson", "green": "green"}
 """The labels that stay; a text that names the dog has the new label animal."""

@@ -17,9 +17,10 @@ from zlpr_hf.data.encoding import MultiLabelCollator
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import record_loss
 from zlpr_hf.workflows.arguments import parse_arguments
+from zlpr_hf.workflows.build_model import build_model
 from zlpr_hf.workflows.comparison.plan import read_plan
 from zlpr_hf.workflows.comparison.results import Comparison
-from zlpr_hf.workflows.prepare import build_model, prepare
+from zlpr_hf.workflows.prepare import prepare
 from zlpr_hf.workflows.tuning.plan import plan_tuning
 from zlpr_hf.workflows.tuning.run import tune
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import set_seed
@@ -23,13 +24,15 @@ from zlpr_hf.errors import InputError
 from zlpr_hf.files.arrays import read_arrays
 from zlpr_hf.files.atomic import whole_file
 from zlpr_hf.labels import known_mask
+from zlpr_hf.models.paths import resolve_model_path
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.progress import render_loss_value, render_seconds
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import RunConfig, render_config
+from zlpr_hf.workflows.build_model import build_model, find_label_descriptions
 from zlpr_hf.workflows.long_texts import split_rows
 from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE, RESULTS_FILE
-from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer
+from zlpr_hf.workflows.prepare import Prepared, build_trainer, fit_loss
 from zlpr_hf.workflows.run_training import run_training
 
 Logits = NDArray[np.float32]
@@ -66,8 +69,8 @@ def cross_fit(
 ) -> OutOfFold:
     """Train one model per fold on the rows of the other folds, and predict the rows of the fold.
 
-    A fold that an interrupted run has finished in the same output folder, with the same options and
-    rows, is read and not trained again. All processes of a run call this function.
+    A fold that an interrupted run has finished in the same output folder, with the same options,
+    rows and models, is read and not trained again. All processes of a run call this function.
 
     Args:
         prepared: Data with ``folds``; its training rows may have ``teacher_logits``.
@@ -90,10 +93,10 @@ def cross_fit(
         parts = [rows.select(np.flatnonzero(held_out))]
         if windows is not None and held_windows.any():
             parts.append(windows.select(np.flatnonzero(held_windows)))
-        found = trainer.read(fold)
+        # Of several processes the main one decides: others may see other files.
+        (found,) = broadcast_object_list([trainer.read(fold)])
         if found is None:
-            kept = rows.select(np.flatnonzero(~held_out))
-            found = trainer.train(fold, kept, parts, f"fold {fold + 1}/{count}")
+            found = trainer.train(fold, ~held_out, parts, f"fold {fold + 1}/{count}")
         logits[held_out] = found[0]
         if len(found) > 1:
             window_logits[held_windows] = found[1]
@@ -170,6 +173,7 @@ def without_evaluation(arguments: ZLPRTrainingArguments) -> ZLPRTrainingArgument
     changed = copy.copy(arguments)
     changed.eval_strategy = IntervalStrategy.NO
     changed.do_eval = False
+    changed.eval_on_start = False
     changed.load_best_model_at_end = False
     changed.early_stopping_patience = None
     return changed
@@ -204,17 +208,25 @@ class _FoldTrainer:
             return None
         return [stored[name] for name in sorted(stored)]
 
-    def train(self, fold: int, kept: Dataset, parts: Sequence[Dataset], title: str) -> list[Logits]:
-        """Train on the kept rows, return the logits of the parts held out, and store them."""
+    def train(
+        self, fold: int, kept: NDArray[np.bool_], parts: Sequence[Dataset], title: str
+    ) -> list[Logits]:
+        """Train on the kept rows, return the logits of the parts held out, and store them.
+
+        A loss that is fitted on training rows is fitted on the kept ones.
+        """
         started, path = time.monotonic(), self._path(fold)
+        rows = self.prepared.encoded["train"].select(np.flatnonzero(kept))
+        targets = self.prepared.data.targets("train")[kept]
+        prepared = replace(self.prepared, loss=fit_loss(self.config.training, targets))
         arguments = without_evaluation(self.config.training)
         arguments.save_strategy = SaveStrategy.NO
         arguments.report_to = []
         arguments.output_dir = str(path.with_suffix(""))
         set_seed(arguments.seed)
-        model = build_model(self.prepared, self.config.model)
+        model = build_model(prepared, self.config.model)
         config = replace(self.config, training=arguments)
-        trainer = build_trainer(self.prepared, model, config, rows=kept, title=title)
+        trainer = build_trainer(prepared, model, config, rows=rows, title=title)
         loss = run_training(trainer)
         found = [self.predict(trainer, part) for part in parts]
         if trainer.is_world_process_zero():
@@ -233,13 +245,30 @@ class _FoldTrainer:
 
 
 def _find_key(prepared: Prepared, config: RunConfig) -> str:
-    """Return a digest of all options but the output folder, and of the rows and their folds."""
-    training = copy.copy(config.training)
+    """Return a digest of all that the logits of a fold depend on.
+
+    These are all options but the output folder, the rows and their folds, the labels with their
+    descriptions, and the files of models on this machine.
+    """
+    training, data, model = copy.copy(config.training), prepared.data, config.model
     training.output_dir = ""
-    assert prepared.data.folds is not None
+    assert data.folds is not None
+    models = filter(None, (model.model_name_or_path, model.teacher_model_name_or_path))
     content = {
         "options": render_config(replace(config, training=training)),
-        "rows": prepared.data.fingerprints()["train"],
-        "folds": prepared.data.folds.tolist(),
+        "rows": data.fingerprints()["train"],
+        "folds": data.folds.tolist(),
+        "labels": data.label_space.names,
+        "descriptions": find_label_descriptions(data, model),
+        "models": [_list_files(name) for name in models],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _list_files(model: str) -> list[tuple[str, int, int]]:
+    """Return name, size and time of the files of a model; none for a model on the Hub."""
+    folder = Path(resolve_model_path(model))
+    if not folder.is_dir():
+        return []
+    found = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file())
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]

@@ -30,6 +30,7 @@ from zlpr_hf.workflows.argument_checks import check_config
 from zlpr_hf.workflows.arguments import RunConfig, render_config
 from zlpr_hf.workflows.auto_defaults import render_defaults
 from zlpr_hf.workflows.baselines import predict_baselines
+from zlpr_hf.workflows.build_model import build_model
 from zlpr_hf.workflows.cross_fit import cross_fit, save_out_of_fold, without_evaluation
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
@@ -43,7 +44,7 @@ from zlpr_hf.workflows.output_dir import (
     is_unfinished,
     run_end,
 )
-from zlpr_hf.workflows.prepare import Prepared, build_model, build_trainer, prepare
+from zlpr_hf.workflows.prepare import Prepared, build_trainer, prepare
 from zlpr_hf.workflows.push import check_access
 from zlpr_hf.workflows.python_call import read_call
 from zlpr_hf.workflows.run_report import build_report, write_report

@@ -1,16 +1,21 @@
-"""Preparation of a run: data, token ids, loss, model and trainer."""
+"""Preparation of a run: data, token ids, loss and trainer."""
 
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
+from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProgressCallback,
+    SchedulerType,
+)
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.encoding import MultiLabelCollator, encode
@@ -20,17 +25,9 @@ from zlpr_hf.data.streaming.batches import StreamedRows
 from zlpr_hf.data.streaming.streamed_data import StreamedData
 from zlpr_hf.errors import InputError
 from zlpr_hf.losses.base import MultiLabelLoss
-from zlpr_hf.losses.registry import build_loss, loss_name
-from zlpr_hf.models.fewer_layers import keep_layers
-from zlpr_hf.models.head_bias import add_head_bias
-from zlpr_hf.models.head_init import init_head_from_label_names, read_label_descriptions
-from zlpr_hf.models.label_changes import new_rows, start_from_names
-from zlpr_hf.models.loading import load_model
-from zlpr_hf.models.lora import add_lora, is_adapter
-from zlpr_hf.models.pooling import has_added_layer
-from zlpr_hf.models.probe import check_model
+from zlpr_hf.losses.registry import build_loss
 from zlpr_hf.models.tokenizer import load_tokenizer
-from zlpr_hf.training.checkpoints import check_same_task
+from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.progress import TrainingProgress
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_best_metric, is_large_label_space
@@ -38,11 +35,6 @@ from zlpr_hf.workflows.arguments import RunConfig
 from zlpr_hf.workflows.auto_defaults import choose_defaults
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
 from zlpr_hf.workflows.load_data import load_data
-from zlpr_hf.workflows.model_arguments import ModelArguments
-from zlpr_hf.zlpr_config import ZLPRConfig
-
-HEAD_INIT_TEXTS = 512
-"""Training texts that scale a head made from label names."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +80,17 @@ def prepare(
     config = replace(config, data=replace(config.data, folds=folds))
     model, training = config.model, config.training
     num_labels = data.label_space.num_labels
+    if folds and training.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+        raise InputError(
+            "lr_scheduler_type: reduce_lr_on_plateau needs validation rows, which a cross-fitted "
+            "run has not; choose another one such as linear, or set folds 0"
+        )
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
     large = not folds and is_large_label_space(config, num_labels=num_labels, hard=data.is_hard)
     check_best_metric(training, num_labels, large=large)
     streamed = isinstance(data, StreamedData)
-    loss = build_loss(
-        training.loss,
-        reduction="none",
-        train_targets=None if large or streamed else data.targets("train"),
-        **training.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
-    )
+    loss = fit_loss(training, None if large or streamed else data.targets("train"))
     tokenizer = load_tokenizer(
         model.model_name_or_path,
         revision=model.model_revision,
@@ -135,96 +127,16 @@ def prepare(
     return Prepared(config, data, encoded, tokenizer, loss, large, profile)
 
 
-def build_model(
-    prepared: Prepared, arguments: ModelArguments, *, checkpoint: Path | None = None
-) -> PreTrainedModel:
-    """Build the model for the start of training, with adapters if asked.
-
-    The weights of a checkpoint are loaded later; its labels must be those of the data.
-    """
-    data, label_sets = prepared.data, prepared.loss.label_sets
-    outputs = data.label_space if label_sets is None else label_sets.output_space(data.label_space)
-    described = read_label_descriptions(arguments.label_descriptions_file, data.label_space)
-    model = load_model(
-        arguments.model_name_or_path,
-        data.label_space,
-        loss=loss_name(prepared.loss),
-        label_sets=label_sets,
-        pooling=arguments.pooling,
-        dropout=arguments.dropout,
-        rename_labels=arguments.rename_labels,
-        revision=arguments.model_revision,
-        trust_remote_code=arguments.trust_remote_code,
-        load_in_4bit=arguments.load_in_4bit,
+def fit_loss(
+    training: ZLPRTrainingArguments, train_targets: NDArray[np.float32] | None
+) -> MultiLabelLoss:
+    """Build the loss of a run; some need the frequencies or sets of labels in training."""
+    return build_loss(
+        training.loss,
+        reduction="none",
+        train_targets=train_targets,
+        **training.loss_kwargs,  # type: ignore[arg-type]  # a mapping once it is checked
     )
-    if arguments.keep_layers is not None:
-        keep_layers(model, arguments.keep_layers)
-    if arguments.tune_thresholds not in ("auto", "none"):
-        add_head_bias(model, f"tune_thresholds {arguments.tune_thresholds}")
-    elif not prepared.loss.decides_at_zero:
-        add_head_bias(model, f"loss {loss_name(prepared.loss)}")
-    check_model(model, prepared.tokenizer)
-    if checkpoint is not None:
-        check_same_task(checkpoint, outputs, getattr(model.config, "num_hidden_layers", 0))
-    elif rows := _rows_from_names(arguments, model):
-        init_head_from_label_names(
-            model,
-            prepared.tokenizer,
-            data.label_space,
-            _sample_texts(data),
-            descriptions=data.label_descriptions | described,
-            label_sets=label_sets,
-            rows=rows,
-            max_length=arguments.max_length,
-        )
-        start_from_names(model)
-    return _add_adapters(model, arguments) if arguments.use_peft else model
-
-
-def _rows_from_names(arguments: ModelArguments, model: PreTrainedModel) -> list[int]:
-    """Return the rows of the head that start from label names; trained rows always stay."""
-    if arguments.head_init == "auto":
-        by_name = ZLPRConfig.read(model.config).pooling == "mean"
-    else:
-        by_name = arguments.head_init == "label_names"
-    return new_rows(model) if by_name else []
-
-
-def _sample_texts(data: LabelledData) -> list[str]:
-    if isinstance(data, StreamedData):
-        return [texts[0] for texts in data.scan.sample]
-    rows = list(data.splits["train"]["text"])
-    return random.Random(0).sample(rows, min(HEAD_INIT_TEXTS, len(rows)))
-
-
-def _add_adapters(model: PreTrainedModel, arguments: ModelArguments) -> PreTrainedModel:
-    if arguments.peft_save == "adapter" and arguments.keep_layers is not None:
-        raise InputError(
-            "peft_save adapter: an adapter goes with the whole encoder, and keep_layers leaves "
-            "layers out; use peft_save merged"
-        )
-    if arguments.peft_save == "adapter" and has_added_layer(model.config):
-        raise InputError(
-            "peft_save adapter: an adapter cannot hold the layer that pooling mean adds to "
-            f"{model.config.model_type}; use peft_save merged, or pooling first"
-        )
-    if arguments.peft_save == "adapter" and is_adapter(
-        arguments.model_name_or_path, arguments.model_revision
-    ):
-        raise InputError(
-            f"peft_save adapter: {arguments.model_name_or_path!r} is an adapter itself, and cannot "
-            "be the encoder of another one; use peft_save merged"
-        )
-    adapted: PreTrainedModel = add_lora(
-        model,
-        name=arguments.model_name_or_path,
-        revision=arguments.model_revision,
-        rank=arguments.lora_rank,
-        alpha=arguments.lora_alpha,
-        dropout=arguments.lora_dropout,
-        target_modules=arguments.lora_target_modules,
-    )
-    return adapted
 
 
 def _train_rows(prepared: Prepared, config: RunConfig) -> Dataset | StreamedRows:

@@ -15,7 +15,8 @@ from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.training.arguments import REGULARISERS
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.arguments import parse_arguments
-from zlpr_hf.workflows.prepare import build_model, build_trainer, prepare
+from zlpr_hf.workflows.build_model import build_model
+from zlpr_hf.workflows.prepare import build_trainer, prepare
 from zlpr_hf.workflows.tuning.journal import (
     STUDY,
     find_finished,
