@@ -37,6 +37,12 @@ def test_texts_get_the_expected_number_of_labels(
     assert decided == [set(names[row > 0]) for row in logits[:50]]
 
 
+def test_texts_longer_than_the_encoder_reads_are_cut(encoder_dir: Path, tmp_path: Path) -> None:
+    texts = [(f"{text} " * 40,) for (text,) in TEXTS[:40]]
+    found = start_model(LABELS, texts, tmp_path / "m", model_name_or_path=str(encoder_dir))
+    assert Classifier.load(tmp_path / "m").compute_logits(texts).shape == (found.texts, 3)
+
+
 @pytest.mark.parametrize(
     ("texts", "labels_per_text", "message"),
     [

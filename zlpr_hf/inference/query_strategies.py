@@ -20,7 +20,7 @@ class Pool:
     """Unlabelled texts as a model sees them.
 
     Args:
-        logits: Logits, ``(N, L)``; a label is predicted above zero.
+        logits: Logits, ``(N, L)``.
         features: Inputs of the head, ``(N, D)``.
         cardinality: Mean number of labels of the labelled texts; None for the mean expected by the
             scores.
@@ -52,7 +52,10 @@ def score_mean_margin(pool: Pool) -> Array:
 
 
 def score_cardinality(pool: Pool) -> Array:
-    """Return how far the number of predicted labels is from their mean number.
+    """Return how far the number of labels above zero is from the mean number of labels.
+
+    Labels that ``min_labels`` adds do not count: a text without any logit above zero is one that
+    the model cannot place.
 
     References:
         Li, Guo: Active Learning with Multi-Label SVM Classification, 2013.

@@ -105,7 +105,7 @@ def start_model(
             for name, words in descriptions.items()
         },
         phrases=True,
-        max_length=max_length,
+        max_length=tokenizer.model_max_length,
     )
     ZLPRConfig.update(model.config, long_texts="cut", data=dict(reading or {}))
     classifier = Classifier.from_model(model, tokenizer)
