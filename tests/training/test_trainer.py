@@ -351,6 +351,20 @@ def test_contrastive_loss_compares_the_texts_of_all_replicas(rdrop: float, tmp_p
     torch.testing.assert_close(values[0], values[1])
 
 
+def test_contrastive_loss_of_single_texts_warns_and_changes_nothing(tmp_path: Path) -> None:
+    single = {"per_device_train_batch_size": 1}
+    with pytest.warns(UserWarning, match="contrastive_alpha"):
+        trainer = ZLPRTrainer(
+            model=model(),
+            args=arguments(tmp_path, contrastive_alpha=1.0, **single),
+            train_dataset=rows(),
+        )
+    plain = ZLPRTrainer(model=model(), args=arguments(tmp_path, **single), train_dataset=rows())
+    expected = trained(plain)
+    for name, value in trained(trainer).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
 def test_contrastive_loss_needs_a_linear_head(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="contrastive_alpha: needs a model that ends with"):
         ZLPRTrainer(model=nn.Embedding(30, 3), args=arguments(tmp_path, contrastive_alpha=1.0))

@@ -129,6 +129,19 @@ def test_rows_mostly_without_a_label_keep_the_dropout_of_the_model(
     assert saved.get("dropout") == dropout
 
 
+@pytest.mark.parametrize(("accumulation", "batch", "alpha"), [(4, 4, 1), (8, 2, 0), (16, 1, 0)])
+def test_few_texts_per_pass_have_no_contrastive_loss(
+    accumulation: int, batch: int, alpha: float, command: list[str], tmp_path: Path
+) -> None:
+    data = [word for word in command if word.startswith(("--train_file", "--model_name"))]
+    more = ["--bf16=false", "--max_steps=1", "--folds=0"]
+    run(data, tmp_path, *more, f"--gradient_accumulation_steps={accumulation}")
+    saved = yaml.safe_load((tmp_path / "train_config.yaml").read_text())
+    assert saved["per_device_train_batch_size"] == batch
+    assert saved["contrastive_alpha"] == alpha
+    assert saved.get("dropout") == (0 if alpha else None)
+
+
 @pytest.mark.parametrize(("steps", "epochs"), [(3, 20), (10, 11), (14, 8), (38, 8)])
 def test_few_rows_are_trained_for_more_epochs(steps: int, epochs: int) -> None:
     assert choose_epochs(steps, cross_fitted=True) == epochs

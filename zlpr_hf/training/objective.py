@@ -49,7 +49,7 @@ class BatchLoss:
 
 
 def check_added_losses(loss: MultiLabelLoss, model: Any, arguments: Any) -> None:
-    """Refuse R-Drop and a contrastive loss where they are impossible; warn of R-Drop in vain."""
+    """Refuse R-Drop and a contrastive loss where they are impossible; warn if they are in vain."""
     if getattr(arguments, "rdrop_alpha", 0.0):
         _check_divergence(loss, "rdrop_alpha")
         if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
@@ -66,6 +66,12 @@ def check_added_losses(loss: MultiLabelLoss, model: Any, arguments: Any) -> None
                 "contrastive_alpha: needs a model that ends with a linear layer for its labels; "
                 "expected 0"
             ) from error
+        if getattr(arguments, "train_batch_size", 2) == 1:
+            warnings.warn(
+                "contrastive_alpha compares the texts of a batch, and each pass has one: it does "
+                "nothing; raise per_device_train_batch_size or set contrastive_alpha 0",
+                stacklevel=4,
+            )
 
 
 def _check_divergence(loss: MultiLabelLoss, option: str) -> None:

@@ -54,8 +54,8 @@ class ZLPRTrainer(StepTrainer):
     Targets are taken from ``labels``: bool, integer or floating, hard or soft, ``-100`` or NaN
     where unknown. The loss is summed over examples and divided by the number of examples of the
     whole optimizer step, on all processes: 8 x 1, 4 x 2 and 2 x 4 (batch x accumulation) give the
-    same gradient, also for an uneven last step, unless the loss compares the texts of a batch
-    (``sigmoid_f1``, ``two_way``). Metrics cut logits at zero.
+    same gradient, also for an uneven last step, unless the texts of a batch are compared
+    (``sigmoid_f1``, ``two_way``, ``contrastive_alpha``). Metrics cut logits at zero.
 
     Training changes the model and nothing else. With ``cpu_speedups=True`` in the arguments, the
     model's dropout and attention modules are replaced while it trains, and the last layer of

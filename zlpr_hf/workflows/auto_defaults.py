@@ -35,6 +35,8 @@ FEW_ROWS = 2_000
 LABELLED_SHARE = 0.5
 """Least share of rows with a label for both. They gain where at least 92 % of the rows have one;
 where a tenth has (Jigsaw), rare labels are missed. Nothing between was measured."""
+LEAST_BATCH = 4
+"""Fewest texts of a pass for both: the contrastive loss compares them with one another."""
 FEW_CONTRASTIVE_ALPHA = 1.0
 FEW_DROPOUT = 0.0
 OFF = {"contrastive_alpha": 0.0, "dropout": None}
@@ -59,18 +61,23 @@ def choose_defaults(
         chosen["max_length"] = choose_max_length(count_tokens(data, tokenizer), tokenizer)
     rows = count_rows(data)
     training = config.training
-    few = rows <= FEW_ROWS and count_labelled_rows(data) >= LABELLED_SHARE * rows
-    if "contrastive_alpha" in config.auto:
-        chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few and not large else 0.0
-    if "dropout" in config.auto:  # R-Drop compares passes with different dropout
-        chosen["dropout"] = FEW_DROPOUT if few and not training.rdrop_alpha else None
-    processes = max(1, training.world_size) * max(1, training.n_gpu)
+    replicas = max(1, training.n_gpu)
+    processes = max(1, training.world_size) * replicas
     if "per_device_train_batch_size" in config.auto:
         step_rows = _up_to(rows, BATCH_SIZES)
         share = processes * training.gradient_accumulation_steps
         chosen["per_device_train_batch_size"] = max(1, round(step_rows / share))
+    batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
+    few = (
+        rows <= FEW_ROWS
+        and count_labelled_rows(data) >= LABELLED_SHARE * rows
+        and batch * replicas >= LEAST_BATCH
+    )
+    if "contrastive_alpha" in config.auto:
+        chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few and not large else 0.0
+    if "dropout" in config.auto:  # R-Drop compares passes with different dropout
+        chosen["dropout"] = FEW_DROPOUT if few and not training.rdrop_alpha else None
     if "num_train_epochs" in config.auto:
-        batch = chosen.get("per_device_train_batch_size", training.per_device_train_batch_size)
         step_rows = batch * processes * training.gradient_accumulation_steps
         steps = math.ceil(rows / step_rows)
         epochs = choose_epochs(steps, cross_fitted=data.folds is not None)
