@@ -35,7 +35,7 @@ FEW_ROWS = 2_000
 LABELLED_SHARE = 0.5
 """Least share of rows with a label for both. They gain where at least 92 % of the rows have one;
 where a tenth has (Jigsaw), rare labels are missed. Nothing between was measured."""
-LEAST_BATCH = 4
+MIN_BATCH = 4
 """Fewest texts of a pass for both: the contrastive loss compares them with one another."""
 FEW_CONTRASTIVE_ALPHA = 1.0
 FEW_DROPOUT = 0.0
@@ -71,7 +71,7 @@ def choose_defaults(
     few = (
         rows <= FEW_ROWS
         and count_labelled_rows(data) >= LABELLED_SHARE * rows
-        and batch * replicas >= LEAST_BATCH
+        and batch * replicas >= MIN_BATCH
     )
     if "contrastive_alpha" in config.auto:
         chosen["contrastive_alpha"] = FEW_CONTRASTIVE_ALPHA if few and not large else 0.0
