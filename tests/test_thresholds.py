@@ -136,6 +136,7 @@ def test_texts_without_content_move_no_offset(
         only = fit_thresholds(blank, np.eye(3), metric=metric, scope=scope, min_positives=1)
         assert only.offsets == (0, 0, 0)
     assert not Thresholds((-2e4,) * 3, min_labels=1).apply(blank).any()
+    assert Thresholds(min_labels=1).apply(blank[0]).tolist() == [False] * 3
 
 
 def test_rare_labels_keep_zero_and_unknown_rows_do_not_count() -> None:

@@ -66,14 +66,14 @@ def decide(logits: Any) -> NDArray[np.bool_]:
 
 
 def have_content(logits: Any) -> NDArray[np.bool_]:
-    """Return which rows of logits ``(N, L)`` are of texts with content, ``(N,)``."""
-    found: NDArray[np.bool_] = np.any(np.asarray(logits) > -MAX_LOGIT_THRESHOLD, axis=1)
+    """Return which rows of logits ``(..., L)`` are of texts with content, ``(...)``."""
+    found: NDArray[np.bool_] = np.any(np.asarray(logits) > -MAX_LOGIT_THRESHOLD, axis=-1)
     return found
 
 
 def rank_labels(margins: Any) -> NDArray[np.intp]:
-    """Return the rank of each label in its row, ``(N, L)``, from 0 for the highest margin."""
-    return np.argsort(np.argsort(-np.asarray(margins), axis=1, kind="stable"), axis=1)
+    """Return the rank of each label in its row, ``(..., L)``, from 0 for the highest margin."""
+    return np.argsort(np.argsort(-np.asarray(margins), axis=-1, kind="stable"), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Thresholds:
             predictions |= ranks < self.min_labels
             if self.max_labels is not None:
                 predictions &= ranks < self.max_labels
-        return predictions & have_content(logits)[:, None]
+        return predictions & have_content(logits)[..., None]
 
     def to_config(self) -> dict[str, Any]:
         """Return a plain mapping for the ``zlpr`` entry of ``config.json``."""

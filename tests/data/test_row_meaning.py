@@ -121,7 +121,7 @@ def test_repeated_texts_do_not_straddle_the_splits(groups: str | None) -> None:
     assert not set(first.columns["text"]) & set(second.columns["text"])
 
 
-def test_joined_rows_keep_all_groups_together() -> None:
+def test_joined_rows_keep_all_groups_together(caplog: pytest.LogCaptureFixture) -> None:
     """A text in rows of two authors ties both: none of them is on two sides."""
     rows = [{"text": f"{i} by all", "author": f"{who}{i}", "labels": [["a"], ["b"]][i % 2]}
             for i in range(60) for who in "AB"]  # fmt: skip
@@ -139,6 +139,8 @@ def test_joined_rows_keep_all_groups_together() -> None:
                 place |= dict(zip(data.splits["train"]["text"], data.folds.tolist(), strict=True))
             assert len(set(place.values())) > 2
             assert all(place[f"{i} by all"] == place[f"{i} by one"] for i in range(60))
+            assert "120 groups are 60 units" in caplog.text
+            caplog.clear()
 
 
 def test_empty_texts_are_no_link() -> None:

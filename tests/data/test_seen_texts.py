@@ -140,19 +140,36 @@ def test_folds_are_those_of_the_rows_that_are_used() -> None:
     assert np.bincount(data.folds).tolist() == [5] * 5
     assert len(data.unused) == 205
     assert "white" in data.label_space.names
-    with pytest.raises(InputError, match="folds"):
+    with pytest.raises(InputError, match="max_train_samples.*folds"):
         build(rows, max_train_samples=4, folds=5)
 
 
-def test_texts_without_content_are_always_new() -> None:
-    blank = [{"text": " ", "labels": ["red"]}, {"text": "", "labels": ["green"]}]
-    seen = record(build([*make_rows(60), *blank]))
-    asked = [("",), ("  ",), ("text number 1",)]
-    assert seen.count(asked)["train"] + seen.count(asked)["validation"] <= 1
-    assert seen.find_trained(asked).tolist()[:2] == [False, False]
-    assert seen.places(asked)[:2] == [None, None]
-    pairs = SeenTexts({"train": hash_texts([("", " "), ("", "a")])})
-    assert pairs.places([("", ""), ("", "a")]) == [None, "train"]
+def test_texts_without_content_are_new_to_every_run() -> None:
+    for texts in ([("",), ("a",)], [("", " "), ("", "a")]):
+        seen = SeenTexts({"train": hash_texts(texts)})
+        assert seen.count(texts)["train"] == 1
+        assert seen.find_trained(texts).tolist() == [False, True]
+        assert seen.places(texts) == [None, "train"]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("blank", [1, 24])
+def test_rows_without_a_text_keep_their_split(blank: int, grouped: bool) -> None:
+    """They are training rows, or follow their group."""
+    rows = make_rows(100)
+    for number in range(blank):
+        rows.insert(4 * number, {"text": " ", "labels": ["red"]})
+    options: dict[str, Any] = {}
+    if grouped:
+        rows = [row | {"author": f"{number // 3}"} for number, row in enumerate(rows)]
+        options = {"group_column": "author"}
+    for seed in range(5):
+        data = build(rows, **options, split_seed=seed)
+        again = build(rows, record(data), **options, split_seed=seed)
+        assert again.fingerprints() == data.fingerprints()
+        assert min(map(len, data.splits.values())) > 5
+        if not grouped:
+            assert sum(not text.strip() for text in data.splits["train"]["text"]) == blank
 
 
 def test_counts_agree_with_sets_of_texts() -> None:

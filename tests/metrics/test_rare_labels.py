@@ -51,6 +51,17 @@ def test_labels_that_a_limit_adds_are_predicted_labels() -> None:
     assert (found.offsets or (0, 0, 0))[2] == 0
 
 
+@pytest.mark.parametrize("min_labels", [0, 1])
+def test_texts_without_content_do_not_count(min_labels: int) -> None:
+    logits, targets = long_tail(3.0)
+    logits[:, 0], targets[:, 0] = 5, 1  # the label that the limit would add
+    alone = fit_rare_label_offsets(logits, targets, targets, min_labels=min_labels)
+    assert any(alone.offsets)
+    blank = np.full((200, 4), -1e4), np.zeros((200, 4))
+    given = (np.concatenate(pair) for pair in zip((logits, targets), blank, strict=True))
+    assert fit_rare_label_offsets(*given, targets, min_labels=min_labels) == alone
+
+
 def test_offsets_are_a_share_of_the_log_frequency_ratio() -> None:
     logits, targets = long_tail(3.0)
     offsets = np.array(fit_rare_label_offsets(logits, targets, targets).offsets)

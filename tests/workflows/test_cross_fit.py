@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from transformers import AutoConfig
 
 from tests.runs import check_refused, run
-from zlpr_hf import InputError, Report
+from zlpr_hf import InputError, Report, Thresholds
 from zlpr_hf.cli.main import main
 from zlpr_hf.workflows import cross_fit as module
 from zlpr_hf.workflows.arguments import parse_arguments
@@ -297,6 +297,44 @@ def test_other_commands_and_too_few_rows_are_refused(
         "--lr_scheduler_type=reduce_lr_on_plateau",
     ):
         check_refused([*command, "--folds=5", more], tmp_path / "more", "folds", capsys)
+
+
+def test_a_run_does_not_remove_the_model_that_its_folds_start_from(
+    command: list[str], crossed: tuple[Path, Report, Prepared], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = tmp_path / "own"
+    shutil.copytree(crossed[0], folder)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    words = [*command, *FEW, f"--output_dir={folder}", "--overwrite_output_dir=true"]
+    assert main(["train", *words, f"--model_name_or_path={folder}"]) == 2
+    assert "output_dir" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_rare_labels_are_those_of_the_training_rows(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the rows that fit the offsets are not those of the folds."""
+    path = tmp_path / "validation.jsonl"
+    row = {"text": "red", "labels": ["red"]}
+    path.write_text("".join(f"{json.dumps(row | {'text': f'red {i}'})}\n" for i in range(30)))
+    given = []
+
+    def record(*arrays: Any, **_: Any) -> Thresholds:
+        given.append(arrays[2])  # the targets of training rows
+        return Thresholds()
+
+    monkeypatch.setattr("zlpr_hf.workflows.outcome.fit_rare_label_offsets", record)
+    words = [*command, *FEW, "--tune_thresholds=rare_labels"]
+    for more in ([f"--validation_file={path}"], []):
+        given.clear()
+        run(words, tmp_path / f"out-{len(more)}", *more)
+        config = parse_arguments([*words, *more, f"--output_dir={tmp_path}"])
+        expected = prepare(config, cross_fits=True).data.targets("train")
+        assert any(np.array_equal(each, expected) for each in given)
+        assert all(len(each) <= len(expected) and each.shape[1] == 3 for each in given)
+        assert not any(len(each) == 30 for each in given)
 
 
 def test_a_run_from_its_own_configuration_repeats(

@@ -152,7 +152,6 @@ def build_labelled_data(
     text_columns = [name for name in (text_column, text_pair_column) if name]
     rows, reader = read_splits(source.splits, source.origins, labels, text_columns, group_column)
     names = reader.names
-    _check_groups(rows, source.origins)
     train, origin = source.splits["train"], source.origins["train"]
     logits: list[Any] = []
     if teacher_logits_column:
@@ -192,7 +191,8 @@ def build_labelled_data(
     try:
         fold_of_row = rows["train"].folds(folds, split_seed) if folds else None
     except InputError as error:
-        raise InputError(f"{origin}: {error}") from error
+        part = f", {count} rows (max_train_samples)" if unused else ""
+        raise InputError(f"{origin}{part}: {error}") from error
     places = {
         split: RowPlaces.from_source(
             source, split if split in source.splits else "train", each.numbers
@@ -220,18 +220,6 @@ def is_cross_fitted_by_default(rows: Mapping[str, SplitRows]) -> bool:
     """Return whether the rows are few and no validation split is given."""
     labels = {name for row in rows["train"].labels for name in row}
     return "validation" not in rows and has_few_rows(len(rows["train"].labels), len(labels))
-
-
-def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> None:
-    seen: dict[object, str] = {}
-    for split, each in rows.items():
-        for group in dict.fromkeys(chain.from_iterable(each.groups or ())):
-            if group in seen:
-                raise InputError(
-                    f"group {group!r} is in {origins[seen[group]]} and in {origins[split]}; "
-                    "a group must not cross splits"
-                )
-            seen[group] = split
 
 
 def _read_logits(dataset: Dataset, column: str, origin: str) -> list[list[float]]:

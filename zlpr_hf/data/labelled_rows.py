@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from datasets import Dataset
 
@@ -35,8 +36,8 @@ def read_splits(
         The rows of each split, and the reader of the labels of the first one.
 
     Raises:
-        InputError: If a column is missing, a row is wrong, two splits declare other labels, or a
-            text has different labels.
+        InputError: If a column is missing, a row is wrong, two splits declare other labels or share
+            a group, or a text has different labels.
     """
     rows: dict[str, SplitRows] = {}
     readers: dict[str, LabelReader] = {}
@@ -51,6 +52,9 @@ def read_splits(
     first, *others = readers
     for split in others:
         _check_same_labels(readers[split], readers[first], origins[split], origins[first])
+    _check_groups(rows, origins)
+    for split, each in rows.items():
+        _warn_of_tied_groups(each, origins[split])
     return rows, readers[first]
 
 
@@ -178,6 +182,32 @@ def _read_groups(dataset: Dataset, column: str, origin: str) -> list[tuple[Hasha
             origin, column, missing, len(groups),
         )  # fmt: skip
     return [() if is_missing(group) else (group,) for group in groups]
+
+
+def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> None:
+    seen: dict[object, str] = {}
+    for split, each in rows.items():
+        for group in dict.fromkeys(chain.from_iterable(each.groups or ())):
+            if group in seen:
+                raise InputError(
+                    f"group {group!r} is in {origins[seen[group]]} and in {origins[split]}; "
+                    "a group must not cross splits"
+                )
+            seen[group] = split
+
+
+def _warn_of_tied_groups(rows: SplitRows, origin: str) -> None:
+    """Tell how many groups are left where rows of one text are in several."""
+    units = rows.units()
+    if rows.groups is None or units is None:
+        return
+    groups = set(chain.from_iterable(rows.groups))
+    left = {unit for unit, own in zip(units, rows.groups, strict=True) if own}
+    if len(left) < len(groups):
+        logger.warning(
+            "%s: rows with one text are in several groups, which stay together: %d groups are %d "
+            "units of the splits and folds", origin, len(groups), len(left),
+        )  # fmt: skip
 
 
 def _read_verdicts(

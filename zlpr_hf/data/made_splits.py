@@ -24,7 +24,8 @@ def make_splits(
     """Split the missing splits off the training rows, and return them with ``train``.
 
     Rows that an earlier run knew keep their split, and rows of their text or group follow them;
-    only the others are drawn. If that leaves a split empty, all rows are drawn.
+    only the others are drawn. If that leaves a split empty, all rows are drawn. Rows without a text
+    cannot be recognised: they are for training.
 
     Args:
         rows: The training rows.
@@ -38,25 +39,37 @@ def make_splits(
     """
     for size in sizes.values():
         check_share(size)
-    places = _find_places(rows, known, sizes)
-    new = places.count(None)
-    if sizes and new < len(places):
-        _draw_new_rows(rows, places, sizes, seed)
-        if {*sizes, "train"} <= set(places):
+    aside: list[str | None] = ["train" if each else None for each in _lack_content(rows)]
+    found = _find_places(rows, known, sizes)
+    if sizes and any(found):
+        places = [first or second for first, second in zip(found, aside, strict=True)]
+        new = places.count(None)
+        drawn = _draw(rows, places, sizes, seed)
+        if {*sizes, "train"} <= set(drawn):
             if new:
                 logger.warning(
                     "%s: %d rows keep their split of an earlier run, %d rows are new",
                     origin, len(places) - new, new,
                 )  # fmt: skip
-            return {split: _take(rows, places, split) for split in (*sizes, "train")}
-    made = {}
-    for split, size in sizes.items():
-        rows, made[split] = rows.split(size, seed)
-    return {**made, "train": rows}
+            return _take(rows, drawn, sizes)
+    return _take(rows, _draw(rows, aside, sizes, seed, needed=True), sizes)
 
 
-def _take(rows: SplitRows, places: Sequence[str | None], split: str) -> SplitRows:
-    return rows.take([index for index, place in enumerate(places) if place == split])
+def _take(
+    rows: SplitRows, places: Sequence[str], sizes: Mapping[str, float]
+) -> dict[str, SplitRows]:
+    return {
+        split: rows.take([index for index, place in enumerate(places) if place == split])
+        for split in (*sizes, "train")
+    }
+
+
+def _lack_content(rows: SplitRows) -> list[bool]:
+    """Return which rows have no text, and are of no group with another row that has one."""
+    has_text = [any(key) for key in rows.text_keys()]
+    units = rows.units() or range(len(has_text))
+    with_text = {unit for unit, has in zip(units, has_text, strict=True) if has}
+    return [unit not in with_text for unit in units]
 
 
 def _find_places(
@@ -81,16 +94,27 @@ def _find_places(
     return [of_unit.get(unit) for unit in units]
 
 
-def _draw_new_rows(
-    rows: SplitRows, places: list[str | None], sizes: Mapping[str, float], seed: int
-) -> None:
-    """Draw the splits of new rows; they stay in training if they are too few to split."""
+def _draw(
+    rows: SplitRows,
+    places: Sequence[str | None],
+    sizes: Mapping[str, float],
+    seed: int,
+    *,
+    needed: bool = False,
+) -> list[str]:
+    """Draw the splits of rows without a place; a split that they are too few for stays as it is.
+
+    With ``needed`` that is an error.
+    """
+    drawn = list(places)
     for split, size in sizes.items():
-        new = [index for index, place in enumerate(places) if place is None]
+        new = [index for index, place in enumerate(drawn) if place is None]
         try:
             _, moved = rows.take(new).draw(size, seed)
         except InputError:
+            if needed:
+                raise
             continue
         for index in moved:
-            places[new[index]] = split
-    places[:] = [place or "train" for place in places]
+            drawn[new[index]] = split
+    return [place or "train" for place in drawn]

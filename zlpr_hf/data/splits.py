@@ -10,7 +10,6 @@ from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from zlpr_hf.data.label_cells import is_missing
 from zlpr_hf.errors import InputError
 
 MAX_STRATIFIED_LABELS = 1000
@@ -33,8 +32,7 @@ def split_rows(
             labels keep their share; every label stays in training.
         size: Share of the rows (with groups: of the groups) on the second side, in (0, 1).
         seed: Random seed of the split.
-        groups: Group of each row (author, document, patient); rows of a group stay together. A row
-            whose group is missing (None, NaN or an empty text) is a group of its own.
+        groups: Group of each row (author, document, patient); rows of a group stay together.
 
     Returns:
         Ascending indices of the rows that stay, and of those that are split off.
@@ -88,8 +86,7 @@ def find_units(
     sets = label_sets
     if groups is not None:
         positions: dict[Hashable, int] = {}
-        keys = [object() if is_missing(group) else group for group in groups]
-        unit_of_row = np.array([positions.setdefault(key, len(positions)) for key in keys])
+        unit_of_row = np.array([positions.setdefault(each, len(positions)) for each in groups])
         of_groups: list[set[str]] = [set() for _ in positions]
         for unit, labels in zip(unit_of_row, label_sets, strict=True):
             of_groups[unit].update(labels)

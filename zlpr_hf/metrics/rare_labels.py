@@ -12,7 +12,7 @@ from zlpr_hf.labels import known_mask
 from zlpr_hf.metrics.calibration import Calibration, fit_temperature
 from zlpr_hf.metrics.multi_label import compute_decision_metrics
 from zlpr_hf.metrics.names import OBJECTIVE
-from zlpr_hf.thresholds import Thresholds
+from zlpr_hf.thresholds import Thresholds, have_content
 
 STRENGTHS = np.arange(13) / 20
 """Shares of the log frequency ratio that are tried, 0 to 0.6; more invents rare labels."""
@@ -37,7 +37,7 @@ def fit_rare_label_offsets(
     expected calibration error must be at most 0.05, or no larger than without offsets.
 
     Args:
-        logits: Raw scores of validation rows.
+        logits: Raw scores of validation rows. Texts without content, at -10,000, are left out.
         targets: Targets of those rows in [0, 1]; ``-100`` or NaN marks an unknown one.
         train_targets: Targets of the training rows, for the frequencies.
         min_labels: Minimum number of labels per row, part of all decisions (default: 0).
@@ -52,19 +52,21 @@ def fit_rare_label_offsets(
     References:
         Menon et al.: Long-tail Learning via Logit Adjustment, 2021.
     """
-    scores = np.asarray(logits, dtype=np.float64)
+    scores, truth = np.asarray(logits, np.float64), np.asarray(targets, np.float32)
+    has_content = have_content(scores)
+    scores, truth = scores[has_content], truth[has_content]
     frequencies = count_frequencies(train_targets)
     limits = Thresholds(min_labels=min_labels)
-    share = _predicted_share(limits.apply(scores), targets, frequencies)
+    share = _predicted_share(limits.apply(scores), truth, frequencies)
     offsets = _rarity(frequencies) * (share < SELDOM)
     if not offsets.any():
         return limits
-    offsets *= fit_temperature(scores, targets)
+    offsets *= fit_temperature(scores, truth)
     shifted = [scores + strength * offsets for strength in STRENGTHS]
-    errors = [_calibration_error(logits, targets) for logits in shifted]
+    errors = [_calibration_error(each, truth) for each in shifted]
     values = [
-        _objective(limits.apply(logits), targets) if error <= max(MAX_ERROR, errors[0]) else -1.0
-        for logits, error in zip(shifted, errors, strict=True)
+        _objective(limits.apply(each), truth) if error <= max(MAX_ERROR, errors[0]) else -1.0
+        for each, error in zip(shifted, errors, strict=True)
     ]
     strength = STRENGTHS[int(np.argmax(np.round(values, 9)))]
     return replace(limits, offsets=tuple(-strength * offsets)) if strength else limits

@@ -56,7 +56,7 @@ def check_added_losses(loss: MultiLabelLoss, model: Any, arguments: Any) -> None
             warnings.warn(
                 "rdrop_alpha compares two passes with different dropout, and this model has none: "
                 "set hidden_dropout_prob or leave rdrop_alpha at 0",
-                stacklevel=4,
+                stacklevel=3,
             )
     if getattr(arguments, "contrastive_alpha", 0.0):
         try:
@@ -70,7 +70,7 @@ def check_added_losses(loss: MultiLabelLoss, model: Any, arguments: Any) -> None
             warnings.warn(
                 "contrastive_alpha compares the texts of a batch, and each pass has one: it does "
                 "nothing; raise per_device_train_batch_size or set contrastive_alpha 0",
-                stacklevel=4,
+                stacklevel=3,
             )
 
 

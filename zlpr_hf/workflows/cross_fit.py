@@ -35,6 +35,8 @@ from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE, RESULTS
 from zlpr_hf.workflows.prepare import Prepared, build_trainer, fit_loss
 from zlpr_hf.workflows.run_training import run_training
 
+MODEL_PATTERNS = ("*config.json", "*.safetensors", "*.bin", "tokenizer*.json", "vocab*", "*.model")
+"""Files of a model that its logits depend on."""
 Logits = NDArray[np.float32]
 Predict = Callable[[ZLPRTrainer, Dataset], Logits]
 
@@ -70,7 +72,8 @@ def cross_fit(
     """Train one model per fold on the rows of the other folds, and predict the rows of the fold.
 
     A fold that an interrupted run has finished in the same output folder, with the same options,
-    rows and models, is read and not trained again. All processes of a run call this function.
+    rows, labels and models, is read and not trained again. All processes of a run call this
+    function.
 
     Args:
         prepared: Data with ``folds``; its training rows may have ``teacher_logits``.
@@ -93,7 +96,6 @@ def cross_fit(
         parts = [rows.select(np.flatnonzero(held_out))]
         if windows is not None and held_windows.any():
             parts.append(windows.select(np.flatnonzero(held_windows)))
-        # Of several processes the main one decides: others may see other files.
         (found,) = broadcast_object_list([trainer.read(fold)])
         if found is None:
             found = trainer.train(fold, ~held_out, parts, f"fold {fold + 1}/{count}")
@@ -199,9 +201,12 @@ class _FoldTrainer:
     key: str
 
     def read(self, fold: int) -> list[Logits] | None:
-        """Return the stored logits of a fold, if they are of the same options and rows."""
+        """Return the stored logits of a fold if they have the key of this run.
+
+        The main process decides for all: others may see other files.
+        """
         path = self._path(fold)
-        if not path.is_file():
+        if self.config.training.process_index or not path.is_file():
             return None
         stored = read_arrays(path, remedy="remove it to train the fold again")
         if str(stored.pop("key", "")) != self.key:
@@ -268,7 +273,5 @@ def _find_key(prepared: Prepared, config: RunConfig) -> str:
 def _list_files(model: str) -> list[tuple[str, int, int]]:
     """Return name, size and time of the files of a model; none for a model on the Hub."""
     folder = Path(resolve_model_path(model))
-    if not folder.is_dir():
-        return []
-    found = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file())
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+    paths = sorted(path for pattern in MODEL_PATTERNS for path in folder.glob(pattern))
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]

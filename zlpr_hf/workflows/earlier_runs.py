@@ -82,8 +82,8 @@ class EarlierRuns:
             return []
         counts = {name: rows.num_rows for name, rows in data.splits.items() if name != "train"}
         return [
-            f"the {name} split has only {count} rows, too few to measure quality: add rows, give a "
-            "larger file for it, or train a few hundred rows from the pretrained model in place of "
+            f"the {name} split has only {count} rows, too few to measure quality: add rows, pass a "
+            "larger split, or train a few hundred rows from the pretrained model in place of "
             f"{self.source}, so that they are cross-fitted"
             for name, count in counts.items()
             if count < FEW_MEASURED_ROWS

@@ -52,8 +52,8 @@ def load_data(
         "test": arguments.test_file,
     }
     files = {split: path for split, path in given.items() if path is not None}
-    found = None if source is None else source.labels
-    labels = found or find_label_columns(arguments, arguments.dataset_name)
+    source_labels = None if source is None else source.labels
+    labels = source_labels or find_label_columns(arguments, arguments.dataset_name)
     if arguments.labels_file and (arguments.streaming or not arguments.train_file):
         raise InputError("labels_file goes with train_file, and without streaming")
     if source is not None and (files or arguments.dataset_name or arguments.streaming):

@@ -225,8 +225,8 @@ def _fit_thresholds(
     if tuning == "shrunk":
         return fit_few_row_thresholds(logits, targets, min_labels=min_labels)
     if tuning == "rare_labels":
-        of_folds = prepared.data.folds is not None  # whose rows are training rows
-        train_targets = targets if of_folds else prepared.data.targets("train")
+        are_train_rows = prepared.data.split_of("validation") == "train"
+        train_targets = targets if are_train_rows else prepared.data.targets("train")
         return fit_rare_label_offsets(logits, targets, train_targets, min_labels=min_labels)
     if tuning == "global" or tuning == "per_label":
         return fit_thresholds(logits, targets, metric=metric, scope=tuning, min_labels=min_labels)

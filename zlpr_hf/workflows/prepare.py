@@ -83,7 +83,7 @@ def prepare(
     if folds and training.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
         raise InputError(
             "lr_scheduler_type: reduce_lr_on_plateau needs validation rows, which a cross-fitted "
-            "run has not; choose another one such as linear, or set folds 0"
+            "run does not have; choose another one such as linear, or set folds 0"
         )
     if folds and training.large_label_space:
         raise InputError("folds: not supported in a large label space; set folds 0")
