@@ -223,7 +223,7 @@ def _check_models_stay(arguments: ModelArguments, output_dir: Path) -> None:
     for name in filter(None, (arguments.model_name_or_path, arguments.teacher_model_name_or_path)):
         if Path(resolve_model_path(name)).resolve() in removed:
             raise InputError(
-                f"output_dir: {name} is in {output_dir}, and each fold starts from it; choose "
+                f"output_dir: the run would remove {name}, which each fold starts from; choose "
                 "another output_dir, or set folds 0"
             )
 
