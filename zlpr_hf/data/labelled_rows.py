@@ -198,7 +198,7 @@ def _check_groups(rows: Mapping[str, SplitRows], origins: Mapping[str, str]) -> 
 
 def _warn_of_tied_groups(rows: SplitRows, origin: str) -> None:
     """Tell how many groups are left where rows of one text are in several."""
-    units = rows.units()
+    units = None if rows.groups is None else rows.units()
     if rows.groups is None or units is None:
         return
     groups = set(chain.from_iterable(rows.groups))
