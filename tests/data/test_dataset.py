@@ -53,6 +53,12 @@ def test_groups_stay_together() -> None:
         split_rows([["a"], ["b"], ["c"]], size=1.0, seed=0)
 
 
+def test_large_shares_of_few_rows_are_refused() -> None:
+    for size in (0.51, 0.6, 0.9):
+        with pytest.raises(InputError, match="one side is empty"):
+            split_rows([["a"], ["b"]], size=size, seed=0)
+
+
 def test_given_splits_must_not_share_a_group() -> None:
     row = {"text": "red", "labels": ["a", "b"], "author": 7}
     with pytest.raises(InputError, match=r"group 7 is in train\.jsonl and in test\.jsonl"):
@@ -207,6 +213,7 @@ def test_frequent_labels_keep_their_share_among_very_many(
         ),
         ([{"text": t, "labels": ["a", "b"]} for t in "xy"], "off 2 rows; one side is empty"),
         ([{"text": "x", "labels": "[]"}, {"text": "y", "labels": "[]"}], "no row has a label"),
+        ([{"text": " ", "labels": ["a", "b"]}] * 9, "9 rows without a text .*text_column"),
     ],
 )
 def test_rows_that_cannot_be_split(rows: list[dict[str, object]], message: str) -> None:

@@ -299,17 +299,36 @@ def test_other_commands_and_too_few_rows_are_refused(
         check_refused([*command, "--folds=5", more], tmp_path / "more", "folds", capsys)
 
 
-def test_a_run_does_not_remove_the_model_that_its_folds_start_from(
+@pytest.mark.parametrize(
+    ("inside", "option", "folds", "refused"),
+    [
+        (".", "model_name_or_path", 3, True),
+        ("checkpoint-999", "model_name_or_path", 3, True),
+        (".", "model_name_or_path", 0, False),
+        ("other", "model_name_or_path", 3, False),
+        (".", "teacher_model_name_or_path", 3, True),
+        (".", "teacher_model_name_or_path", 0, True),
+        ("folds/m", "teacher_model_name_or_path", 0, True),
+    ],
+)
+def test_a_run_does_not_remove_a_model_that_it_reads_again(
+    inside: str, option: str, folds: int, refused: bool,
     command: list[str], crossed: tuple[Path, Report, Prepared], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     folder = tmp_path / "own"
     shutil.copytree(crossed[0], folder)
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    words = [*command, *FEW, f"--output_dir={folder}", "--overwrite_output_dir=true"]
-    assert main(["train", *words, f"--model_name_or_path={folder}"]) == 2
-    assert "output_dir" in capsys.readouterr().err
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    if inside != ".":
+        shutil.copytree(crossed[0], folder / inside)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    words = [*command, f"--folds={folds}", f"--output_dir={folder}", "--overwrite_output_dir=true"]
+    words += [f"--{option}={folder / inside}", "--num_train_epochs=1"]
+    assert main(["train", *words]) == (2 if refused else 0)
+    error = capsys.readouterr().err
+    if refused:
+        assert "output_dir" in error
+        after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+        assert after == before
 
 
 def test_rare_labels_are_those_of_the_training_rows(

@@ -25,7 +25,7 @@ def make_splits(
 
     Rows that an earlier run knew keep their split, and rows of their text or group follow them;
     only the others are drawn. If that leaves a split empty, all rows are drawn. Rows without a text
-    cannot be recognised: they are for training.
+    cannot be recognised: they are for training, or drawn with their group.
 
     Args:
         rows: The training rows.
@@ -52,7 +52,14 @@ def make_splits(
                     origin, len(places) - new, new,
                 )  # fmt: skip
             return _take(rows, drawn, sizes)
-    return _take(rows, _draw(rows, aside, sizes, seed, needed=True), sizes)
+    try:
+        return _take(rows, _draw(rows, aside, sizes, seed, needed=True), sizes)
+    except InputError as error:
+        if not any(aside):
+            raise
+        raise InputError(
+            f"{error}; {aside.count('train')} rows without a text stay in training (text_column)"
+        ) from error
 
 
 def _take(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def split_rows(
     kind = "rows" if groups is None else "groups"
     refuse_no_labels(label_sets)
     count = units.shape[0]
-    if not 0 < round(size * count) < count:
+    if round(size * count) == 0 or math.ceil(size * count) == count:
         raise InputError(
             f"cannot split a share of {size:g} off {count} {kind}; one side is empty; "
             "give the split as a file, or more rows"

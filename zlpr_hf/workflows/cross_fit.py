@@ -35,7 +35,10 @@ from zlpr_hf.workflows.output_dir import FOLDS_FOLDER, OUT_OF_FOLD_FILE, RESULTS
 from zlpr_hf.workflows.prepare import Prepared, build_trainer, fit_loss
 from zlpr_hf.workflows.run_training import run_training
 
-MODEL_PATTERNS = ("*config.json", "*.safetensors", "*.bin", "tokenizer*.json", "vocab*", "*.model")
+MODEL_PATTERNS = (
+    "*config.json", "*/config.json", "*.safetensors", "*.bin", "tokenizer*.json", "vocab*",
+    "merges.txt", "added_tokens.json", "special_tokens_map.json", "*.model", "*.py",
+)  # fmt: skip
 """Files of a model that its logits depend on."""
 Logits = NDArray[np.float32]
 Predict = Callable[[ZLPRTrainer, Dataset], Logits]
@@ -274,4 +277,5 @@ def _list_files(model: str) -> list[tuple[str, int, int]]:
     """Return name, size and time of the files of a model; none for a model on the Hub."""
     folder = Path(resolve_model_path(model))
     paths = sorted(path for pattern in MODEL_PATTERNS for path in folder.glob(pattern))
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    stats = [(str(path.relative_to(folder)), path.stat()) for path in paths]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

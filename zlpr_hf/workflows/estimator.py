@@ -180,7 +180,7 @@ class ZLPRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 report = finetune_config(config, data=source, log=log)
                 self.report_: Report | None = report
                 self._load(folder, given.form)
-            for note in () if self.verbose else report.warnings:
+            for note in report.warnings:
                 logger.warning("%s", note)
         except BaseException:
             self._release()

@@ -12,20 +12,18 @@ from transformers import set_seed
 
 from zlpr_hf.data.dataset import LabelledData
 from zlpr_hf.data.sources import Source
-from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import write_whole
 from zlpr_hf.models.four_bits import move_adapters
 from zlpr_hf.models.label_changes import label_changes
 from zlpr_hf.models.loading import read_dropout_rates
 from zlpr_hf.models.lora import merge_lora
-from zlpr_hf.models.paths import is_local, resolve_model_path
+from zlpr_hf.models.paths import is_local
 from zlpr_hf.models.probe import explain_failure
 from zlpr_hf.reports.provenance import Provenance
 from zlpr_hf.reports.report import Report
 from zlpr_hf.reports.verdict import read_history
 from zlpr_hf.training.arguments import ZLPRTrainingArguments
 from zlpr_hf.training.callbacks import DataOfRun, TrainingCost
-from zlpr_hf.training.checkpoints import find_checkpoints
 from zlpr_hf.training.distillation import Teacher
 from zlpr_hf.training.trainer import ZLPRTrainer
 from zlpr_hf.workflows.argument_checks import check_config
@@ -36,11 +34,11 @@ from zlpr_hf.workflows.build_model import build_model
 from zlpr_hf.workflows.cross_fit import cross_fit, save_out_of_fold, without_evaluation
 from zlpr_hf.workflows.data_arguments import reading_options
 from zlpr_hf.workflows.earlier_runs import EarlierRuns
-from zlpr_hf.workflows.model_arguments import ModelArguments
 from zlpr_hf.workflows.outcome import SPLITS, evaluate_run, predict_logits
 from zlpr_hf.workflows.output_dir import (
     CONFIG_FILE,
     PROFILE_FILE,
+    check_models_stay,
     clear_leftovers,
     clear_run,
     find_resume_checkpoint,
@@ -134,7 +132,7 @@ def finetune_config(
     folds = prepared.data.folds
     if folds is not None:
         config = replace(config, training=without_evaluation(config.training))
-        _check_models_stay(config.model, output_dir)
+    check_models_stay(config.model, output_dir, has_folds=folds is not None)
     name = config.model.teacher_model_name_or_path
     teacher = Teacher.load(name, prepared.data.label_space) if name else None
     set_seed(config.training.seed)
@@ -215,17 +213,6 @@ def finetune_config(
                 )
     trainer.accelerator.wait_for_everyone()  # afterwards every process may read the files
     return report
-
-
-def _check_models_stay(arguments: ModelArguments, output_dir: Path) -> None:
-    """Refuse models that the run would overwrite before its last fold has started from them."""
-    removed = {path.resolve() for path in (output_dir, *find_checkpoints(output_dir))}
-    for name in filter(None, (arguments.model_name_or_path, arguments.teacher_model_name_or_path)):
-        if Path(resolve_model_path(name)).resolve() in removed:
-            raise InputError(
-                f"output_dir: the run would remove {name}, which each fold starts from; choose "
-                "another output_dir, or set folds 0"
-            )
 
 
 def _check_card_name(arguments: ZLPRTrainingArguments) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 from zlpr_hf.data.seen_texts import SEEN_FILE
 from zlpr_hf.errors import InputError
 from zlpr_hf.files.atomic import part_of
+from zlpr_hf.models.paths import is_local, resolve_model_path
 from zlpr_hf.training.checkpoints import (
     OLD_FOLDER,
     find_checkpoints,
     find_damage,
     find_whole_checkpoint,
 )
+from zlpr_hf.workflows.model_arguments import ModelArguments
 
 RESULTS_FILE = "results.json"
 CONFIG_FILE = "train_config.yaml"
@@ -100,6 +102,32 @@ def clear_run(output_dir: Path, *, keep_folds: bool = False) -> None:
         (output_dir / name).unlink(missing_ok=True)
         part_of(output_dir / name).unlink(missing_ok=True)
     (output_dir / CLEARING_FILE).unlink()
+
+
+def check_models_stay(arguments: ModelArguments, output_dir: Path, *, has_folds: bool) -> None:
+    """Refuse models that are read again after the run has cleared its folder."""
+    if has_folds and _is_removed(arguments.model_name_or_path, output_dir):
+        raise InputError(
+            f"output_dir: the run would remove {arguments.model_name_or_path}, which each fold "
+            "starts from; choose another output_dir, or set folds 0"
+        )
+    teacher = arguments.teacher_model_name_or_path
+    if teacher and _is_removed(teacher, output_dir):
+        raise InputError(
+            f"output_dir: the run would remove its teacher {teacher}; choose another output_dir"
+        )
+
+
+def _is_removed(model: str, output_dir: Path) -> bool:
+    """Return whether :func:`clear_run` removes a model."""
+    if not is_local(model):
+        return False
+    folder = Path(resolve_model_path(model)).resolve()
+    names = (END_FOLDER, OLD_FOLDER, FOLDS_FOLDER)
+    parts = (*(output_dir / name for name in names), *find_checkpoints(output_dir))
+    return folder == output_dir.resolve() or any(
+        folder.is_relative_to(part.resolve()) for part in parts
+    )
 
 
 def clear_leftovers(output_dir: Path) -> None:
