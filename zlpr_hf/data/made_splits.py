@@ -74,6 +74,8 @@ def _take(
 def _lack_content(rows: SplitRows) -> list[bool]:
     """Return which rows have no text, and are of no group with another row that has one."""
     has_text = [any(key) for key in rows.text_keys()]
+    if all(has_text):
+        return [False] * len(has_text)
     units = rows.units() or range(len(has_text))
     with_text = {unit for unit, has in zip(units, has_text, strict=True) if has}
     return [unit not in with_text for unit in units]
@@ -89,7 +91,7 @@ def _find_places(
         places = [first or second for first, second in zip(places, found, strict=True)]
     # A split that is given as a file gets no rows from here.
     places = [place if place == "train" or place in sizes else None for place in places]
-    units = rows.units()
+    units = rows.units() if any(places) else None
     if units is None:
         return places
     of_unit: dict[int, str] = {}
