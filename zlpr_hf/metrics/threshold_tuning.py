@@ -101,7 +101,10 @@ def fit_thresholds(
 
 
 def _with_limits(scores: Floats, limits: Thresholds) -> Floats:
-    """Return infinite scores where a limit decides, whatever the offset of all labels."""
+    """Return scores with infinity for labels that a limit adds, minus infinity if it drops them.
+
+    These labels are the same for every offset that all labels share.
+    """
     ranks = rank_labels(scores)
     limited = np.where(ranks < limits.min_labels, np.inf, scores)
     if limits.max_labels is not None:

@@ -55,8 +55,8 @@ class EarlierRuns:
             return None
         return self.weights
 
-    def warn(self, data: LabelledData) -> list[str]:
-        """Return what the earlier runs take from the metrics of this one."""
+    def find_warnings(self, data: LabelledData) -> list[str]:
+        """Return one warning per split that earlier runs have seen or made too small."""
         return [*self.find_leaks(data), *self.find_small_splits(data)]
 
     def find_leaks(self, data: LabelledData) -> list[str]:
@@ -91,7 +91,7 @@ class EarlierRuns:
 
     def record(self, data: LabelledData, arguments: DataArguments, folder: Path) -> Iterator[str]:
         """Write the texts of the new run into its folder, and yield notes on them."""
-        yield from (f"warning: {note}" for note in self.warn(data))
+        yield from (f"warning: {note}" for note in self.find_warnings(data))
         if isinstance(data, StreamedData):
             return
         seen = SeenTexts.from_data(data, _drawing(arguments), self.weights)

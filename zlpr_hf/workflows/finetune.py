@@ -189,7 +189,11 @@ def finetune_config(
     bias_note = ZLPRConfig.read(trainer.model.config).render_bias()  # type: ignore[union-attr]
     report = replace(
         report,
-        warnings=[*earlier.warn(prepared.data), *report.warnings, *filter(None, [bias_note])],
+        warnings=[
+            *earlier.find_warnings(prepared.data),
+            *report.warnings,
+            *filter(None, [bias_note]),
+        ],
         history=read_history(trainer.state.log_history, _kept_step(trainer)),
     )
     # --dropout is for this run alone: later training on the saved model has the checkpoint's rates.
