@@ -111,12 +111,12 @@ def test_repeated_texts_do_not_straddle_the_splits(groups: str | None) -> None:
     own = None if groups is None else [(i // 6,) for i in range(90)]
     rows = SplitRows({"text": texts}, labels, list(range(1, 91)), own)
     if own is None:
-        first, second = rows.split(0.2, seed=0)
+        first, second = map(rows.take, rows.draw(0.2, seed=0))
         assert not set(first.columns["text"]) & set(second.columns["text"])
         assert len(second.labels) > 5
         assert split_rows([["a"], ["b"]] * 10, size=0.2, seed=0)[1].tolist()
         return
-    first, second = rows.split(0.2, seed=0)
+    first, second = map(rows.take, rows.draw(0.2, seed=0))
     assert not set(first.groups or ()) & set(second.groups or ())
     assert not set(first.columns["text"]) & set(second.columns["text"])
 

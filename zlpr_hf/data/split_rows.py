@@ -97,13 +97,11 @@ class SplitRows:
             ]
         return joined
 
-    def split(self, size: float, seed: int) -> tuple[SplitRows, SplitRows]:
-        """Split off a share of the rows, stratified by label; equal texts stay together."""
-        kept, moved = self.draw(size, seed)
-        return self.take(kept), self.take(moved)
-
     def draw(self, size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the indices of the rows that :meth:`split` keeps and of those it splits off."""
+        """Return the indices of the rows that stay and of a share that is split off.
+
+        The split is stratified by label; rows of a unit stay together.
+        """
         sets = [positives(row) for row in self.labels]
         return split_rows(sets, size=size, seed=seed, groups=self.units())
 
